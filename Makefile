@@ -1,0 +1,45 @@
+# What there is to do here. Only Go is needed; tests that need more say so.
+
+GO          ?= go
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+PLATFORMS   := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+RELEASE     := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=true -ldflags='-s -w'
+
+.PHONY: build demo test bench lint cross clean
+
+# build makes bin/tsh and bin/devcluster, stripped; the version is what the
+# build records of the checkout.
+build:
+	$(RELEASE) -o bin/ ./cmd/tsh ./cmd/devcluster
+
+# demo shows the main job from nothing: a cluster, a login, a server.
+demo:
+	$(GO) run ./internal/demo
+
+# test runs everything; what a plain machine cannot run is listed as skipped.
+test:
+	$(GO) run ./internal/testrun ./...
+
+# bench prints times and their ratios to other programs, in one run.
+bench:
+	$(GO) run ./internal/bench
+	$(GO) test -run='^$$' -bench=. ./keystore/ ./profile/ ./internal/devcluster/
+
+lint:
+	@unformatted=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
+	  if [ -n "$$unformatted" ]; then echo "gofmt these files:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+	$(GO) mod tidy -diff
+
+# cross compiles everything, tests included, for all platforms.
+cross:
+	@set -e; for p in $(PLATFORMS); do \
+	  echo "cross $$p"; \
+	  CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) vet ./...; \
+	  CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -o /dev/null ./cmd/tsh; \
+	  CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -o /dev/null ./cmd/devcluster; \
+	done
+
+clean:
+	rm -rf bin dist
