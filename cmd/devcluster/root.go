@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"github.com/spf13/cobra"
+)
+
+// streams are where a command reads and writes.
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// execute runs one command line and returns the exit status; errors are
+// printed here and nowhere else.
+func execute(ctx context.Context, args []string, s streams) int {
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetIn(s.in)
+	root.SetOut(s.out)
+	root.SetErr(s.err)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintf(s.err, "devcluster: %v\n", err)
+	if hint := hint(err); hint != "" {
+		fmt.Fprintf(s.err, "  %s\n", hint)
+	}
+	return 1
+}
+
+// hint says what to do next about an error.
+func hint(err error) string {
+	var missing *missingClusterError
+	if errors.As(err, &missing) {
+		return fmt.Sprintf("start one there: devcluster start --dir %s", missing.dir)
+	}
+	return ""
+}
+
+// missingClusterError: the directory holds no cluster.
+type missingClusterError struct {
+	dir string
+	err error
+}
+
+func (e *missingClusterError) Error() string { return e.err.Error() }
+func (e *missingClusterError) Unwrap() error { return e.err }
+
+func withDir(dir string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return &missingClusterError{dir, err}
+	}
+	return err
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "devcluster",
+		Short: "A cluster in one process, for trying out and for tests",
+		Long: `devcluster runs an auth server, a web proxy and SSH nodes in one process.
+
+It is for trying tsh out and for tests, never for production: whoever logs in
+runs commands as the OS user that started it.`,
+		Example: `  devcluster start --dir ./dev
+  devcluster users add alice --dir ./dev --roles access --logins root,alice`,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+		Args:              cobra.NoArgs,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.AddCommand(newStart(), newUsers())
+	return root
+}
+
+// dirFlag adds the flag that every command has.
+func dirFlag(cmd *cobra.Command, dir *string) {
+	cmd.PersistentFlags().StringVar(dir, "dir", "", "`directory` of the cluster's state")
+	if err := cmd.MarkPersistentFlagRequired("dir"); err != nil {
+		panic(err) // the flag was defined on the line above
+	}
+}

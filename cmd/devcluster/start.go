@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/seed-087d674e/tsh/internal/devcluster"
+)
+
+// startOptions is the command line of start.
+type startOptions struct {
+	dir, addr, publicAddr, name string
+	secondFactor, suite, motd   string
+	nodes                       int
+	hostnames                   []string
+	nodeLabels                  map[string]string
+	quiet                       bool
+}
+
+func newStart() *cobra.Command {
+	var opts startOptions
+	cmd := &cobra.Command{
+		Use:   "start --dir DIR",
+		Short: "Run the cluster until it is interrupted",
+		Long: `start runs the cluster in the foreground until it gets SIGINT or SIGTERM. What
+it is made of (authorities, users, roles, host IDs) is kept in the directory; a
+directory that holds a cluster already goes on with that one.
+
+Commands of people who log in run as the OS user that runs devcluster. The login
+name they ask for is checked against their certificate and roles, and that is all
+it is used for.
+
+The nodes are reached through the proxy only; their addresses are names for it.`,
+		Example: `  devcluster start --dir ./dev
+  devcluster start --dir ./dev --addr 127.0.0.1:0 --second-factor off
+  devcluster start --dir ./dev --nodes 3 --motd "Hello"
+  devcluster start --dir ./dev --hostnames web,web,db --node-labels env=dev`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runStart(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), opts)
+		},
+	}
+	dirFlag(cmd, &opts.dir)
+	f := cmd.Flags()
+	f.StringVar(&opts.addr, "addr", "127.0.0.1:3080", "`address` to listen on; port 0 picks one")
+	f.StringVar(&opts.publicAddr, "public-addr", "", "`host:port` that clients are told and the web certificate names (default localhost and the port)")
+	f.StringVar(&opts.name, "name", "", "`name` of a new cluster (default dev.example)")
+	f.StringVar(&opts.secondFactor, "second-factor", "", "off or otp (default as before, or otp)")
+	f.StringVar(&opts.suite, "suite", "", "signature suite of a new cluster, balanced-v1 or legacy (default balanced-v1)")
+	f.StringVar(&opts.motd, "motd", "", "message of the day, shown at login")
+	f.IntVar(&opts.nodes, "nodes", 1, "how many nodes, node-1 to node-N")
+	f.StringSliceVar(&opts.hostnames, "hostnames", nil, "names of the nodes instead; the same twice is allowed")
+	f.StringToStringVar(&opts.nodeLabels, "node-labels", nil, "labels of all nodes (default env=dev,tier=web, of every second node env=prod,tier=db)")
+	f.BoolVar(&opts.quiet, "quiet", false, "no line for each event on standard error")
+	return cmd
+}
+
+func runStart(ctx context.Context, stdout, stderr io.Writer, opts startOptions) error {
+	dir, err := filepath.Abs(opts.dir)
+	if err != nil {
+		return err
+	}
+	if opts.nodes < 1 {
+		return fmt.Errorf("--nodes %d: a cluster has at least one node", opts.nodes)
+	}
+	cfg := devcluster.Config{
+		Dir: dir, Addr: opts.addr, PublicAddr: opts.publicAddr, Name: opts.name,
+		SecondFactor: opts.secondFactor, Suite: opts.suite, MOTD: opts.motd,
+		Nodes: opts.nodes, Hostnames: opts.hostnames, NodeLabels: opts.nodeLabels,
+	}
+	if !opts.quiet {
+		cfg.Log = stderr
+	}
+	// Not ctx: the cluster is to be closed here, where its error is seen.
+	c, err := devcluster.Start(context.WithoutCancel(ctx), cfg)
+	if err != nil {
+		return err
+	}
+	greet(stdout, c, dir)
+	<-ctx.Done()
+	fmt.Fprintln(stdout, "stopping")
+	return c.Close()
+}
+
+// greet says where the cluster is and what to type next.
+func greet(w io.Writer, c *devcluster.Cluster, dir string) {
+	login := "root"
+	if u, err := user.Current(); err == nil {
+		login = u.Username[strings.LastIndexByte(u.Username, '\\')+1:]
+	}
+	program := os.Args[0]
+	fmt.Fprintf(w, `cluster %s listens on %s, announced as %s
+web CA  %s
+
+in another terminal:
+  %s users add %s --dir %s --roles access --logins %s
+  export SSL_CERT_FILE=%s
+  tsh login --proxy=%s --user=%s
+  tsh ls
+`, c.Name(), c.Addr(), c.PublicAddr(), c.CAFile(), program, login, dir, login, c.CAFile(), c.PublicAddr(), login)
+}

@@ -1,0 +1,340 @@
+package devcluster
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	pb "github.com/seed-087d674e/tsh/internal/devcluster/clusterpb"
+)
+
+const (
+	authName     = "proto.AuthService"
+	trustName    = "teleport.trust.v1.TrustService"
+	presenceName = "teleport.presence.v1.PresenceService"
+	usersName    = "teleport.users.v1.UsersService"
+)
+
+const (
+	mfaNotRequired = 2
+	supportFree    = 1
+	passwordIsSet  = 2
+	deviceIsTOTP   = 2
+)
+
+// authServices is what the auth server answers; everything else is
+// unimplemented.
+func (c *Cluster) authServices() []*grpc.ServiceDesc {
+	empty := func(context.Context, *pb.Empty) (*pb.Empty, error) { return &pb.Empty{}, nil }
+	auth := []grpc.MethodDesc{
+		unary(authName, "Ping", c.rpcPing),
+		unary(authName, "GetCurrentUser", c.rpcCurrentUser),
+		unary(authName, "GetRole", c.rpcGetRole),
+		unary(authName, "CreateAuthenticateChallenge", c.rpcChallenge),
+		unary(authName, "IsMFARequired", c.rpcIsMFARequired),
+		unary(authName, "GetMFADevices", c.rpcMFADevices),
+		unary(authName, "ListUnifiedResources", c.rpcListUnified),
+		unary(authName, "ListResources", c.rpcListResources),
+		unary(authName, "GetSSHTargets", c.rpcSSHTargets),
+		unary(authName, "ResolveSSHTarget", c.rpcResolveSSHTarget),
+		unary(authName, "GetDomainName", c.rpcDomainName),
+		// Nobody can be asked for access, no alert is ever raised.
+		unary(authName, "GetAccessCapabilities", empty),
+		unary(authName, "ListAccessRequests", empty),
+		unary(authName, "GetClusterAlerts", empty),
+	}
+	service := func(name string, methods ...grpc.MethodDesc) *grpc.ServiceDesc {
+		return &grpc.ServiceDesc{ServiceName: name, HandlerType: (*any)(nil), Methods: methods}
+	}
+	return []*grpc.ServiceDesc{
+		service(authName, auth...),
+		service(trustName, unary(trustName, "GetCertAuthorities", c.rpcCertAuthorities)),
+		service(presenceName, unary(presenceName, "ListRemoteClusters", func(context.Context, *pb.Empty) (*pb.ListRemoteClustersResponse, error) {
+			return &pb.ListRemoteClustersResponse{}, nil
+		})),
+		service(usersName, unary(usersName, "GetUser", c.rpcGetUser)),
+	}
+}
+
+// unsetTime is how 18.x writes a time that is not set: the year 1.
+func unsetTime() *timestamppb.Timestamp { return timestamppb.New(time.Time{}) }
+
+func (c *Cluster) rpcPing(ctx context.Context, _ *pb.Empty) (*pb.PingResponse, error) {
+	return &pb.PingResponse{
+		ClusterName:             c.settings.Name,
+		ServerVersion:           serverVersion,
+		ServerFeatures:          features(),
+		ProxyPublicAddr:         c.settings.PublicAddr,
+		RemoteAddr:              callerAddr(ctx).String(),
+		SignatureAlgorithmSuite: map[string]int32{suiteLegacy: 1, suiteBalanced: 2}[c.settings.Suite],
+		LicenseExpiry:           unsetTime(),
+	}, nil
+}
+
+// features are those of an 18.3 community build, so that clients see the shape
+// they will meet; nothing here serves Kubernetes, applications or databases.
+func features() *pb.Features {
+	f := &pb.Features{
+		Kubernetes: true, App: true, Db: true, Desktop: true,
+		Unnamed_19: &pb.Empty{}, Unnamed_21: &pb.Empty{}, Unnamed_25: &pb.Empty{}, Unnamed_26: &pb.Empty{}, Unnamed_28: &pb.Empty{},
+		SupportType: supportFree, JoinActiveSessions: true,
+		Entitlements: make(map[string]*pb.Entitlement),
+	}
+	for _, name := range []string{"App", "DB", "Desktop", "JoinActiveSessions", "K8s"} {
+		f.Entitlements[name] = &pb.Entitlement{Enabled: true}
+	}
+	for _, name := range []string{"AccessLists", "AccessRequests", "DeviceTrust", "HSM", "OIDC", "SAML"} {
+		f.Entitlements[name] = &pb.Entitlement{}
+	}
+	return f
+}
+
+func (c *Cluster) rpcDomainName(context.Context, *pb.Empty) (*pb.GetDomainNameResponse, error) {
+	return &pb.GetDomainNameResponse{DomainName: c.settings.Name}, nil
+}
+
+// callerUser is the calling user's record; one that was removed may no longer
+// call.
+func (c *Cluster) callerUser(ctx context.Context) (*user, error) {
+	name := caller(ctx).user
+	u := new(user)
+	found, err := c.state.get(bucketUsers, name, u)
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, status.Errorf(codes.PermissionDenied, "user %s is not found", name)
+	}
+	return u, nil
+}
+
+// callerRoles are the roles of the certificate with the traits of the user.
+func (c *Cluster) callerRoles(ctx context.Context) (roleSet, error) {
+	u, err := c.callerUser(ctx)
+	if err != nil {
+		return roleSet{}, err
+	}
+	return c.roleSet(caller(ctx).roles, u.Logins)
+}
+
+func (c *Cluster) rpcCurrentUser(ctx context.Context, _ *pb.Empty) (*pb.User, error) {
+	u, err := c.callerUser(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return c.userMessage(u), nil
+}
+
+// rpcGetUser answers for the caller, and for others to those who may read
+// users. Secrets are for no caller.
+func (c *Cluster) rpcGetUser(ctx context.Context, req *pb.GetUserRequest) (*pb.GetUserResponse, error) {
+	if req.WithSecrets {
+		return nil, denied("read", "user")
+	}
+	u, err := c.callerUser(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !req.CurrentUser && req.Name != u.Name {
+		roles, err := c.callerRoles(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if !roles.may("read", "user") {
+			return nil, denied("read", "user")
+		}
+		u = new(user)
+		if found, err := c.state.get(bucketUsers, req.Name, u); err != nil || !found {
+			return nil, status.Errorf(codes.NotFound, "user %q is not found", req.Name)
+		}
+	}
+	return &pb.GetUserResponse{User: c.userMessage(u)}, nil
+}
+
+func denied(verb, kind string) error {
+	return status.Errorf(codes.PermissionDenied, "access denied to perform action %q on %q", verb, kind)
+}
+
+func (c *Cluster) userMessage(u *user) *pb.User {
+	traits := &pb.LabelValues{Values: make(map[string]*pb.StringValues)}
+	for name, values := range u.traits() {
+		traits.Values[name] = &pb.StringValues{Values: values}
+	}
+	lock := &pb.LoginStatus{LockedTime: unsetTime(), LockExpires: unsetTime()}
+	if u.LockedUntil.After(c.now()) {
+		lock.IsLocked, lock.LockedMessage = true, "locked after failed logins"
+		lock.LockedTime = timestamppb.New(u.LockedUntil.Add(-lockDuration))
+		lock.LockExpires = timestamppb.New(u.LockedUntil)
+	}
+	m := &pb.User{
+		Kind: "user", Version: "v2",
+		Metadata: &pb.Metadata{Name: u.Name, Namespace: "default", Revision: u.Revision},
+		Spec: &pb.UserSpec{
+			Roles: u.Roles, Traits: traits, Status: lock, Expires: unsetTime(),
+			CreatedBy: &pb.CreatedBy{
+				Time: timestamppb.New(u.Created),
+				User: &pb.UserRef{Name: c.settings.HostID + "." + c.settings.Name},
+			},
+		},
+		Status: &pb.UserStatus{PasswordState: passwordIsSet},
+	}
+	if u.Device != nil {
+		m.Status.MfaWeakestDevice = deviceIsTOTP
+	}
+	return m
+}
+
+// rpcGetRole answers for the caller's own roles, and for others to those who
+// may read roles.
+func (c *Cluster) rpcGetRole(ctx context.Context, req *pb.GetRoleRequest) (*pb.Role, error) {
+	roles, err := c.callerRoles(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var r role
+	found, err := c.state.get(bucketRoles, req.Name, &r)
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, status.Errorf(codes.NotFound, "role %s is not found", req.Name)
+	}
+	own := roles.any(func(r role) bool { return r.Name == req.Name })
+	if !own && !roles.may("read", "role") {
+		return nil, denied("read", "role")
+	}
+	return r.message(), nil
+}
+
+// message writes a role as 18.3 does, with the parts that concern other kinds
+// of resources empty.
+func (r role) message() *pb.Role {
+	yes, no := &pb.BoolValue{Value: true}, &pb.BoolValue{}
+	conditions := func() *pb.RoleConditions {
+		none := func() *pb.LabelValues { return &pb.LabelValues{} }
+		return &pb.RoleConditions{
+			Namespaces: []string{"default"}, NodeLabels: none(), Unnamed_8: none(), ClusterLabels: none(),
+			Unnamed_10: none(), Unnamed_11: none(), Unnamed_18: none(), Unnamed_26: none(), Unnamed_27: none(), Unnamed_44: none(),
+		}
+	}
+	allow := conditions()
+	allow.Logins = r.Logins
+	for key, values := range r.NodeLabels {
+		if allow.NodeLabels.Values == nil {
+			allow.NodeLabels.Values = make(map[string]*pb.StringValues)
+		}
+		allow.NodeLabels.Values[key] = &pb.StringValues{Values: values}
+	}
+	for _, ru := range r.Rules {
+		allow.Rules = append(allow.Rules, &pb.Rule{Resources: ru.Resources, Verbs: ru.Verbs})
+	}
+	return &pb.Role{
+		Kind: "role", Version: "v7",
+		Metadata: &pb.Metadata{Name: r.Name, Namespace: "default", Revision: revision("role", r.Name)},
+		Spec: &pb.RoleSpec{
+			Options: &pb.RoleOptions{
+				ForwardAgent: r.ForwardAgent, MaxSessionTtl: int64(r.MaxSessionTTL),
+				PortForwarding: &pb.BoolValue{Value: r.PortForwarding}, CertificateFormat: "standard",
+				EnhancedRecording: []string{"command", "network"},
+				RecordSession:     &pb.RecordSession{Desktop: yes, Default: "best_effort"},
+				DesktopClipboard:  yes, DesktopDirectorySharing: yes, SshFileCopy: yes,
+				Idp:               &pb.RoleIDP{Saml: &pb.RoleIDPSAML{Enabled: yes}},
+				CreateDesktopUser: no, CreateDbUser: no, Unnamed_30: &pb.Empty{},
+			},
+			Allow: allow,
+			Deny:  conditions(),
+		},
+	}
+}
+
+// revision is a stable stand-in for the revision of a resource that is made
+// from the configuration.
+func revision(kind, name string) string {
+	return uuid.NewSHA1(uuid.NameSpaceOID, []byte(kind+"/"+name)).String()
+}
+
+// rpcCertAuthorities publishes the public part of the host or user authority.
+func (c *Cluster) rpcCertAuthorities(_ context.Context, req *pb.GetCertAuthoritiesRequest) (*pb.GetCertAuthoritiesResponse, error) {
+	if req.IncludeKey {
+		return nil, denied("read", "cert_authority")
+	}
+	var a *authority
+	switch req.Type {
+	case "host":
+		a = c.auths.host
+	case "user":
+		a = c.auths.user
+	case "db", "openssh", "jwt", "saml_idp", "oidc_idp", "spiffe", "okta":
+		return &pb.GetCertAuthoritiesResponse{}, nil
+	default:
+		return nil, status.Errorf(codes.InvalidArgument, "%q authority type is not supported", req.Type)
+	}
+	crl, err := a.crl()
+	if err != nil {
+		return nil, err
+	}
+	return &pb.GetCertAuthoritiesResponse{CertAuthorities: []*pb.CertAuthority{{
+		Kind: "cert_authority", SubKind: req.Type, Version: "v2",
+		Metadata: &pb.Metadata{
+			Name: c.settings.Name, Namespace: "default",
+			Revision: revision("cert_authority", req.Type+"/"+a.tlsCert.SerialNumber.String()),
+		},
+		Spec: &pb.CertAuthoritySpec{
+			Type: req.Type, ClusterName: c.settings.Name,
+			ActiveKeys: &pb.CAKeySet{
+				Ssh: []*pb.SSHKeyPair{{PublicKey: a.authorizedKey()}},
+				Tls: []*pb.TLSKeyPair{{Cert: a.certPEM(), Crl: crl}},
+			},
+			AdditionalTrustedKeys: &pb.CAKeySet{},
+		},
+	}}}, nil
+}
+
+// rpcChallenge: no session here needs a second factor, so a question about one
+// is answered with no; otherwise it says what the caller could answer with.
+func (c *Cluster) rpcChallenge(ctx context.Context, req *pb.CreateAuthenticateChallengeRequest) (*pb.MFAAuthenticateChallenge, error) {
+	if req.MfaRequiredCheck != nil {
+		return &pb.MFAAuthenticateChallenge{MfaRequired: mfaNotRequired}, nil
+	}
+	if req.GetChallengeExtensions().GetScope() == 0 {
+		return nil, status.Error(codes.InvalidArgument, "scope not present in request")
+	}
+	switch req.Request.(type) {
+	case nil, *pb.CreateAuthenticateChallengeRequest_ContextUser:
+	default:
+		return nil, status.Error(codes.Unimplemented, "only the calling user can be challenged")
+	}
+	u, err := c.callerUser(ctx)
+	if err != nil {
+		return nil, err
+	}
+	challenge := new(pb.MFAAuthenticateChallenge)
+	if u.Device != nil && c.secondFactor == factorOTP {
+		challenge.Totp = &pb.Empty{}
+	}
+	return challenge, nil
+}
+
+func (c *Cluster) rpcIsMFARequired(context.Context, *pb.IsMFARequiredRequest) (*pb.IsMFARequiredResponse, error) {
+	return &pb.IsMFARequiredResponse{MfaRequired: mfaNotRequired}, nil
+}
+
+func (c *Cluster) rpcMFADevices(ctx context.Context, _ *pb.Empty) (*pb.GetMFADevicesResponse, error) {
+	u, err := c.callerUser(ctx)
+	if err != nil {
+		return nil, err
+	}
+	resp := new(pb.GetMFADevicesResponse)
+	if d := u.Device; d != nil {
+		resp.Devices = append(resp.Devices, &pb.MFADevice{
+			Kind: "mfa_device", Version: "v1", Metadata: &pb.Metadata{Name: d.Name, Namespace: "default"},
+			Id: d.ID, AddedAt: timestamppb.New(d.Added), LastUsed: timestamppb.New(d.lastUsed()), Totp: &pb.Empty{},
+		})
+	}
+	return resp, nil
+}

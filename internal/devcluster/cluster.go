@@ -1,0 +1,286 @@
+package devcluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+)
+
+// serverVersion is the release whose answers the dev cluster gives.
+const serverVersion = "18.3.0"
+
+// Config says what cluster to run. Only Dir is required.
+type Config struct {
+	// Dir holds the state; it is made if missing. One process at a time.
+	Dir string
+	// Addr is where to listen, "127.0.0.1:3080" if empty; port 0 picks one.
+	Addr string
+	// PublicAddr is the host:port that ping announces and the web
+	// certificate names; localhost and the port of Addr if empty.
+	PublicAddr string
+	// Name of the cluster, "dev.example" if empty. A cluster keeps the name
+	// and the suite it was made with.
+	Name string
+	// SecondFactor is "otp" or "off"; if empty, what the state says, or "otp".
+	SecondFactor string
+	// Suite is "balanced-v1" or "legacy"; if empty, what the state says, or
+	// "balanced-v1".
+	Suite string
+	// MOTD is the message of the day; none if empty.
+	MOTD string
+	// Nodes is how many there are, named node-1 to node-N; 1 if zero.
+	Nodes int
+	// Hostnames names the nodes instead. A name that is there twice makes an
+	// ambiguous target.
+	Hostnames []string
+	// NodeLabels are the labels of all nodes; if nil, env=dev and tier=web,
+	// and of every second node env=prod and tier=db.
+	NodeLabels map[string]string
+	// Clock is the time that certificates, lock-outs, codes and rate limits
+	// go by; time.Now if nil. It is called from many goroutines.
+	Clock func() time.Time
+	// Log gets one line per event, without secrets; nothing if nil.
+	Log io.Writer
+	// PasswordCost is bcrypt's; its default if zero.
+	PasswordCost int
+	// NoRateLimit lifts the limits on web calls per address.
+	NoRateLimit bool
+}
+
+// Cluster is a running dev cluster.
+type Cluster struct {
+	*registry
+	settings *settings
+	auths    *authorities
+	log      *slog.Logger
+	motd     string
+	nodes    []*node
+	limits   *rateLimits
+
+	listener net.Listener
+	admin    net.Listener
+	router   *tlsRouter
+	web      *http.Server
+	adminWeb *http.Server
+	grpcAuth *grpc.Server
+	grpcSSH  *grpc.Server
+	queues   [routeCount]*connQueue
+
+	ctx      context.Context
+	cancel   context.CancelFunc
+	wg       sync.WaitGroup
+	conns    connSet
+	gate     sync.RWMutex // held for reading by web calls, for good by Close
+	forget   func() bool  // the context that Start was called with
+	stopOnce sync.Once
+	stopErr  error
+
+	dummyOnce sync.Once
+	dummy     []byte
+}
+
+// Start runs a cluster until Close is called or ctx is done. An error names
+// the directory if another process runs there.
+func Start(ctx context.Context, cfg Config) (*Cluster, error) {
+	if cfg.Dir == "" {
+		return nil, errors.New("a dev cluster needs a directory")
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
+	}
+	s, err := openState(cfg.Dir, true)
+	if err != nil {
+		return nil, err
+	}
+	c, err := start(s, cfg)
+	if err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	c.forget = context.AfterFunc(ctx, func() { _ = c.Close() })
+	return c, nil
+}
+
+func start(s *state, cfg Config) (*Cluster, error) {
+	listener, err := net.Listen("tcp", or(cfg.Addr, "127.0.0.1:3080"))
+	if err != nil {
+		return nil, err
+	}
+	c, err := assemble(s, cfg, listener)
+	if err != nil {
+		_ = listener.Close()
+		return nil, err
+	}
+	if err := os.WriteFile(filepath.Join(s.dir, pidFile), []byte(strconv.Itoa(os.Getpid())+"\n"), 0o600); err != nil {
+		_ = listener.Close()
+		return nil, err
+	}
+	if c.admin, err = adminListen(s.dir); err != nil {
+		_ = listener.Close()
+		return nil, err
+	}
+	c.serve()
+	return c, nil
+}
+
+// assemble reads or makes the state and everything that needs no goroutine.
+func assemble(s *state, cfg Config, listener net.Listener) (*Cluster, error) {
+	publicAddr, err := publicAddress(cfg.PublicAddr, listener.Addr())
+	if err != nil {
+		return nil, err
+	}
+	set, err := initState(s, cfg, publicAddr)
+	if err != nil {
+		return nil, err
+	}
+	c := &Cluster{
+		registry: newRegistry(s, set, cfg.Clock),
+		settings: set, motd: cfg.MOTD, listener: listener,
+		log: newLogger(cfg.Log),
+	}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	if c.auths, err = loadAuthorities(s); err != nil {
+		return nil, err
+	}
+	if c.nodes, err = c.makeNodes(cfg); err != nil {
+		return nil, err
+	}
+	if !cfg.NoRateLimit {
+		c.limits = newRateLimits(cfg.Clock)
+	}
+	if c.router, err = c.newTLSRouter(); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(filepath.Join(s.dir, caFile), c.auths.web.certPEM(), 0o644); err != nil {
+		return nil, err
+	}
+	for i := range c.queues {
+		c.queues[i] = newConnQueue(listener.Addr())
+	}
+	c.web = c.newWebServer()
+	c.adminWeb = c.newAdminServer()
+	if err := c.newGRPCServers(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func publicAddress(addr string, listen net.Addr) (string, error) {
+	if addr == "" {
+		_, port, err := net.SplitHostPort(listen.String())
+		return net.JoinHostPort("localhost", port), err
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil || host == "" || port == "" {
+		return "", fmt.Errorf("public address %q is not host:port", addr)
+	}
+	return addr, nil
+}
+
+func newLogger(w io.Writer) *slog.Logger {
+	if w == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return slog.New(slog.NewTextHandler(w, nil))
+}
+
+// serve starts the goroutines.
+func (c *Cluster) serve() {
+	c.goFunc(func() { c.acceptLoop() })
+	c.goFunc(func() { _ = c.web.Serve(c.queues[routeWeb]) })
+	c.goFunc(func() { _ = c.adminWeb.Serve(c.admin) })
+	c.goFunc(func() { _ = c.grpcAuth.Serve(c.queues[routeAuth]) })
+	c.goFunc(func() { _ = c.grpcSSH.Serve(c.queues[routeSSH]) })
+}
+
+// goFunc runs f in a goroutine that Close waits for.
+func (c *Cluster) goFunc(f func()) {
+	c.wg.Add(1)
+	go func() {
+		defer c.wg.Done()
+		f()
+	}()
+}
+
+func (c *Cluster) acceptLoop() {
+	for {
+		conn, err := c.listener.Accept()
+		if err != nil {
+			if c.ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+				return
+			}
+			// Out of file descriptors, for instance: others may close some.
+			select {
+			case <-time.After(50 * time.Millisecond):
+			case <-c.ctx.Done():
+				return
+			}
+			continue
+		}
+		c.goFunc(func() { c.serveTLS(conn, false) })
+	}
+}
+
+// Close ends every connection and session, waits for all that the cluster
+// started, and lets go of the directory. It may be called more than once.
+func (c *Cluster) Close() error {
+	c.stopOnce.Do(func() {
+		if c.forget != nil {
+			c.forget()
+		}
+		c.cancel()
+		err := c.listener.Close()
+		c.conns.closeAll()
+		for _, q := range c.queues {
+			_ = q.Close()
+		}
+		_ = c.web.Close()
+		_ = c.adminWeb.Close()
+		c.gate.Lock()
+		c.grpcAuth.Stop()
+		c.grpcSSH.Stop()
+		c.wg.Wait()
+		_ = os.Remove(filepath.Join(c.state.dir, pidFile))
+		removeAdminSocket(c.state.dir)
+		c.stopErr = errors.Join(err, c.state.close())
+	})
+	return c.stopErr
+}
+
+// Addr is the address that the cluster listens on, IP and port.
+func (c *Cluster) Addr() string { return c.listener.Addr().String() }
+
+// PublicAddr is the host:port that ping announces.
+func (c *Cluster) PublicAddr() string { return c.settings.PublicAddr }
+
+// Name of the cluster.
+func (c *Cluster) Name() string { return c.settings.Name }
+
+// CAFile is the path of a PEM file with the authority of the web certificate,
+// for SSL_CERT_FILE.
+func (c *Cluster) CAFile() string { return filepath.Join(c.state.dir, caFile) }
+
+// AddUser adds a user. The user, a missing role or a bad name is an error.
+func (c *Cluster) AddUser(spec UserSpec) (Enrolment, error) { return c.addUser(spec) }
+
+// ResetUser gives a user a new password, made up if empty, and a new device,
+// and lifts a lock.
+func (c *Cluster) ResetUser(name, password string) (Enrolment, error) {
+	return c.resetUser(name, password)
+}
+
+// RemoveUser removes a user. Certificates that were issued stay valid.
+func (c *Cluster) RemoveUser(name string) error { return c.removeUser(name) }
+
+// Users lists the users by name.
+func (c *Cluster) Users() ([]User, error) { return c.users() }

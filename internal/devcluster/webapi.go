@@ -1,0 +1,218 @@
+package devcluster
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"mime"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// Limits of the web API.
+const (
+	maxBody        = 1_000_000
+	headerTimeout  = 10 * time.Second
+	writeTimeout   = 30 * time.Second
+	webIdleTimeout = 2 * time.Minute
+)
+
+// webError is an answer that says no.
+type webError struct {
+	status  int
+	message string
+}
+
+func (e *webError) Error() string { return e.message }
+
+func badParameter(format string, args ...any) error {
+	return &webError{http.StatusBadRequest, fmt.Sprintf(format, args...)}
+}
+
+func accessDenied(message string) error { return &webError{http.StatusForbidden, message} }
+
+func (c *Cluster) newWebServer() *http.Server {
+	return &http.Server{
+		Handler:           c.gated(c.webHandler()),
+		ReadHeaderTimeout: headerTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       webIdleTimeout,
+		MaxHeaderBytes:    1 << 16,
+		ErrorLog:          log.New(io.Discard, "", 0),
+	}
+}
+
+// gated makes Close wait for the calls that are being answered; those that
+// come later get nothing.
+func (c *Cluster) gated(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !c.gate.TryRLock() {
+			return
+		}
+		defer c.gate.RUnlock()
+		h.ServeHTTP(w, r)
+	})
+}
+
+// webHandler routes the calls; every path exists with and without /v1.
+func (c *Cluster) webHandler() http.Handler {
+	mux := http.NewServeMux()
+	api := func(pattern string, limits *bucketSet, h func(r *http.Request) (any, error)) {
+		method, path, _ := strings.Cut(pattern, " ")
+		handler := c.apiHandler(limits, h)
+		mux.Handle(method+" "+path, handler)
+		mux.Handle(method+" /v1"+path, handler)
+	}
+	var normal, high *bucketSet
+	if c.limits != nil {
+		normal, high = c.limits.normal, c.limits.high
+	}
+	api("GET /webapi/ping", nil, c.ping)
+	api("GET /webapi/ping/{connector}", high, c.pingConnector)
+	api("GET /webapi/find", nil, c.find)
+	api("GET /webapi/motd", high, c.messageOfTheDay)
+	api("POST /webapi/mfa/login/begin", normal, c.loginBegin)
+	api("POST /webapi/mfa/login/finish", normal, c.loginFinish)
+	api("POST /webapi/github/login/console", normal, c.githubConsole)
+	for path, text := range pages() {
+		mux.Handle("GET "+path, pageHandler(text))
+	}
+	mux.Handle("/", http.HandlerFunc(notFound))
+	return mux
+}
+
+// apiHandler answers with JSON: the value, or the error in the API's shape.
+func (c *Cluster) apiHandler(limits *bucketSet, h func(r *http.Request) (any, error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		securityHeaders(w.Header())
+		w.Header().Set("Cache-Control", "no-cache, no-store, must-revalidate")
+		w.Header().Set("Pragma", "no-cache")
+		w.Header().Set("Expires", "0")
+		if limits != nil {
+			if wait, ok := limits.take(remoteIP(r)); !ok {
+				writeError(w, &webError{
+					http.StatusTooManyRequests, "rate limit exceeded, try again in " + wait.Round(time.Second).String(),
+				})
+				return
+			}
+		}
+		v, err := h(r)
+		if err != nil {
+			c.log.Info("web call refused", "path", r.URL.Path, "from", r.RemoteAddr, "reason", err)
+			writeError(w, err)
+			return
+		}
+		writeJSON(w, http.StatusOK, v)
+	})
+}
+
+func securityHeaders(h http.Header) {
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "strict-origin")
+	h.Set("X-Frame-Options", "SAMEORIGIN")
+	h.Set("X-XSS-Protection", "1; mode=block")
+	h.Set("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		status, b = http.StatusInternalServerError, []byte(`{"error":{"message":"internal error"}}`)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(b)
+}
+
+// errorBody is the shape of every error of the API.
+type errorBody struct {
+	Error  errorMessage   `json:"error"`
+	Fields map[string]any `json:"fields,omitempty"`
+}
+
+type errorMessage struct {
+	Message string `json:"message"`
+}
+
+// writeError answers with a pretty-printed body, as handlers do.
+func writeError(w http.ResponseWriter, err error) {
+	var we *webError
+	if !errors.As(err, &we) {
+		we = &webError{http.StatusInternalServerError, "internal error"}
+	}
+	b, _ := json.MarshalIndent(errorBody{Error: errorMessage{we.message}}, "", "    ")
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(we.status)
+	_, _ = w.Write(b)
+}
+
+// notFound is the router's own answer: compact, with the version of the proxy.
+func notFound(w http.ResponseWriter, _ *http.Request) {
+	securityHeaders(w.Header())
+	type version struct {
+		Major      int    `json:"major"`
+		Minor      int    `json:"minor"`
+		Patch      int    `json:"patch"`
+		PreRelease string `json:"preRelease"`
+		String     string `json:"string"`
+	}
+	v := version{String: serverVersion}
+	_, _ = fmt.Sscanf(serverVersion, "%d.%d.%d", &v.Major, &v.Minor, &v.Patch)
+	writeJSON(w, http.StatusNotFound, errorBody{
+		Error: errorMessage{"path not found"}, Fields: map[string]any{"proxyVersion": v},
+	})
+}
+
+// readJSON decodes a request body into v.
+func readJSON(r *http.Request, v any) error {
+	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || media != "application/json" {
+		return badParameter("invalid request")
+	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+	if err != nil {
+		return badParameter("invalid request")
+	}
+	if len(body) > maxBody {
+		return &webError{http.StatusTooManyRequests, "the read limit is reached"}
+	}
+	if err := json.Unmarshal(body, v); err != nil {
+		return badParameter("request: %v", err)
+	}
+	return nil
+}
+
+func remoteIP(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return ""
+	}
+	return host
+}
+
+// pages are those that a browser is sent to when a login ends.
+func pages() map[string]string {
+	return map[string]string{
+		"/web/login":                    "Log in with a command-line client: this dev cluster has no web UI.",
+		"/web/msg/info/login_success":   "Login successful. You can close this window.",
+		"/web/msg/info/login_terminal":  "Go on in the terminal.",
+		"/web/msg/info/login_close":     "You can close this tab.",
+		"/web/msg/error/login":          "Login failed.",
+		"/web/msg/error/login/callback": "Login failed: the identity provider's answer was not understood.",
+		"/web/msg/error/login/auth":     "Login failed: no role matches.",
+		"/web/msg/error/slo":            "Single logout failed.",
+	}
+}
+
+func pageHandler(text string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		securityHeaders(w.Header())
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Header().Set("Content-Security-Policy", "default-src 'none'")
+		_, _ = fmt.Fprintf(w, "<!doctype html><title>dev cluster</title><p>%s</p>\n", text)
+	})
+}
