@@ -1,0 +1,230 @@
+package durable
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	stageParent = "config/tsh" // below home; other clients leave config alone
+	stagePrefix = "tx-"
+	// A stage directory older than this belongs to a process that was killed.
+	leftoverAge = time.Hour
+)
+
+// errBusy says that somebody else holds a lock, or that the locked file was
+// replaced while we waited for it.
+var errBusy = errors.New("locked by another process")
+
+// checkTargets refuses what a rename must not replace, before anything changes.
+func (c *commit) checkTargets() error {
+	for _, op := range c.ops {
+		if err := PlainDirs(c.home, filepath.Dir(op.path)); err != nil {
+			return err
+		}
+		if op.remove {
+			continue
+		}
+		info, err := os.Lstat(c.abs(op.path))
+		if err != nil {
+			continue // missing, or the rename will say what is wrong
+		}
+		// A link is replaced as such, never written through.
+		if kind := info.Mode().Type(); kind != 0 && kind != fs.ModeSymlink {
+			return fmt.Errorf("%s is not a regular file", c.abs(op.path))
+		}
+	}
+	return nil
+}
+
+// prepare makes the directories that the new files need and our own one.
+func (c *commit) prepare() error {
+	writes := false
+	for _, op := range c.ops {
+		if op.remove {
+			continue
+		}
+		writes = true
+		if err := c.makeDirs(filepath.Dir(op.path)); err != nil {
+			return err
+		}
+	}
+	if !writes {
+		return nil
+	}
+	if err := PlainDirs(c.home, stageParent); err != nil {
+		return err
+	}
+	if err := c.makeDirs(stageParent); err != nil {
+		return err
+	}
+	c.sweep()
+	stage := filepath.Join(c.home, stageParent, stagePrefix+rand.Text())
+	if err := c.files.mkdir(stage); err != nil {
+		return err
+	}
+	c.stage = stage
+	return nil
+}
+
+// makeDirs makes the directory rel below home and everything above it.
+func (c *commit) makeDirs(rel string) error {
+	if err := c.makeDir(c.home); err != nil {
+		return err
+	}
+	dir := c.home
+	for part := range strings.SplitSeq(filepath.ToSlash(rel), "/") {
+		if part == "." {
+			continue
+		}
+		dir = filepath.Join(dir, part)
+		if err := c.makeDir(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *commit) makeDir(dir string) error {
+	info, err := os.Stat(dir)
+	if err == nil && info.IsDir() {
+		return nil
+	}
+	if err == nil {
+		return fmt.Errorf("%s is not a directory", dir)
+	}
+	if parent := filepath.Dir(dir); errors.Is(err, fs.ErrNotExist) && parent != dir && dir == c.home {
+		if err := c.makeDir(parent); err != nil {
+			return err
+		}
+	}
+	if err := c.files.mkdir(dir); err != nil {
+		// Another process may have been quicker.
+		if info, again := os.Stat(dir); again != nil || !info.IsDir() {
+			return err
+		}
+	}
+	c.dirty[filepath.Dir(dir)] = true
+	return nil
+}
+
+// sweep removes what killed processes left in our directory.
+func (c *commit) sweep() {
+	parent := filepath.Join(c.home, stageParent)
+	entries, err := os.ReadDir(parent)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil || !strings.HasPrefix(e.Name(), stagePrefix) || time.Since(info.ModTime()) < leftoverAge {
+			continue
+		}
+		slog.Debug("removing what a killed process left", "path", filepath.Join(parent, e.Name()))
+		if err := c.files.remove(filepath.Join(parent, e.Name())); err != nil {
+			slog.Debug("leftover stays", "error", err)
+		}
+	}
+}
+
+func (c *commit) takeLocks() error {
+	for _, r := range c.locks {
+		path := c.abs(r.path)
+		for tries := int(r.timeout / max(r.retry, time.Millisecond)); ; tries-- {
+			l, err := c.files.lock(path)
+			if err == nil {
+				c.held = append(c.held, heldLock{r.path, l})
+				break
+			}
+			if !errors.Is(err, errBusy) {
+				return fmt.Errorf("locking %s: %w", path, err)
+			}
+			if tries <= 0 {
+				return fmt.Errorf("%s was %w for %v", path, errBusy, r.timeout)
+			}
+			c.wait(r.retry)
+		}
+	}
+	return nil
+}
+
+// lockStaged also locks the new files that will take the place of locked ones:
+// whoever opens the new file while we work waits as it would have for the old.
+func (c *commit) lockStaged() error {
+	if !lockIsOnData {
+		return nil
+	}
+	for _, h := range c.held { // what is appended below is not visited
+		for i := range c.ops {
+			if c.ops[i].path != h.path || c.ops[i].staged == "" {
+				continue
+			}
+			l, err := c.files.lock(c.ops[i].staged)
+			if err != nil {
+				return err
+			}
+			c.held = append(c.held, heldLock{h.path, l})
+		}
+	}
+	return nil
+}
+
+// unlockBelow releases the locks of files in directories below home, whose
+// renames are done. Others do not wait long for them, and a flush can take long.
+func (c *commit) unlockBelow() {
+	c.held = slices.DeleteFunc(c.held, func(h heldLock) bool {
+		below := filepath.Dir(h.path) != "."
+		if below {
+			h.lock.release(false)
+		}
+		return below
+	})
+}
+
+// finish releases the locks and clears our directory away.
+func (c *commit) finish(failed bool) {
+	for i := len(c.held) - 1; i >= 0; i-- {
+		c.held[i].lock.release(failed)
+	}
+	if c.stage == "" {
+		return
+	}
+	if err := c.files.remove(c.stage); err != nil {
+		slog.Debug("staging directory stays", "path", c.stage, "error", err)
+	}
+}
+
+// PlainDirs returns an error when one of the directories of rel, below home, is
+// something else than a directory. Home itself may be a link to one; a link below
+// it is refused with ErrLink, because whoever can plant it could send secrets
+// elsewhere. Directories that are missing are no error.
+func PlainDirs(home, rel string) error {
+	rel = filepath.Clean(rel)
+	for end := 0; rel != "." && end < len(rel); {
+		next := strings.IndexByte(rel[end+1:], filepath.Separator)
+		if end += next + 1; next < 0 {
+			end = len(rel)
+		}
+		dir := filepath.Join(home, rel[:end])
+		info, err := os.Lstat(dir)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case err != nil:
+			return err
+		case info.Mode()&fs.ModeSymlink != 0:
+			return fmt.Errorf("%s %w", dir, ErrLink)
+		case !info.IsDir():
+			return fmt.Errorf("%s is not a directory", dir)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,240 @@
+package keystore
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/seed-087d674e/tsh/internal/durable"
+)
+
+const (
+	casDir     = "cas"
+	certsFile  = "certs.pem"
+	maxCAFiles = 1024
+)
+
+// ConflictError is returned when a proxy brings an authority for a cluster that
+// another proxy, to which a login exists, already brought with other keys. One of
+// the two is not the cluster it says it is.
+type ConflictError struct {
+	Proxy, Cluster           string // what is being stored
+	OtherProxy, OtherCluster string // what is there
+}
+
+func (e *ConflictError) Error() string {
+	if e.Proxy == e.OtherProxy {
+		return fmt.Sprintf("proxy %s brings the cluster %q and earlier brought %q, which differs only in case; if it was renamed, run: tsh logout --proxy=%s",
+			e.Proxy, e.Cluster, e.OtherCluster, e.Proxy)
+	}
+	return fmt.Sprintf("proxy %s claims to be cluster %q, which proxy %s already is with other keys; if it moved, run: tsh logout --proxy=%s",
+		e.Proxy, e.Cluster, e.OtherProxy, e.OtherProxy)
+}
+
+// certsByCluster groups authority certificates by the cluster they are for.
+type certsByCluster map[string][]*x509.Certificate
+
+func (m certsByCluster) add(certs []*x509.Certificate, wanted func(cluster string) bool) {
+	for _, c := range certs {
+		name := c.Subject.CommonName
+		if wanted(name) && !slices.ContainsFunc(m[name], c.Equal) {
+			m[name] = append(m[name], c)
+		}
+	}
+}
+
+// loadAuthorities reads the authorities of the clusters named, or all of them
+// when all is set. Clusters whose trust is missing or unreadable are left out:
+// that is noticed where it is needed.
+func (p *paths) loadAuthorities(clusters []string, all bool) ([]Authority, trust, error) {
+	wanted := wantedClusters(clusters, all)
+	data, err := durable.ReadFile(p.abs(knownHostsFile), maxKnownHosts)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, trust{}, damaged(err)
+	}
+	t := readTrust(data, p.proxy, wanted)
+	certs := certsByCluster{}
+	if err := p.loadCerts(certs, clusters, all); err != nil {
+		return nil, trust{}, err
+	}
+	names := slices.Clone(clusters)
+	names = append(names, t.clusters...)
+	for c := range certs {
+		names = append(names, c)
+	}
+	slices.Sort(names[len(clusters)+len(t.clusters):])
+	var out []Authority
+	for i, c := range names {
+		if slices.Index(names, c) == i && len(t.keys[c])+len(certs[c]) > 0 {
+			out = append(out, Authority{Cluster: c, SSHKeys: t.keys[c], TLSCerts: certs[c]})
+		}
+	}
+	return out, t, nil
+}
+
+// wantedClusters says which authorities to load. Other clients also store hosts
+// that somebody accepted without verifying them; those names are no clusters.
+func wantedClusters(clusters []string, all bool) func(string) bool {
+	return func(c string) bool {
+		return slices.Contains(clusters, c) || all && CheckName("cluster", c) == nil
+	}
+}
+
+// loadCerts prefers the file that bears the cluster's name. Only when that is
+// missing it looks into all others, and into the flat file of old releases only
+// when there is no directory.
+func (p *paths) loadCerts(certs certsByCluster, clusters []string, all bool) error {
+	wanted := wantedClusters(clusters, all)
+	if info, err := os.Lstat(p.abs(p.dir(casDir))); err == nil && !info.IsDir() {
+		return damaged(fmt.Errorf("%s is not a directory", p.abs(p.dir(casDir))))
+	}
+	if !all {
+		missing := false
+		for _, c := range clusters {
+			certs.add(p.readCerts(p.cas(c)), wanted)
+			missing = missing || len(certs[c]) == 0
+		}
+		if !missing {
+			return nil
+		}
+	}
+	entries, err := os.ReadDir(p.abs(p.dir(casDir)))
+	if errors.Is(err, fs.ErrNotExist) {
+		certs.add(p.readCerts(p.dir(certsFile)), wanted)
+		return nil
+	}
+	if err != nil {
+		return damaged(err)
+	}
+	if len(entries) > maxCAFiles {
+		return damaged(fmt.Errorf("%s holds more than %d files", p.abs(p.dir(casDir)), maxCAFiles))
+	}
+	for _, e := range entries {
+		if e.Type().IsRegular() {
+			certs.add(p.readCerts(p.dir(casDir, e.Name())), wanted)
+		}
+	}
+	return nil
+}
+
+func (p *paths) readCerts(rel string) []*x509.Certificate {
+	data, err := durable.ReadFile(p.abs(rel), maxCAFile)
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			slog.Debug("authority file not used", "error", err)
+		}
+		return nil
+	}
+	return decodeAuthorities(rel, data)
+}
+
+// stageAuthorities adds what the identity trusts to cas, certs.pem and
+// known_hosts, in this order.
+func (p *paths) stageAuthorities(tx *durable.Tx, id *Identity) error {
+	var lines []string
+	var certs []*x509.Certificate
+	saved := map[string]bool{}
+	for _, a := range id.Authorities {
+		lines = append(lines, hostLines(p.proxy, a)...)
+		if len(a.TLSCerts) > 0 {
+			saved[a.Cluster] = true
+			certs = append(certs, a.TLSCerts...)
+			p.stageBytes(tx, p.cas(a.Cluster), encodeCerts(a.TLSCerts, ""))
+		}
+	}
+	for _, c := range p.readCerts(p.dir(certsFile)) {
+		if !saved[c.Subject.CommonName] {
+			certs = append(certs, c)
+		}
+	}
+	p.stageBytes(tx, p.dir(certsFile), encodeCerts(certs, "\n"))
+
+	path := p.abs(knownHostsFile)
+	old, err := durable.ReadFile(path, maxKnownHosts)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := p.checkOwners(old, id); err != nil {
+		return err
+	}
+	if string(addHostLines(old, lines)) == string(old) {
+		return nil
+	}
+	// Others add lines too: what is written is made again under the lock.
+	tx.Lock(knownHostsFile, hostsLockTimeout, hostsLockRetry)
+	tx.Update(knownHostsFile, secretMode, maxKnownHosts, func(old []byte) ([]byte, error) {
+		return addHostLines(old, lines), nil
+	})
+	return nil
+}
+
+func (p *paths) checkOwners(knownHosts []byte, id *Identity) error {
+	active := func(proxy string) bool {
+		users, err := Dir{Home: p.home}.Users(proxy)
+		return err != nil || len(users) > 0
+	}
+	for _, a := range id.Authorities {
+		if proxy, cluster := otherOwner(knownHosts, p.proxy, a, active); proxy != "" {
+			return &ConflictError{p.proxy, a.Cluster, proxy, cluster}
+		}
+	}
+	return nil
+}
+
+// stageBytes writes a file that has no key in it when its content changes.
+func (p *paths) stageBytes(tx *durable.Tx, rel string, data []byte) {
+	if old, err := durable.ReadFile(p.abs(rel), maxCAFile); err == nil && string(old) == string(data) {
+		return
+	}
+	tx.Write(rel, data, secretMode)
+}
+
+// paths are the names of one login's files, relative to home.
+type paths struct {
+	home, proxy, user, cluster string
+	exposed                    []string // warnings about keys that others can read
+}
+
+func (p *paths) abs(rel string) string { return filepath.Join(p.home, rel) }
+
+func (p *paths) dir(elem ...string) string {
+	return filepath.Join(append([]string{keysDir, p.proxy}, elem...)...)
+}
+
+func (p *paths) cas(cluster string) string { return p.dir(casDir, cluster+".pem") }
+
+func (p *paths) sshCert() string { return p.dir(p.user+sshDirSuffix, p.cluster+sshCertSuffix) }
+
+func (p *paths) file(suffix string) string { return p.dir(p.user + suffix) }
+
+// newPaths checks the names: nothing else stands between them and the disk.
+func newPaths(home, proxy, user, cluster string) (*paths, error) {
+	for _, n := range []struct{ kind, name, suffix string }{
+		{"proxy", proxy, ".yaml"}, {"user", user, oldTLSCertSuffix}, {"cluster", cluster, sshCertSuffix},
+	} {
+		if err := CheckName(n.kind, n.name); err != nil {
+			return nil, err
+		}
+		if len(n.name)+len(n.suffix) > maxFileName {
+			return nil, fmt.Errorf("%s name of %d bytes is too long for a file name", n.kind, len(n.name))
+		}
+	}
+	return &paths{home: home, proxy: proxy, user: user, cluster: cluster}, nil
+}
+
+// twinUser returns a user of the proxy whose name differs from ours only in the
+// case of letters, and so shares our files on some systems.
+func twinUser(users []string, user string) string {
+	for _, u := range users {
+		if u != user && strings.EqualFold(u, user) {
+			return u
+		}
+	}
+	return ""
+}

@@ -1,0 +1,164 @@
+package keystore
+
+import (
+	"crypto"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"math/big"
+	"slices"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// cluster issues what a real one would, for tests that need their own.
+type cluster struct {
+	name             string
+	hostSSH, userSSH ssh.Signer
+	hostTLS, userTLS *x509.Certificate
+	hostKey, userKey crypto.Signer
+}
+
+func newCluster(t testing.TB, name string) *cluster {
+	t.Helper()
+	c := &cluster{name: name}
+	var sshKeys [2]crypto.Signer
+	sshKeys[0], c.hostKey = keysFor(t, SuiteBalanced)
+	sshKeys[1], c.userKey = keysFor(t, SuiteBalanced)
+	c.hostSSH, c.userSSH = sshSigner(t, sshKeys[0]), sshSigner(t, sshKeys[1])
+	c.hostTLS, c.userTLS = selfSigned(t, caTemplate(name), c.hostKey), selfSigned(t, caTemplate(name), c.userKey)
+	return c
+}
+
+func keysFor(t testing.TB, s Suite) (crypto.Signer, crypto.Signer) {
+	t.Helper()
+	a, b, err := GenerateKeys(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a, b
+}
+
+func sshSigner(t testing.TB, key crypto.Signer) ssh.Signer {
+	t.Helper()
+	s, err := ssh.NewSignerFromSigner(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func caTemplate(name string) *x509.Certificate {
+	return &x509.Certificate{
+		SerialNumber:          big.NewInt(1),
+		Subject:               pkix.Name{CommonName: name, Organization: []string{name}},
+		NotBefore:             fixtureTime.Add(-time.Hour),
+		NotAfter:              fixtureTime.AddDate(10, 0, 0),
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
+	}
+}
+
+func selfSigned(t testing.TB, tmpl *x509.Certificate, key crypto.Signer) *x509.Certificate {
+	t.Helper()
+	return signTLS(t, tmpl, tmpl, key.Public(), key)
+}
+
+func signTLS(t testing.TB, tmpl, parent *x509.Certificate, pub crypto.PublicKey, key crypto.Signer) *x509.Certificate {
+	t.Helper()
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, parent, pub, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert
+}
+
+func signSSH(t testing.TB, cert *ssh.Certificate, signer ssh.Signer) *ssh.Certificate {
+	t.Helper()
+	if err := cert.SignCert(rand.Reader, signer); err != nil {
+		t.Fatal(err)
+	}
+	return cert
+}
+
+func (c *cluster) authority() Authority {
+	return Authority{Cluster: c.name, SSHKeys: []ssh.PublicKey{c.hostSSH.PublicKey()}, TLSCerts: []*x509.Certificate{c.hostTLS}}
+}
+
+func (c *cluster) userTemplate(user string) *x509.Certificate {
+	return &x509.Certificate{
+		SerialNumber: big.NewInt(2),
+		Subject: pkix.Name{CommonName: user, Organization: []string{"access"},
+			ExtraNames: []pkix.AttributeTypeAndValue{{Type: asn1.ObjectIdentifier{1, 3, 9999, 1, 7}, Value: c.name}}},
+		NotBefore:   fixtureTime.Add(-time.Minute),
+		NotAfter:    fixtureTime.Add(12 * time.Hour),
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+}
+
+func userCert(user string, key ssh.PublicKey) *ssh.Certificate {
+	return &ssh.Certificate{
+		Key: key, CertType: ssh.UserCert, KeyId: user,
+		ValidPrincipals: []string{"root", "-teleport-internal-join"},
+		ValidAfter:      uint64(fixtureTime.Add(-time.Minute).Unix()),
+		ValidBefore:     uint64(fixtureTime.Add(12 * time.Hour).Unix()),
+	}
+}
+
+// issue is a login: new keys by the suite, certificates for user.
+func (c *cluster) issue(t testing.TB, proxy, user string, suite Suite) *Identity {
+	t.Helper()
+	sshKey, tlsKey := keysFor(t, suite)
+	return c.certify(t, proxy, user, sshKey, tlsKey)
+}
+
+func (c *cluster) certify(t testing.TB, proxy, user string, sshKey, tlsKey crypto.Signer) *Identity {
+	t.Helper()
+	return &Identity{
+		Proxy: proxy, User: user, Cluster: c.name, SSHKey: sshKey, TLSKey: tlsKey,
+		SSHCert:     signSSH(t, userCert(user, sshSigner(t, sshKey).PublicKey()), c.userSSH),
+		TLSCert:     signTLS(t, c.userTemplate(user), c.userTLS, tlsKey.Public(), c.userKey),
+		Authorities: []Authority{c.authority()},
+		Now:         func() time.Time { return fixtureTime },
+	}
+}
+
+// hostCert is what a node of the cluster presents.
+func (c *cluster) hostCert(t testing.TB, change func(*ssh.Certificate), principals ...string) *ssh.Certificate {
+	t.Helper()
+	key, _ := keysFor(t, SuiteBalanced)
+	cert := &ssh.Certificate{
+		Key: sshSigner(t, key).PublicKey(), CertType: ssh.HostCert, KeyId: "node",
+		ValidPrincipals: principals, ValidBefore: ssh.CertTimeInfinity,
+	}
+	if change != nil {
+		change(cert)
+	}
+	return signSSH(t, cert, c.hostSSH)
+}
+
+// corruptSeed changes the private half in the OpenSSH form of an Ed25519 key.
+func corruptSeed(t testing.TB, data []byte) []byte {
+	t.Helper()
+	key, err := decodeKey(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad := slices.Clone(key.(ed25519.PrivateKey))
+	bad[0] ^= 1
+	out, err := encodeSSHKey(bad)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}

@@ -1,0 +1,88 @@
+package profile
+
+import (
+	"crypto"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"math/big"
+	"testing"
+	"time"
+
+	"github.com/seed-087d674e/tsh/keystore"
+	"golang.org/x/crypto/ssh"
+)
+
+// login is what a cluster of this name would issue to user through proxy: new
+// keys, new authorities.
+func login(t testing.TB, proxy, user, cluster string) (*Profile, *keystore.Identity) {
+	t.Helper()
+	hostSSH, hostTLS := keys(t)
+	userSSH, userTLS := keys(t)
+	sshKey, tlsKey := keys(t)
+	ca := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: cluster},
+		NotBefore: fixtureTime, NotAfter: fixtureTime.AddDate(10, 0, 0),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	leaf := &x509.Certificate{
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: user},
+		NotBefore: fixtureTime, NotAfter: fixtureTime.Add(12 * time.Hour),
+	}
+	cert := &ssh.Certificate{
+		Key: signer(t, sshKey).PublicKey(), CertType: ssh.UserCert, KeyId: user, ValidPrincipals: []string{"root"},
+		ValidAfter: uint64(fixtureTime.Unix()), ValidBefore: uint64(fixtureTime.Add(12 * time.Hour).Unix()),
+	}
+	if err := cert.SignCert(rand.Reader, signer(t, userSSH)); err != nil {
+		t.Fatal(err)
+	}
+	id := &keystore.Identity{
+		Proxy: proxy, User: user, Cluster: cluster, SSHKey: sshKey, TLSKey: tlsKey, SSHCert: cert,
+		TLSCert: signed(t, leaf, ca, tlsKey.Public(), userTLS),
+		Authorities: []keystore.Authority{{
+			Cluster: cluster, SSHKeys: []ssh.PublicKey{signer(t, hostSSH).PublicKey()},
+			TLSCerts: []*x509.Certificate{signed(t, ca, ca, hostTLS.Public(), hostTLS)},
+		}},
+	}
+	return &Profile{WebProxyAddr: proxy + ":443", User: user, Cluster: cluster, TLSRouting: true, MFAMode: "auto"}, id
+}
+
+func keys(t testing.TB) (crypto.Signer, crypto.Signer) {
+	t.Helper()
+	a, b, err := keystore.GenerateKeys(keystore.SuiteBalanced)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a, b
+}
+
+func signer(t testing.TB, key crypto.Signer) ssh.Signer {
+	t.Helper()
+	s, err := ssh.NewSignerFromSigner(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func signed(t testing.TB, tmpl, parent *x509.Certificate, pub crypto.PublicKey, key crypto.Signer) *x509.Certificate {
+	t.Helper()
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, parent, pub, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert
+}
+
+// loggedIn commits such a login.
+func loggedIn(t testing.TB, s *Store, proxy, user, cluster string) {
+	t.Helper()
+	p, id := login(t, proxy, user, cluster)
+	if err := s.Commit(p, id); err != nil {
+		t.Fatal(err)
+	}
+}
