@@ -1,0 +1,83 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/seed-087d674e/tsh/internal/rpc"
+	"github.com/seed-087d674e/tsh/proxy"
+)
+
+// Errors that a caller may want to tell apart, with errors.Is.
+var (
+	// ErrAccessDenied: the user's roles do not allow the call.
+	ErrAccessDenied = errors.New("access denied")
+	// ErrNotFound: what was asked for does not exist, or the user may not know.
+	ErrNotFound = errors.New("not found")
+	// ErrExpired: the credentials have expired; log in again.
+	ErrExpired = proxy.ErrExpired
+)
+
+// Error is a call that failed. It matches ErrAccessDenied, ErrNotFound and
+// ErrExpired where they apply, and wraps what broke the connection.
+type Error struct {
+	Method string // path of the call
+	Addr   string // web address of the proxy
+	err    error
+}
+
+// Error is the server's text, fit to print, or what broke the connection.
+func (e *Error) Error() string {
+	var status *rpc.Status
+	if errors.As(e.err, &status) {
+		return status.Error()
+	}
+	if errors.Is(e.err, context.DeadlineExceeded) {
+		return e.Addr + ": no answer in time"
+	}
+	return fmt.Sprintf("%s: %v", e.Addr, e.err)
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.err }
+
+// Is matches the errors of this package.
+func (e *Error) Is(target error) bool {
+	switch target {
+	case ErrAccessDenied:
+		return e.code() == rpc.PermissionDenied && !e.expired()
+	case ErrNotFound:
+		return e.code() == rpc.NotFound
+	case ErrExpired:
+		return e.expired()
+	}
+	return false
+}
+
+func (e *Error) code() rpc.Code {
+	var status *rpc.Status
+	if errors.As(e.err, &status) {
+		return status.Code
+	}
+	return rpc.OK
+}
+
+// expired reports whether the server says, in TLS or in a status, that the
+// credentials have expired.
+func (e *Error) expired() bool {
+	if rpc.IsAlert(e.err, rpc.AlertExpired) {
+		return true
+	}
+	var status *rpc.Status
+	if !errors.As(e.err, &status) {
+		return false
+	}
+	for _, text := range []string{"client credentials have expired", "tls: expired certificate", "certificate has expired"} {
+		if strings.Contains(status.Message, text) {
+			return true
+		}
+	}
+	return false
+}

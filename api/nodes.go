@@ -1,0 +1,124 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/seed-087d674e/tsh/internal/rpc"
+	"github.com/seed-087d674e/tsh/internal/wire"
+)
+
+// Limits of a list.
+const (
+	pageSize = 1000
+	maxPages = 5000
+	maxNodes = 1000000
+)
+
+// NodesRequest selects nodes: all conditions must hold.
+type NodesRequest struct {
+	// Labels are pairs that a node must have, as static or command labels.
+	Labels map[string]string
+	// Search has words each of which must occur, in any case, in a label, the
+	// name, the host name or an address.
+	Search []string
+	// Predicate is an expression in the cluster's language, for instance
+	// labels["env"] == "prod" && hasPrefix(name, "web").
+	Predicate string
+}
+
+// Nodes lists the nodes that the user may see, in no particular order. Pages
+// are fetched while the caller goes on; the first error ends the list.
+//
+// Errors: *Error; one in the predicate is the server's.
+func (c *Client) Nodes(ctx context.Context, req NodesRequest) iter.Seq2[*Node, error] {
+	return func(yield func(*Node, error) bool) {
+		l := nodeList{client: c, request: req, limit: pageSize}
+		seen := 0
+		for range maxPages {
+			page, err := l.next(ctx)
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			for _, resource := range page {
+				if resource.Node == nil {
+					continue
+				}
+				if seen++; seen > maxNodes {
+					yield(nil, fmt.Errorf("%s lists more than %d nodes", c.addr, maxNodes))
+					return
+				}
+				if !yield(newNode(resource.Node), nil) {
+					return
+				}
+			}
+			if l.key == "" {
+				return
+			}
+		}
+		yield(nil, fmt.Errorf("%s has not come to the end of its nodes after %d pages", c.addr, maxPages))
+	}
+}
+
+// nodeList is a list under way.
+type nodeList struct {
+	client  *Client
+	request NodesRequest
+	limit   int32  // nodes to a page
+	key     string // where the next page starts
+	old     bool   // the cluster has only the older call
+}
+
+// next fetches a page. Pages that would be too large are asked for again, half
+// as long.
+func (l *nodeList) next(ctx context.Context) ([]wire.PaginatedResource, error) {
+	for {
+		page, key, err := l.fetch(ctx)
+		var status *rpc.Status
+		if err != nil && errors.As(err, &status) {
+			switch {
+			case status.Code == rpc.Unimplemented && !l.old:
+				l.old = true
+				continue
+			case status.Code == rpc.ResourceExhausted && l.limit > 1:
+				l.limit /= 2
+				continue
+			}
+		}
+		if err == nil && key != "" && key == l.key {
+			err = fmt.Errorf("%s repeats a page of its nodes", l.client.addr)
+		}
+		l.key = key
+		return page, err
+	}
+}
+
+func (l *nodeList) fetch(ctx context.Context) ([]wire.PaginatedResource, string, error) {
+	if l.old {
+		var page wire.ListResourcesResponse
+		err := l.client.call(ctx, methodListResources, &wire.ListResourcesRequest{
+			ResourceType:   "node",
+			Namespace:      "default",
+			Limit:          l.limit,
+			StartKey:       l.key,
+			Labels:         l.request.Labels,
+			Predicate:      l.request.Predicate,
+			SearchKeywords: l.request.Search,
+		}, &page)
+		return page.Resources, page.NextKey, err
+	}
+	var page wire.ListUnifiedResourcesResponse
+	err := l.client.call(ctx, methodListUnified, &wire.ListUnifiedResourcesRequest{
+		Kinds:          []string{"node"},
+		Limit:          l.limit,
+		StartKey:       l.key,
+		Labels:         l.request.Labels,
+		Predicate:      l.request.Predicate,
+		SearchKeywords: l.request.Search,
+		SortBy:         wire.SortBy{Field: "kind"},
+	}, &page)
+	return page.Resources, page.NextKey, err
+}

@@ -1,0 +1,246 @@
+// Package rpc is a gRPC client over net/http's HTTP/2: one connection, unary
+// and streaming calls, deadlines, status. It carries the bytes of messages and
+// knows none of them; package wire does. Use NewConn.
+//
+// It follows "gRPC over HTTP/2" (the protocol description of the gRPC project)
+// as far as a client without compression and call credentials needs it.
+package rpc
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed-087d674e/tsh/internal/text"
+)
+
+const (
+	// authority is the name that calls are addressed to; servers of a cluster
+	// answer to it whatever their own is.
+	authority = "teleport.cluster.local"
+	// maxHeaders limits the headers, and the trailers, of one answer.
+	maxHeaders = 256 << 10
+	// alertPatience is how long a connection that broke while we wrote may
+	// take to tell why.
+	alertPatience = 250 * time.Millisecond
+)
+
+// ErrClosed is the outcome of calls on a connection that Close has ended.
+var ErrClosed = errors.New("the connection has been closed")
+
+// Conn makes calls over one HTTP/2 connection. It is connected by the first
+// call or by Connect; after the connection has broken, the next call makes a
+// new one. Its methods may be called from several goroutines.
+type Conn struct {
+	dial func(context.Context) (net.Conn, error)
+	busy chan struct{} // holds a token while a goroutine connects
+
+	mu     sync.Mutex
+	link   *link
+	closed bool
+}
+
+// link is an established connection.
+type link struct {
+	http *http.ClientConn
+	conn *watchedConn
+}
+
+// NewConn returns a Conn over what dial returns, on which HTTP/2 starts at
+// once, whatever TLS has negotiated. dial must heed its context.
+func NewConn(dial func(context.Context) (net.Conn, error)) *Conn {
+	return &Conn{dial: dial, busy: make(chan struct{}, 1)}
+}
+
+// Connect makes the connection if there is none. The error of a dial is
+// wrapped, so that callers can match its cause.
+func (c *Conn) Connect(ctx context.Context) error {
+	_, err := c.connected(ctx)
+	return err
+}
+
+func (c *Conn) connected(ctx context.Context) (*link, error) {
+	select {
+	case c.busy <- struct{}{}:
+		defer func() { <-c.busy }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	c.mu.Lock()
+	current, closed := c.link, c.closed
+	c.mu.Unlock()
+	if closed {
+		return nil, ErrClosed
+	}
+	if usable, err := current.usable(ctx); usable || err != nil {
+		return current, err
+	}
+	fresh, err := c.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		_ = fresh.conn.Close()
+		return nil, ErrClosed
+	}
+	c.link = fresh
+	return fresh, nil
+}
+
+// usable reports whether calls can be made over l. A peer can bring net/http
+// into a state where every question about the connection waits for ever (Go
+// 1.26: a stream's window that overflows): the context ends the wait.
+func (l *link) usable(ctx context.Context) (bool, error) {
+	if l == nil {
+		return false, nil
+	}
+	broken := make(chan error, 1)
+	go func() { broken <- l.http.Err() }()
+	select {
+	case err := <-broken:
+		return err == nil, nil
+	case <-ctx.Done():
+		return false, context.Cause(ctx)
+	}
+}
+
+func (c *Conn) connect(ctx context.Context) (*link, error) {
+	// The transport hides errors of a dial well, and never dials under another
+	// context than the one that the connection is waited for with: dial first.
+	nc, err := c.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	watched := &watchedConn{Conn: nc, ended: make(chan struct{})}
+	// A connection that is no *tls.Conn counts as unencrypted: that is what
+	// makes net/http start HTTP/2 without asking what ALPN has negotiated.
+	var protocols http.Protocols
+	protocols.SetUnencryptedHTTP2(true)
+	transport := &http.Transport{
+		Protocols:              &protocols,
+		MaxResponseHeaderBytes: maxHeaders,
+		DisableCompression:     true,
+		DialTLSContext:         func(context.Context, string, string) (net.Conn, error) { return watched, nil },
+	}
+	client, err := transport.NewClientConn(ctx, "https", authority+":443")
+	if err != nil {
+		_ = nc.Close()
+		return nil, watched.explain(err)
+	}
+	return &link{client, watched}, nil
+}
+
+// Close ends the connection and with it all calls under way.
+func (c *Conn) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	if c.link == nil {
+		return nil
+	}
+	current := c.link
+	c.link = nil
+	current.conn.closed.Store(true)
+	return current.conn.Close() // the transport notices
+}
+
+// watchedConn remembers how reading ended. A server that refuses a client
+// certificate under TLS 1.3 says so in an alert that only the first read sees,
+// while the error that a call ends with may be that of a write.
+type watchedConn struct {
+	net.Conn
+	once  sync.Once
+	ended chan struct{} // closed once cause is set
+	cause error
+
+	closed atomic.Bool // by us
+}
+
+func (w *watchedConn) Read(p []byte) (int, error) {
+	n, err := w.Conn.Read(p)
+	if err != nil {
+		w.once.Do(func() {
+			w.cause = err
+			close(w.ended)
+		})
+	}
+	return n, err
+}
+
+// Write looks, where it fails, for what the peer has said last. Nothing else
+// might read any more.
+func (w *watchedConn) Write(p []byte) (int, error) {
+	n, err := w.Conn.Write(p)
+	if err != nil && w.Conn.SetReadDeadline(time.Now().Add(alertPatience)) == nil {
+		for rest := make([]byte, 4<<10); ; {
+			if _, err := w.Read(rest); err != nil {
+				break
+			}
+		}
+	}
+	return n, err
+}
+
+// explain returns the alert that ended the connection, if that is why a call
+// failed with err; otherwise err itself, fit to print.
+func (w *watchedConn) explain(err error) error {
+	if w.closed.Load() {
+		return ErrClosed
+	}
+	select {
+	case <-w.ended:
+		if remoteAlert(w.cause) != nil {
+			return w.cause
+		}
+	default:
+	}
+	return &connError{err}
+}
+
+// TLS alerts (RFC 8446, section 6) that callers can do something about.
+const (
+	AlertExpired    tls.AlertError = 45  // our certificate has expired
+	AlertNoProtocol tls.AlertError = 120 // none of the ALPN names we offered will do
+)
+
+// IsAlert reports whether err is that alert, sent by the peer.
+func IsAlert(err error, alert tls.AlertError) bool {
+	// crypto/tls has no exported type for alerts that came over TCP, only for
+	// their texts.
+	remote := remoteAlert(err)
+	return remote != nil && remote.Error() == alert.Error()
+}
+
+func remoteAlert(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "remote error" {
+		return op.Err
+	}
+	return nil
+}
+
+// connError is a broken connection or stream; its text may come from the peer.
+type connError struct{ err error }
+
+func (e *connError) Error() string {
+	return "connection to the server: " + cut(text.Line(e.err.Error()))
+}
+func (e *connError) Unwrap() error { return e.err }
+
+// deadlineHeader is the value of grpc-timeout for the time left: at most eight
+// digits and a unit. It is rounded up, so that we notice before the server does.
+func deadlineHeader(left time.Duration) string {
+	const most = 99999999
+	if ms := left.Milliseconds() + 1; ms <= most {
+		return fmt.Sprintf("%dm", max(ms, 1))
+	}
+	return fmt.Sprintf("%dS", min(int64(left/time.Second)+1, most))
+}

@@ -1,0 +1,266 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+
+	"github.com/seed-087d674e/tsh/internal/rpc"
+	"github.com/seed-087d674e/tsh/internal/wire"
+)
+
+const (
+	// clusterSuffix ends the names that hosts of a cluster answer to.
+	clusterSuffix = ".teleport.cluster.local"
+
+	alpnTransport = "teleport-proxy-ssh-grpc"
+	alpnAuth      = "teleport-auth@"
+	alpnHTTP2     = "h2"
+
+	methodProxySSH     = "/teleport.transport.v1.TransportService/ProxySSH"
+	methodProxyCluster = "/teleport.transport.v1.TransportService/ProxyCluster"
+)
+
+// Config says how to connect with an identity.
+type Config struct {
+	// WebAddr is the proxy's web address, where everything is reached with TLS
+	// routing; SSHAddr is its SSH address, which is used without.
+	WebAddr, SSHAddr string
+	TLSRouting       bool
+	// ConnUpgrade upgrades connections to WebAddr from HTTP, for networks in
+	// which TLS routing does not get through (Client.UpgradeRequired).
+	ConnUpgrade bool
+	// Insecure turns off the verification of the certificate of the HTTP
+	// server that upgrades, RootCAs replaces the system's authorities for it.
+	// The identity's own authorities always verify the connections inside.
+	Insecure bool
+	RootCAs  *x509.CertPool
+	// TLS is the identity's configuration: its certificate and authorities.
+	TLS *tls.Config
+	// Cluster is the root cluster, the one that issued the certificate.
+	Cluster string
+	// Dial makes TCP connections; nil for the network's own.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+}
+
+func (c *Config) check() error {
+	switch {
+	case c.TLS == nil:
+		return errors.New("no TLS configuration to connect with")
+	case c.Cluster == "":
+		return errors.New("no cluster to connect to")
+	case c.TLSRouting && c.WebAddr == "":
+		return errors.New("no web address of a proxy to connect to")
+	case !c.TLSRouting && c.SSHAddr == "":
+		return errors.New("no SSH address of a proxy to connect to")
+	}
+	return nil
+}
+
+// addr is the address that connections go to.
+func (c *Config) addr() string {
+	if c.TLSRouting {
+		return c.WebAddr
+	}
+	return c.SSHAddr
+}
+
+// encodeCluster is the name under which hosts of a cluster are addressed:
+// cluster names need not be host names.
+func encodeCluster(name string) string { return hex.EncodeToString([]byte(name)) + clusterSuffix }
+
+// clientTLS is the configuration for one connection with the identity.
+func (c *Config) clientTLS(alpn ...string) *tls.Config {
+	cfg := c.TLS.Clone()
+	cfg.ServerName = encodeCluster(c.Cluster)
+	cfg.NextProtos = alpn
+	cfg.MinVersion = max(cfg.MinVersion, tls.VersionTLS12)
+	// All hosts of all clusters bear names under the same suffix, and the
+	// identity may trust several clusters: which one it is shows in the authority.
+	before := cfg.VerifyConnection
+	cfg.VerifyConnection = func(state tls.ConnectionState) error {
+		if !c.certified(state.VerifiedChains) {
+			return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates,
+				Err: errors.New("another cluster's authority has signed it")}
+		}
+		if before != nil {
+			return before(state)
+		}
+		return nil
+	}
+	return cfg
+}
+
+// certified reports whether one of the chains ends at the cluster's authority.
+func (c *Config) certified(chains [][]*x509.Certificate) bool {
+	return slices.ContainsFunc(chains, func(chain []*x509.Certificate) bool {
+		return chain[len(chain)-1].Subject.CommonName == c.Cluster
+	})
+}
+
+// connect makes a TLS connection to what the proxy routes the ALPN names to.
+func (c *Config) connect(ctx context.Context, alpn ...string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	conn, err := c.raw(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return c.secure(ctx, conn, alpn...)
+}
+
+// raw connects as far as the proxy's router.
+func (c *Config) raw(ctx context.Context) (net.Conn, error) {
+	addr := c.addr()
+	if !c.TLSRouting || !c.ConnUpgrade {
+		conn, err := dialFunc(c.Dial).tcp(ctx, addr)
+		if err != nil {
+			return nil, &netError{addr, causeOr(ctx, err)}
+		}
+		return conn, nil
+	}
+	outer, err := dialWeb(ctx, c.Dial, webConfig{addr, c.RootCAs, c.Insecure, nil})
+	if err != nil {
+		var trust *TrustError
+		if errors.As(err, &trust) {
+			return nil, trust
+		}
+		return nil, &netError{addr, causeOr(ctx, err)}
+	}
+	inner, err := upgrade(ctx, outer, addr)
+	if err != nil {
+		_ = outer.Close()
+		return nil, &netError{addr, err}
+	}
+	return inner, nil
+}
+
+// secure runs the identity's TLS over conn.
+func (c *Config) secure(ctx context.Context, conn net.Conn, alpn ...string) (net.Conn, error) {
+	secured := tls.Client(conn, c.clientTLS(alpn...))
+	if err := secured.HandshakeContext(ctx); err != nil {
+		_ = conn.Close()
+		return nil, c.explain(causeOr(ctx, err))
+	}
+	return secured, nil
+}
+
+// explain is the error for a connection to the proxy that failed with err.
+func (c *Config) explain(err error) error {
+	var untrusted *tls.CertificateVerificationError
+	if errors.As(err, &untrusted) {
+		err = fmt.Errorf("it does not prove to belong to cluster %s: %w", c.Cluster, err)
+	}
+	return &netError{c.addr(), err}
+}
+
+// Transport is a connection to a proxy over which nodes are reached.
+type Transport struct {
+	cfg  Config
+	conn *rpc.Conn
+}
+
+// Dial connects to the proxy's transport service. Should the connection break
+// later, the next use makes a new one.
+//
+// Errors name the address; ErrExpired is the certificate's age (a server may
+// say so only later, then DialNode's connection has it), *TrustError concerns
+// the upgrading web server alone.
+func Dial(ctx context.Context, cfg Config) (*Transport, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	t := &Transport{cfg: cfg}
+	t.conn = rpc.NewConn(func(ctx context.Context) (net.Conn, error) {
+		return t.cfg.connect(ctx, alpnTransport, alpnHTTP2)
+	})
+	if err := t.conn.Connect(ctx); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// Close ends the connection and with it all those that DialNode has returned.
+func (t *Transport) Close() error { return t.conn.Close() }
+
+// DialNode asks the proxy to connect to a node's SSH server. hostport has the
+// node's name, address or UUID and its port, 0 for whichever it has; cluster
+// is never empty.
+//
+// It does not wait for the proxy: what is written follows the request at once,
+// and must begin with an SSH version line. That the node could not be reached
+// is a *NodeError of the first read. ctx ends the attempt to reach the node
+// and has no effect afterwards. A deadline that passes ends the connection.
+func (t *Transport) DialNode(ctx context.Context, hostport, cluster string) (net.Conn, error) {
+	return t.open(ctx, methodProxySSH, streamConfig{
+		remote: hostport,
+		first:  wire.Marshal(&wire.ProxySSHRequest{DialTarget: &wire.TargetHost{HostPort: hostport, Cluster: cluster}}),
+		encode: func(p []byte) []byte { return wire.Marshal(&wire.ProxySSHRequest{SSH: &wire.Frame{Payload: p}}) },
+		decode: func(message []byte) ([]byte, error) {
+			var m wire.ProxySSHResponse
+			if err := wire.Unmarshal(message, &m); err != nil || m.SSH == nil {
+				return nil, err
+			}
+			return m.SSH.Payload, nil
+		},
+	})
+}
+
+// dialCluster asks the proxy to connect to an auth server of the root cluster.
+func (t *Transport) dialCluster(ctx context.Context) (net.Conn, error) {
+	return t.open(ctx, methodProxyCluster, streamConfig{
+		remote: t.cfg.Cluster,
+		first:  wire.Marshal(&wire.ProxyClusterRequest{Cluster: t.cfg.Cluster}),
+		encode: func(p []byte) []byte { return wire.Marshal(&wire.ProxyClusterRequest{Frame: &wire.Frame{Payload: p}}) },
+		decode: func(message []byte) ([]byte, error) {
+			var m wire.ProxyClusterResponse
+			if err := wire.Unmarshal(message, &m); err != nil || m.Frame == nil {
+				return nil, err
+			}
+			return m.Frame.Payload, nil
+		},
+	})
+}
+
+// DialAuth connects to an auth server of cfg.Cluster, on which HTTP/2 starts at
+// once. With TLS routing the proxy passes the connection on by its ALPN name;
+// otherwise it goes through the transport service. Errors are those of Dial.
+func DialAuth(ctx context.Context, cfg Config) (net.Conn, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	if cfg.TLSRouting {
+		return cfg.connect(ctx, alpnAuth+encodeCluster(cfg.Cluster), alpnHTTP2)
+	}
+	t, err := Dial(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	conn, err := t.dialCluster(ctx)
+	if err == nil {
+		conn, err = cfg.secure(ctx, conn, alpnHTTP2)
+	}
+	if err != nil {
+		_ = t.Close()
+		return nil, err
+	}
+	return &owningConn{conn, t}, nil
+}
+
+// owningConn closes the transport under it too.
+type owningConn struct {
+	net.Conn
+	under *Transport
+}
+
+func (c *owningConn) Close() error {
+	err := c.Conn.Close()
+	return errors.Join(err, c.under.Close())
+}

@@ -1,0 +1,185 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/seed-087d674e/tsh/internal/rpc"
+)
+
+// maxFrame is the most that one message carries of a connection.
+const maxFrame = 16 << 10
+
+// NodeError is what the proxy says about a node that it did not connect us to,
+// or no longer does. The message is fit to print.
+type NodeError struct {
+	Target  string // what was dialled, host:port
+	Message string
+	code    rpc.Code
+}
+
+func (e *NodeError) Error() string { return e.Message }
+
+// Ambiguous reports whether several nodes go by the name.
+func (e *NodeError) Ambiguous() bool {
+	return strings.Contains(e.Message, "ambiguous host could match multiple nodes") ||
+		strings.Contains(e.Message, "err-node-is-ambiguous") // before 18
+}
+
+// Missing reports whether no node goes by the name, or it is offline, as far
+// as a cluster tells the two apart from other failures.
+func (e *NodeError) Missing() bool {
+	return !e.Ambiguous() && (e.code == rpc.NotFound || e.code == rpc.Unavailable)
+}
+
+// Denied reports whether the proxy refuses the user.
+func (e *NodeError) Denied() bool { return e.code == rpc.PermissionDenied }
+
+// streamConfig is how a connection travels in a call.
+type streamConfig struct {
+	remote string
+	first  []byte // the message that says where to
+	encode func(payload []byte) []byte
+	decode func(message []byte) ([]byte, error)
+}
+
+// streamConn is a connection carried by a call of the transport service.
+type streamConn struct {
+	streamConfig
+	t      *Transport
+	stream *rpc.Stream
+	cancel context.CancelCauseFunc
+	dialed func() bool // ends the influence of the context that it was dialled with
+
+	rest    []byte // received and not yet read
+	reached bool   // the far end has been reached
+
+	mu     sync.Mutex
+	timers [2]*time.Timer // deadlines of reading and of writing
+}
+
+func (t *Transport) open(ctx context.Context, method string, cfg streamConfig) (net.Conn, error) {
+	life, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	c := &streamConn{streamConfig: cfg, t: t, cancel: cancel}
+	c.dialed = context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
+	err := t.conn.Connect(ctx)
+	if err == nil {
+		c.stream, err = t.conn.Stream(life, method)
+	}
+	if err == nil {
+		err = c.stream.Send(cfg.first)
+	}
+	if err != nil && !errors.Is(err, io.EOF) { // an early end is told by reading
+		cancel(err)
+		return nil, c.explain(err)
+	}
+	return c, nil
+}
+
+// Read implements net.Conn.
+func (c *streamConn) Read(p []byte) (int, error) {
+	for len(c.rest) == 0 {
+		message, err := c.stream.Recv()
+		if err == nil {
+			c.rest, err = c.decode(message)
+		}
+		if err != nil {
+			return 0, c.explain(err)
+		}
+		if !c.reached {
+			c.reached = true
+			c.dialed()
+		}
+	}
+	n := copy(p, c.rest)
+	c.rest = c.rest[n:]
+	return n, nil
+}
+
+// explain is the error for a call that ended with err.
+func (c *streamConn) explain(err error) error {
+	var status *rpc.Status
+	switch {
+	case errors.As(err, &status):
+		return &NodeError{Target: c.remote, Message: status.Error(), code: status.Code}
+	case errors.Is(err, io.EOF) && !c.reached:
+		return &NodeError{Target: c.remote, Message: "the proxy ended the connection before it reached " + c.remote}
+	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrDeadlineExceeded):
+		return err
+	}
+	return c.t.cfg.explain(err)
+}
+
+// Write implements net.Conn.
+func (c *streamConn) Write(p []byte) (int, error) {
+	written := 0
+	for len(p) > 0 {
+		n := min(len(p), maxFrame)
+		if err := c.stream.Send(c.encode(p[:n])); err != nil {
+			if errors.Is(err, io.EOF) {
+				return written, io.ErrClosedPipe // reading tells why
+			}
+			return written, c.explain(err)
+		}
+		written += n
+		p = p[n:]
+	}
+	return written, nil
+}
+
+// Close implements net.Conn. It ends the call: that this side has nothing more
+// to say would not end it.
+func (c *streamConn) Close() error {
+	c.cancel(net.ErrClosed)
+	c.dialed()
+	return c.SetDeadline(time.Time{})
+}
+
+type streamAddr string
+
+func (a streamAddr) Network() string { return "teleport" }
+func (a streamAddr) String() string  { return string(a) }
+
+// LocalAddr implements net.Conn.
+func (c *streamConn) LocalAddr() net.Addr { return streamAddr("local") }
+
+// RemoteAddr implements net.Conn: what was asked for.
+func (c *streamConn) RemoteAddr() net.Addr { return streamAddr(c.remote) }
+
+// SetDeadline implements net.Conn, as SetReadDeadline does.
+func (c *streamConn) SetDeadline(t time.Time) error {
+	c.setTimer(0, t)
+	c.setTimer(1, t)
+	return nil
+}
+
+// SetReadDeadline implements net.Conn, but for one thing: a deadline that
+// passes ends the connection.
+func (c *streamConn) SetReadDeadline(t time.Time) error {
+	c.setTimer(0, t)
+	return nil
+}
+
+// SetWriteDeadline implements net.Conn, as SetReadDeadline does.
+func (c *streamConn) SetWriteDeadline(t time.Time) error {
+	c.setTimer(1, t)
+	return nil
+}
+
+func (c *streamConn) setTimer(which int, t time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.timers[which] != nil {
+		c.timers[which].Stop()
+		c.timers[which] = nil
+	}
+	if !t.IsZero() {
+		c.timers[which] = time.AfterFunc(time.Until(t), func() { c.cancel(os.ErrDeadlineExceeded) })
+	}
+}

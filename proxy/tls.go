@@ -1,0 +1,100 @@
+package proxy
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+
+	"github.com/seed-087d674e/tsh/internal/text"
+)
+
+// TrustKind says what is wrong with a certificate.
+type TrustKind int
+
+// What can be wrong with a proxy's certificate.
+const (
+	TrustOther            TrustKind = iota // something rarer; the error says it
+	TrustUnknownAuthority                  // nobody we trust has signed it
+	TrustSelfSigned                        // it is signed by itself
+	TrustExpired                           // now is outside its validity
+	TrustWrongName                         // it is for other host names
+	TrustWrongUsage                        // it is not for servers
+)
+
+// TrustError is a TLS certificate that cannot be trusted. Nothing has been
+// sent to the host that presented it.
+type TrustError struct {
+	Host string // host:port
+	Kind TrustKind
+	Err  error // what crypto/x509 says
+}
+
+func (e *TrustError) Error() string {
+	what := map[TrustKind]string{
+		TrustUnknownAuthority: "its certificate is signed by an unknown authority",
+		TrustSelfSigned:       "its certificate is signed by itself",
+		TrustExpired:          "its certificate is not valid now",
+		TrustWrongName:        "its certificate is for another name",
+		TrustWrongUsage:       "its certificate is not for servers",
+	}[e.Kind]
+	detail := cutShown(text.Line(e.Err.Error()))
+	if what == "" {
+		return fmt.Sprintf("%s cannot be trusted: %s", e.Host, detail)
+	}
+	return fmt.Sprintf("%s cannot be trusted: %s (%s)", e.Host, what, detail)
+}
+
+func (e *TrustError) Unwrap() error { return e.Err }
+
+// trustError makes the failure of a handshake a TrustError if it is one.
+func trustError(host string, err error) error {
+	var failure *tls.CertificateVerificationError
+	if !errors.As(err, &failure) {
+		return err
+	}
+	return &TrustError{Host: host, Kind: trustKind(failure), Err: failure.Err}
+}
+
+func trustKind(failure *tls.CertificateVerificationError) TrustKind {
+	var (
+		authority x509.UnknownAuthorityError
+		name      x509.HostnameError
+		invalid   x509.CertificateInvalidError
+	)
+	switch {
+	case errors.As(failure.Err, &name):
+		return TrustWrongName
+	case errors.As(failure.Err, &authority):
+		if leaf := failure.UnverifiedCertificates[0]; bytes.Equal(leaf.RawIssuer, leaf.RawSubject) {
+			return TrustSelfSigned
+		}
+		return TrustUnknownAuthority
+	case errors.As(failure.Err, &invalid):
+		switch invalid.Reason {
+		case x509.Expired:
+			return TrustExpired
+		case x509.IncompatibleUsage:
+			return TrustWrongUsage
+		}
+	}
+	return TrustOther
+}
+
+// webTLS is the configuration for connections to the proxy's web listener.
+// No ALPN is offered: the server speaks HTTP/1.1 then.
+func webTLS(serverName string, roots *x509.CertPool, insecure bool) (*tls.Config, error) {
+	if roots == nil && !insecure {
+		var err error
+		if roots, err = systemRoots(); err != nil {
+			return nil, err
+		}
+	}
+	return &tls.Config{
+		ServerName:         serverName,
+		RootCAs:            roots,
+		InsecureSkipVerify: insecure, // the person asked for it, and was warned
+		MinVersion:         tls.VersionTLS12,
+	}, nil
+}

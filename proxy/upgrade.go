@@ -1,0 +1,74 @@
+package proxy
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"crypto/sha1"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+)
+
+// upgradeProtocol is the WebSocket subprotocol whose server keeps the
+// connection alive with pings.
+const upgradeProtocol = "alpn-ping"
+
+// upgrade turns conn, a TLS connection to the web listener, into one that
+// carries bytes to where the proxy would route them by ALPN: a WebSocket
+// (RFC 6455) whose messages are the bytes.
+func upgrade(ctx context.Context, conn net.Conn, host string) (net.Conn, error) {
+	stop := closeOnDone(ctx, conn)
+	defer stop()
+	var nonce [16]byte
+	_, _ = rand.Read(nonce[:])
+	key := base64.StdEncoding.EncodeToString(nonce[:])
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+host+"/webapi/connectionupgrade", nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Connection", "Upgrade")
+	req.Header.Set("Upgrade", "websocket")
+	req.Header.Set("Sec-Websocket-Key", key)
+	req.Header.Set("Sec-Websocket-Version", "13")
+	req.Header.Set("Sec-Websocket-Protocol", upgradeProtocol)
+	if err := req.Write(conn); err != nil {
+		return nil, causeOr(ctx, err)
+	}
+	// What follows the headers belongs to the tunnel: nothing may limit it.
+	limited := &io.LimitedReader{R: conn, N: maxHeader}
+	r := bufio.NewReaderSize(limited, 16<<10)
+	answer, err := http.ReadResponse(r, req)
+	if err != nil {
+		return nil, causeOr(ctx, err)
+	}
+	limited.N = 1<<63 - 1
+	if err := checkUpgrade(answer, key); err != nil {
+		return nil, fmt.Errorf("connection upgrade: %w", err)
+	}
+	return &webSocket{Conn: conn, r: r}, nil
+}
+
+// checkUpgrade says why an answer is not the proxy's consent to the upgrade.
+func checkUpgrade(r *http.Response, key string) error {
+	if r.StatusCode == http.StatusNotFound {
+		return fmt.Errorf("the proxy does not have it (404)")
+	}
+	if r.StatusCode != http.StatusSwitchingProtocols {
+		return fmt.Errorf("the answer is %s; %w or something in between does not let it through", shortQuote(r.Status), ErrNotTeleport)
+	}
+	const magic = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11" // RFC 6455, section 1.3
+	sum := sha1.Sum([]byte(key + magic))
+	switch {
+	case !strings.EqualFold(r.Header.Get("Upgrade"), "websocket"):
+		return fmt.Errorf("the answer changes to %s instead of a WebSocket", shortQuote(r.Header.Get("Upgrade")))
+	case r.Header.Get("Sec-Websocket-Accept") != base64.StdEncoding.EncodeToString(sum[:]):
+		return fmt.Errorf("the answer is not to our request (Sec-WebSocket-Accept is wrong)")
+	case len(r.Header.Values("Sec-Websocket-Protocol")) != 1 || r.Header.Get("Sec-Websocket-Protocol") != upgradeProtocol:
+		return fmt.Errorf("the answer's subprotocol is %s, not %s", shortQuote(r.Header.Get("Sec-Websocket-Protocol")), upgradeProtocol)
+	}
+	return nil
+}
