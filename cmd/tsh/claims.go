@@ -1,0 +1,114 @@
+package main
+
+import (
+	"crypto/x509"
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// claims are what a cluster's certificates say of their holder.
+type claims struct {
+	roles            []string
+	traits           map[string][]string
+	logins           []string
+	activeRequests   []string
+	allowedResources []string
+	github           *githubIdentity
+	kubeUsers        []string
+	kubeGroups       []string
+	extensions       []string
+	criticalOptions  map[string]string
+	validUntil       time.Time
+}
+
+type githubIdentity struct {
+	UserID   string `json:"UserID"`
+	Username string `json:"Username"`
+}
+
+// Extensions of the cluster's SSH certificates whose content is shown in other
+// words than by their name.
+const (
+	extRoles            = "teleport-roles"
+	extTraits           = "teleport-traits"
+	extRoute            = "teleport-route-to-cluster"
+	extActiveRequests   = "teleport-active-requests"
+	extAllowedResources = "teleport-allowed-resources"
+	extGithubID         = "github-id@goteleport.com"
+	extGithubLogin      = "github-login@goteleport.com"
+)
+
+// internalLogin begins the principals that are no accounts.
+const internalLogin = "-teleport-"
+
+// readClaims reads what the certificates say. What cannot be parsed is left
+// out: it is for show here, the servers judge by their own reading.
+func readClaims(cert *ssh.Certificate, tlsCert *x509.Certificate) claims {
+	var c claims
+	if cert != nil {
+		c.readSSH(cert)
+	}
+	if tlsCert != nil {
+		c.readTLS(tlsCert)
+	}
+	return c
+}
+
+func (c *claims) readSSH(cert *ssh.Certificate) {
+	ext := cert.Extensions
+	var roles struct{ Roles []string }
+	_ = json.Unmarshal([]byte(ext[extRoles]), &roles)
+	c.roles = roles.Roles
+	_ = json.Unmarshal([]byte(ext[extTraits]), &c.traits)
+	var requests struct {
+		IDs []string `json:"access_requests"`
+	}
+	_ = json.Unmarshal([]byte(ext[extActiveRequests]), &requests)
+	c.activeRequests = requests.IDs
+	_ = json.Unmarshal([]byte(ext[extAllowedResources]), &c.allowedResources)
+	if ext[extGithubLogin] != "" {
+		c.github = &githubIdentity{UserID: ext[extGithubID], Username: ext[extGithubLogin]}
+	}
+	for _, principal := range cert.ValidPrincipals {
+		if !strings.HasPrefix(principal, internalLogin) {
+			c.logins = append(c.logins, principal)
+		}
+	}
+	shownElsewhere := []string{extRoles, extTraits, extRoute, extActiveRequests, extAllowedResources, extGithubID, extGithubLogin}
+	for _, name := range slices.Sorted(maps.Keys(ext)) {
+		if !slices.Contains(shownElsewhere, name) {
+			c.extensions = append(c.extensions, name)
+		}
+	}
+	if len(cert.CriticalOptions) > 0 {
+		c.criticalOptions = cert.CriticalOptions
+	}
+	c.validUntil = sshExpiry(cert)
+}
+
+// sshExpiry is when the certificate ends; one without an end is far away.
+func sshExpiry(cert *ssh.Certificate) time.Time {
+	const farAway = 1 << 40
+	return time.Unix(int64(min(cert.ValidBefore, farAway)), 0)
+}
+
+func (c *claims) readTLS(cert *x509.Certificate) {
+	c.kubeUsers = subjectValues(cert, 1, 3, 9999, 1, 1)
+	c.kubeGroups = subjectValues(cert, 1, 3, 9999, 1, 2)
+}
+
+// subjectValues are the values of one attribute of the certificate's subject.
+func subjectValues(cert *x509.Certificate, oid ...int) []string {
+	var values []string
+	for _, name := range cert.Subject.Names {
+		if s, ok := name.Value.(string); ok && slices.Equal(name.Type, oid) {
+			values = append(values, s)
+		}
+	}
+	return values
+}

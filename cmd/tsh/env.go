@@ -1,0 +1,75 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// envOptions are the flags of env.
+type envOptions struct {
+	unset  bool
+	format formatFlag
+}
+
+func (a *app) envCommand() *cobra.Command {
+	var o envOptions
+	cmd := &cobra.Command{
+		Use:     "env [flags]",
+		Short:   "Print the variables that pin a shell to the current login",
+		Example: "  eval \"$(tsh env)\"\n  eval \"$(tsh env --unset)\"",
+		Args:    noArgs,
+		RunE:    func(*cobra.Command, []string) error { return a.runEnv(o) },
+	}
+	fs := cmd.Flags()
+	fs.BoolVar(&o.unset, "unset", false, "print how to remove the variables")
+	o.format.addFlag(fs, formatText, formatJSON, formatYAML)
+	addNegations(fs)
+	return cmd
+}
+
+// shellEnv are the variables of one login.
+type shellEnv struct {
+	Proxy   string `json:"TELEPORT_PROXY"`
+	Cluster string `json:"TELEPORT_CLUSTER"`
+}
+
+func (a *app) runEnv(o envOptions) error {
+	format, err := o.format.pick(&a.globals)
+	if err != nil {
+		return err
+	}
+	if o.unset {
+		for _, name := range []string{"TELEPORT_PROXY", "TELEPORT_CLUSTER", "TELEPORT_KUBE_CLUSTER", "KUBECONFIG"} {
+			fmt.Fprintln(a.io.out, "unset", name)
+		}
+		return nil
+	}
+	store, err := openStore()
+	if err != nil {
+		return err
+	}
+	p, err := a.selectProfile(store)
+	if err != nil {
+		return err
+	}
+	env := shellEnv{Proxy: p.WebProxyAddr, Cluster: p.Cluster}
+	if format != formatText {
+		return writeData(a.io.out, format, env)
+	}
+	fmt.Fprintf(a.io.out, "export TELEPORT_PROXY=%s\nexport TELEPORT_CLUSTER=%s\n", shellQuote(env.Proxy), shellQuote(env.Cluster))
+	return nil
+}
+
+// shellQuote makes s one word for a POSIX shell. Names of hosts and clusters
+// need no quotes and get none.
+func shellQuote(s string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("@%+=:,./_-[]", r)
+	}
+	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 && !strings.ContainsAny(s, "[]") {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}

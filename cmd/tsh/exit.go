@@ -1,0 +1,217 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
+
+	"github.com/seed-087d674e/tsh/api"
+	"github.com/seed-087d674e/tsh/keystore"
+	"github.com/seed-087d674e/tsh/login"
+	"github.com/seed-087d674e/tsh/profile"
+	"github.com/seed-087d674e/tsh/proxy"
+	"github.com/seed-087d674e/tsh/sshclient"
+)
+
+// Exit codes. A remote command's own status passes through unchanged.
+const (
+	exitOK        = 0
+	exitFailure   = 1
+	exitTransport = 255 // ssh could not run the command, as OpenSSH says it
+	exitSignal    = 128 // plus the signal's number
+)
+
+// usageError is a command line that cannot be carried out.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error {
+	return &usageError{fmt.Errorf(format, args...)}
+}
+
+// hintedError carries what to do about an error beside the error.
+type hintedError struct {
+	err  error
+	hint string
+}
+
+func (e *hintedError) Error() string { return e.err.Error() }
+func (e *hintedError) Unwrap() error { return e.err }
+
+func withHint(err error, format string, args ...any) error {
+	return &hintedError{err, fmt.Sprintf(format, args...)}
+}
+
+// transportError is a failure of ssh that is not the remote command's.
+type transportError struct{ err error }
+
+func (e *transportError) Error() string { return e.err.Error() }
+func (e *transportError) Unwrap() error { return e.err }
+
+// interrupted is the cause of a context that a signal has ended.
+type interrupted struct{ signal syscall.Signal }
+
+func (e *interrupted) Error() string { return e.signal.String() }
+
+// errSilent is a failure of which everything has been said.
+var errSilent = errors.New("reported already")
+
+// exitCode says which exit code an error is.
+func exitCode(err error) int {
+	var (
+		remote    *sshclient.ExitError
+		transport *transportError
+		signal    *interrupted
+	)
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &signal):
+		return exitSignal + int(signal.signal)
+	case errors.As(err, &remote):
+		return remote.Status
+	case errors.As(err, &transport):
+		return exitTransport
+	}
+	return exitFailure
+}
+
+// report shows err to the person, or as a JSON document to the program that
+// asked for JSON, and returns the exit code.
+func (a *app) report(err error) int {
+	code := exitCode(err)
+	var (
+		remote *sshclient.ExitError
+		signal *interrupted
+	)
+	switch {
+	case err == nil, errors.Is(err, errSilent), errors.As(err, &remote):
+		return code
+	case errors.As(err, &signal):
+		a.ui.newline()
+		return code
+	}
+	message, hint := err.Error(), hintFor(err)
+	if a.globals.json {
+		_ = writeJSON(a.io.out, jsonError{Error: errorBody{Code: codeOf(err), Message: message, Hint: hint}})
+		return code
+	}
+	a.ui.fail(message, hint)
+	return code
+}
+
+// jsonError is what --json prints on stdout for a command that failed.
+type jsonError struct {
+	Error errorBody `json:"error"`
+}
+
+type errorBody struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+}
+
+// knownErrors pairs the errors that a person can do something about with a stable
+// code for programs and a hint for people. The first that matches counts.
+func knownErrors() []knownError {
+	return []knownError{
+		{isUsage, "usage", ""},
+		{is(login.ErrCannotAsk), "no_terminal", "run it in a terminal, or give the password on standard input with: tsh login --password-stdin"},
+		{is(login.ErrUnsupported), "unsupported_login", ""},
+		{is(login.ErrRejected), "rejected_identity", "nothing was stored; tell the cluster's administrator"},
+		{is(profile.ErrNoCurrent), "not_logged_in", "log in first: tsh login --proxy=HOST --user=NAME"},
+		{isNotYetValid, "not_yet_valid", "compare the clock of this machine with the cluster's"},
+		{is(profile.ErrDamaged), "damaged_profile", "log in again with --proxy=HOST, or remove what is there: tsh logout --proxy=HOST"},
+		{is(profile.ErrNotFound), "not_logged_in", "log in first: tsh login --proxy=HOST --user=NAME"},
+		{is(keystore.ErrNotFound), "not_logged_in", "log in first: tsh login"},
+		{is(keystore.ErrDamaged), "damaged_identity", "log in again: tsh login"},
+		{isExpired, "expired", "log in again: tsh login"},
+		{is(api.ErrExpired), "expired", "log in again: tsh login"},
+		{is(api.ErrAccessDenied), "access_denied", ""},
+		{isA[*sshclient.HostKeyError], "host_key", "nothing was sent to the server; tell the cluster's administrator"},
+		{isA[*sshclient.AuthError], "auth_failed", ""},
+		{is(context.DeadlineExceeded), "timeout", ""},
+		{isA[*net.OpError], "unreachable", ""},
+		{isA[*net.DNSError], "unreachable", ""},
+	}
+}
+
+type knownError struct {
+	is   func(error) bool
+	code string
+	hint string
+}
+
+func codeOf(err error) string {
+	var trust *proxy.TrustError
+	if errors.As(err, &trust) {
+		return "untrusted_proxy"
+	}
+	var refusal *proxy.Error
+	if errors.As(err, &refusal) {
+		return "refused_by_proxy"
+	}
+	for _, k := range knownErrors() {
+		if k.is(err) {
+			return k.code
+		}
+	}
+	return "failed"
+}
+
+// hintFor is what to do about err: what the command said, or what is known.
+func hintFor(err error) string {
+	var hinted *hintedError
+	if errors.As(err, &hinted) {
+		return hinted.hint
+	}
+	var trust *proxy.TrustError
+	if errors.As(err, &trust) {
+		return trustHint(trust)
+	}
+	for _, k := range knownErrors() {
+		if k.is(err) {
+			return k.hint
+		}
+	}
+	return ""
+}
+
+func trustHint(err *proxy.TrustError) string {
+	switch err.Kind {
+	case proxy.TrustUnknownAuthority, proxy.TrustSelfSigned:
+		return "if the proxy's certificate comes from a private authority, name its file: SSL_CERT_FILE=ca.pem tsh …\n" +
+			"(--insecure turns the check off for one run; anyone on the way can then read the password)"
+	case proxy.TrustExpired:
+		return "compare the clock of this machine; otherwise the proxy's certificate has to be renewed"
+	case proxy.TrustWrongName:
+		return "use the name that the certificate is for"
+	}
+	return ""
+}
+
+func is(target error) func(error) bool {
+	return func(err error) bool { return errors.Is(err, target) }
+}
+
+// isA reports whether err is, or wraps, an error of type T.
+func isA[T error](err error) bool {
+	var target T
+	return errors.As(err, &target)
+}
+
+func isUsage(err error) bool { return isA[*usageError](err) }
+
+func isExpired(err error) bool {
+	var expired *keystore.TimeError
+	return errors.As(err, &expired) && !expired.NotYet
+}
+
+func isNotYetValid(err error) bool {
+	var early *keystore.TimeError
+	return errors.As(err, &early) && early.NotYet
+}

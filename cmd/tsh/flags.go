@@ -1,0 +1,244 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// globals are the flags that every command takes, before or after its name.
+// A value comes from the flag, else from the environment, else from the
+// current profile.
+type globals struct {
+	proxy    string
+	user     string
+	login    string
+	auth     string
+	cluster  string // set by commands that have --cluster, and by the environment
+	ttl      int    // minutes
+	insecure bool
+	debug    bool
+	json     bool
+
+	addKeysToAgent string
+	mfaMode        string
+}
+
+func (g *globals) addFlags(fs *pflag.FlagSet) {
+	fs.StringVar(&g.proxy, "proxy", "", "the cluster's proxy, `HOST[:PORT]` [TELEPORT_PROXY]")
+	fs.StringVar(&g.user, "user", "", "the cluster's `NAME` for you [TELEPORT_USER]")
+	fs.StringVarP(&g.login, "login", "l", "", "the `ACCOUNT` on the server to connect to [TELEPORT_LOGIN]")
+	fs.StringVar(&g.auth, "auth", "", "the way to log in, a connector's `NAME` or local [TELEPORT_AUTH]")
+	fs.IntVar(&g.ttl, "ttl", 0, "ask for certificates that last `MINUTES`")
+	fs.BoolVar(&g.insecure, "insecure", false, "do not check the proxy's web certificate")
+	fs.BoolVarP(&g.debug, "debug", "d", false, "say on stderr what is being done [TELEPORT_DEBUG]")
+	fs.BoolVar(&g.json, "json", false, "print data and errors as JSON on stdout")
+	fs.StringVarP(&g.addKeysToAgent, "add-keys-to-agent", "k", "auto", "accepted: auto, no; keys are not put into an agent yet [TELEPORT_ADD_KEYS_TO_AGENT]")
+	fs.StringVar(&g.mfaMode, "mfa-mode", "auto", "the second factor to use: auto, otp [TELEPORT_MFA_MODE]")
+	g.addUnsupported(fs)
+	addNegations(fs)
+}
+
+// environment pairs flags with the variables that stand in for them.
+func environment() map[string][]string {
+	return map[string][]string{
+		"proxy":             {"TELEPORT_PROXY"},
+		"user":              {"TELEPORT_USER"},
+		"login":             {"TELEPORT_LOGIN"},
+		"auth":              {"TELEPORT_AUTH"},
+		"debug":             {"TELEPORT_DEBUG"},
+		"cluster":           {"TELEPORT_CLUSTER", "TELEPORT_SITE"},
+		"add-keys-to-agent": {"TELEPORT_ADD_KEYS_TO_AGENT"},
+		"mfa-mode":          {"TELEPORT_MFA_MODE"},
+	}
+}
+
+// complete fills flags that were not given from the environment.
+func (g *globals) complete(fs *pflag.FlagSet) error {
+	for name, variables := range environment() {
+		if fs.Changed(name) || fs.Changed("no-"+name) {
+			continue
+		}
+		for _, variable := range variables {
+			value := os.Getenv(variable)
+			if value == "" {
+				continue
+			}
+			if err := g.set(fs, name, value); err != nil {
+				if variable == "TELEPORT_DEBUG" {
+					break // a value that makes no sense never stopped anybody
+				}
+				return fmt.Errorf("environment variable %s: %w", variable, err)
+			}
+			break
+		}
+	}
+	if err := g.checkEnvironment(); err != nil {
+		return err
+	}
+	return g.check()
+}
+
+func (g *globals) set(fs *pflag.FlagSet, name, value string) error {
+	if fs.Lookup(name) != nil {
+		return fs.Set(name, value)
+	}
+	if name == "cluster" { // also meant for commands without the flag
+		g.cluster = value
+	}
+	return nil
+}
+
+// check refuses what the flags' types cannot.
+func (g *globals) check() error {
+	if g.ttl < 0 {
+		return fmt.Errorf("--ttl=%d: a lifetime in minutes is needed", g.ttl)
+	}
+	if !slices.Contains([]string{"auto", "no"}, g.addKeysToAgent) {
+		return fmt.Errorf("--add-keys-to-agent=%s is not supported yet; use auto or no", g.addKeysToAgent)
+	}
+	if !slices.Contains([]string{"", "auto", "otp"}, g.mfaMode) {
+		return fmt.Errorf("--mfa-mode=%s is not supported yet; use auto or otp", g.mfaMode)
+	}
+	return nil
+}
+
+// unsupportedFlags lists the flags of other clients that scripts may pass and this
+// program does not have yet: they fail by name rather than being ignored. A
+// neutral value asks for nothing and is accepted.
+func unsupportedFlags() []*unsupportedFlag {
+	return []*unsupportedFlag{
+		{name: "relay", variable: "TELEPORT_RELAY", neutral: []string{"none"}},
+		{name: "identity", short: "i", variable: "TELEPORT_IDENTITY_FILE"},
+		{name: "cert-format"},
+		{name: "compat"},
+		{name: "os-log", bool: true, variable: "TELEPORT_OS_LOG"},
+		{name: "enable-escape-sequences", bool: true},
+		{name: "bind-addr", variable: "TELEPORT_LOGIN_BIND_ADDR"},
+		{name: "callback"},
+		{name: "browser-login", variable: "TELEPORT_LOGIN_BROWSER", neutral: []string{"none"}},
+		{name: "headless", bool: true, variable: "TELEPORT_HEADLESS"},
+		{name: "mlock", variable: "TELEPORT_MLOCK_MODE", neutral: []string{"off", "auto"}},
+		{name: "jumphost", short: "J"},
+		{name: "piv-slot", variable: "TELEPORT_PIV_SLOT"},
+		// These two ask for what is the case anyway: no version is compared, and
+		// no key is put into an agent.
+		{name: "skip-version-check", bool: true, neutral: []string{"true"}},
+		{name: "use-local-ssh-agent", bool: true, variable: "TELEPORT_USE_LOCAL_SSH_AGENT", neutral: []string{"true"}},
+	}
+}
+
+// unsupportedFlag is a flag that cannot be set to anything that matters.
+type unsupportedFlag struct {
+	name     string
+	short    string
+	variable string
+	bool     bool
+	neutral  []string
+}
+
+func (f *unsupportedFlag) String() string { return "" }
+
+func (f *unsupportedFlag) Type() string {
+	if f.bool {
+		return "bool"
+	}
+	return "string"
+}
+
+// Set implements pflag.Value.
+func (f *unsupportedFlag) Set(value string) error {
+	if f.bool {
+		on, err := strconv.ParseBool(value)
+		if err != nil {
+			return err
+		}
+		value = strconv.FormatBool(on)
+		if !on {
+			return nil
+		}
+	}
+	if value == "" || slices.Contains(f.neutral, value) {
+		return nil
+	}
+	return fmt.Errorf("--%s is not supported yet", f.name)
+}
+
+func (g *globals) addUnsupported(fs *pflag.FlagSet) {
+	for _, f := range unsupportedFlags() {
+		added := fs.VarPF(f, f.name, f.short, "")
+		added.Hidden = true
+		if f.bool {
+			added.NoOptDefVal = "true"
+		}
+	}
+}
+
+// checkEnvironment refuses variables that ask for what is not supported.
+func (g *globals) checkEnvironment() error {
+	for _, f := range unsupportedFlags() {
+		if f.variable == "" {
+			continue
+		}
+		if err := f.Set(os.Getenv(f.variable)); err != nil && os.Getenv(f.variable) != "" {
+			return fmt.Errorf("environment variable %s: %w", f.variable, err)
+		}
+	}
+	return nil
+}
+
+// negation is the --no-NAME twin of a boolean flag.
+type negation struct{ of pflag.Value }
+
+func (n negation) String() string { return "" }
+func (n negation) Type() string   { return "bool" }
+
+// Set implements pflag.Value.
+func (n negation) Set(value string) error {
+	on, err := strconv.ParseBool(value)
+	if err != nil {
+		return err
+	}
+	return n.of.Set(strconv.FormatBool(!on))
+}
+
+// addNegations gives every boolean flag its --no-NAME form.
+func addNegations(fs *pflag.FlagSet) {
+	fs.VisitAll(func(f *pflag.Flag) {
+		if f.Value.Type() != "bool" || strings.HasPrefix(f.Name, "no-") || fs.Lookup("no-"+f.Name) != nil {
+			return
+		}
+		twin := fs.VarPF(negation{f.Value}, "no-"+f.Name, "", "")
+		twin.Hidden = true
+		twin.NoOptDefVal = "true"
+	})
+}
+
+// wantsJSON reports whether errors in the command line itself have to be JSON.
+func wantsJSON(args []string) bool {
+	for _, arg := range args {
+		switch arg {
+		case "--json", "--json=true":
+			return true
+		case "--":
+			return false
+		}
+	}
+	return false
+}
+
+// boolValue is a boolean variable as a flag's value.
+type boolValue struct{ b *bool }
+
+func (v boolValue) String() string { return "" }
+func (v boolValue) Type() string   { return "bool" }
+
+// Set implements pflag.Value.
+func (v boolValue) Set(value string) (err error) {
+	*v.b, err = strconv.ParseBool(value)
+	return err
+}

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/seed-087d674e/tsh/internal/text"
+	"github.com/seed-087d674e/tsh/profile"
+	"github.com/seed-087d674e/tsh/proxy"
+)
+
+func (a *app) logoutCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "logout [--proxy=HOST] [--user=NAME]",
+		Short: "Remove keys and certificates from this machine",
+		Long: "logout removes stored keys and certificates: all of them, or with --proxy those of one\n" +
+			"proxy, or with --user those of one user. It works on damaged state and needs no network.\n" +
+			"Addresses stay, so that the next login knows the proxy.",
+		Example: "  tsh logout\n  tsh logout --proxy=teleport.example.com --user=alice",
+		Args:    noArgs,
+		RunE:    func(*cobra.Command, []string) error { return a.runLogout() },
+	}
+}
+
+// loggedOut is what --json prints: whose keys were removed.
+type loggedOut struct {
+	LoggedOut []loggedOutUser `json:"logged_out"`
+}
+
+type loggedOutUser struct {
+	Proxy string `json:"proxy"`
+	User  string `json:"user"`
+}
+
+func (a *app) runLogout() error {
+	store, err := openStore()
+	if err != nil {
+		return err
+	}
+	name := ""
+	if a.globals.proxy != "" {
+		addr, err := proxy.ParseAddr(a.globals.proxy)
+		if err != nil {
+			return &usageError{err}
+		}
+		name = store.Resolve(addr.Host)
+	}
+	removed, err := store.Logout(name, a.globals.user)
+	if err == nil && len(removed.Logins) == 0 && a.logoutFilter() != "" {
+		err = fmt.Errorf("%s: %w", a.logoutFilter(), errNothingMatched)
+	}
+	if a.globals.json {
+		if err != nil {
+			return err
+		}
+		return writeJSON(a.io.out, newLoggedOut(removed))
+	}
+	for _, l := range removed.Logins {
+		fmt.Fprintf(a.io.out, "Logged out %s from %s.\n", text.Line(l.User), text.Line(l.Proxy))
+	}
+	for _, path := range removed.Left {
+		a.ui.warn("could not be removed: %s", path)
+	}
+	if len(removed.Logins) == 0 && err == nil {
+		fmt.Fprintln(a.io.out, "Nobody was logged in.")
+	}
+	return err
+}
+
+func newLoggedOut(removed profile.Removed) loggedOut {
+	out := loggedOut{LoggedOut: []loggedOutUser{}}
+	for _, l := range removed.Logins {
+		out.LoggedOut = append(out.LoggedOut, loggedOutUser(l))
+	}
+	return out
+}
+
+// logoutFilter is what the command line narrows the logout down to.
+func (a *app) logoutFilter() string {
+	var given []string
+	if a.globals.proxy != "" {
+		given = append(given, "--proxy="+a.globals.proxy)
+	}
+	if a.globals.user != "" {
+		given = append(given, "--user="+a.globals.user)
+	}
+	return strings.Join(given, " ")
+}

@@ -1,0 +1,245 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/seed-087d674e/tsh/api"
+	"github.com/seed-087d674e/tsh/credentials"
+	"github.com/seed-087d674e/tsh/internal/text"
+)
+
+// lsOptions are the flags of ls.
+type lsOptions struct {
+	verbose bool
+	search  string
+	query   string
+	labels  map[string]string
+	format  formatFlag
+}
+
+func (a *app) lsCommand() *cobra.Command {
+	var o lsOptions
+	cmd := &cobra.Command{
+		Use:     "ls [flags] [KEY=VALUE[,KEY=VALUE…]]",
+		Aliases: []string{"list"},
+		Short:   "List the servers you may connect to",
+		Long: "ls lists the cluster's servers that your roles let you see: all of them, or those with the\n" +
+			"labels given, or those in which every word of --search occurs.",
+		Example: "  tsh ls\n  tsh ls env=prod,role=web\n  tsh ls --search=db,eu\n  tsh ls --format=names | xargs -n1 …",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.parseArgs(args); err != nil {
+				return err
+			}
+			return a.runLs(cmd.Context(), o)
+		},
+	}
+	fs := cmd.Flags()
+	fs.StringVarP(&a.globals.cluster, "cluster", "c", "", "the `CLUSTER` to ask [TELEPORT_CLUSTER]")
+	fs.BoolVarP(&o.verbose, "verbose", "v", false, "show node IDs and all labels, cut nothing")
+	fs.StringVar(&o.search, "search", "", "show servers that match all of these comma-separated `WORDS`")
+	fs.StringVar(&o.query, "query", "", "show servers that match a predicate `EXPRESSION`")
+	o.format.addFlag(fs, formatText, formatJSON, formatYAML, formatNames)
+	addNegations(fs)
+	return cmd
+}
+
+// parseArgs reads the labels; a word without "=" is a search.
+func (o *lsOptions) parseArgs(args []string) error {
+	var words []string
+	for _, arg := range args {
+		if !strings.Contains(arg, "=") {
+			words = append(words, arg)
+			continue
+		}
+		labels, err := parseLabels(arg)
+		if err != nil {
+			return err
+		}
+		if o.labels == nil {
+			o.labels = labels
+			continue
+		}
+		for key, value := range labels {
+			o.labels[key] = value
+		}
+	}
+	if len(words) > 0 {
+		o.search = strings.Trim(o.search+","+strings.Join(words, ","), ",")
+	}
+	return nil
+}
+
+// parseLabels reads "key=value,key2='a, b'"; separators are commas and
+// semicolons outside quotes.
+func parseLabels(s string) (map[string]string, error) {
+	labels := make(map[string]string)
+	for _, pair := range splitQuoted(s) {
+		key, value, ok := strings.Cut(pair, "=")
+		key = strings.TrimSpace(key)
+		if !ok || key == "" {
+			return nil, usagef("label %q: KEY=VALUE is needed", pair)
+		}
+		labels[key] = strings.TrimSpace(value)
+	}
+	return labels, nil
+}
+
+// splitQuoted splits at commas and semicolons that are not in quotes, and
+// drops the quotes.
+func splitQuoted(s string) []string {
+	var parts []string
+	var part strings.Builder
+	var quote rune
+	flush := func() {
+		if part.Len() > 0 {
+			parts = append(parts, part.String())
+		}
+		part.Reset()
+	}
+	for _, r := range s {
+		switch {
+		case quote != 0 && r == quote:
+			quote = 0
+		case quote == 0 && (r == '"' || r == '\''):
+			quote = r
+		case quote == 0 && (r == ',' || r == ';'):
+			flush()
+		default:
+			part.WriteRune(r)
+		}
+	}
+	flush()
+	return parts
+}
+
+func (a *app) runLs(ctx context.Context, o lsOptions) error {
+	format, err := o.format.pick(&a.globals)
+	if err != nil {
+		return err
+	}
+	var nodes []*api.Node
+	err = a.withSession(ctx, func(ctx context.Context, s *session) error {
+		nodes, err = a.listNodes(ctx, s, o)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	switch format {
+	case formatText:
+		return a.printNodes(nodes, o.verbose)
+	case formatNames:
+		for _, n := range nodes {
+			fmt.Fprintln(a.io.out, text.Line(n.Spec.Hostname))
+		}
+		return nil
+	}
+	return writeData(a.io.out, format, nodes)
+}
+
+func (a *app) listNodes(ctx context.Context, s *session, o lsOptions) ([]*api.Node, error) {
+	client, err := a.connectAPI(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	nodes := []*api.Node{}
+	request := api.NodesRequest{Labels: o.labels, Search: splitQuoted(o.search), Predicate: o.query}
+	for node, err := range client.Nodes(ctx, request) {
+		if err != nil {
+			return nil, err
+		}
+		nodes = append(nodes, node)
+	}
+	slices.SortFunc(nodes, func(x, y *api.Node) int {
+		return cmp.Or(strings.Compare(x.Spec.Hostname, y.Spec.Hostname), strings.Compare(x.Metadata.Name, y.Metadata.Name))
+	})
+	return nodes, nil
+}
+
+// connectAPI connects to the auth server of the session's cluster.
+func (a *app) connectAPI(ctx context.Context, s *session) (*api.Client, error) {
+	config := api.Config{
+		Addrs:       []string{s.profile.WebProxyAddr},
+		Credentials: []credentials.Credentials{s.id},
+		ConnUpgrade: s.profile.ConnUpgrade,
+		Insecure:    a.globals.insecure,
+	}
+	if !s.profile.TLSRouting {
+		config.SSHAddr = s.profile.SSHProxyAddr
+	}
+	return api.Connect(ctx, config)
+}
+
+func (a *app) printNodes(nodes []*api.Node, verbose bool) error {
+	if len(nodes) == 0 {
+		a.ui.say("No server matches, or your roles show you none.")
+	}
+	return a.writeNodes(a.io.out, nodes, verbose)
+}
+
+func (a *app) writeNodes(w io.Writer, nodes []*api.Node, verbose bool) error {
+	t := table{titles: []string{"Node Name", "Address", "Labels"}, shrink: 2}
+	if verbose {
+		t.titles = []string{"Node Name", "Node ID", "Address", "Labels"}
+	} else {
+		t.width = stdoutWidth(a.io)
+	}
+	for _, n := range nodes {
+		labels := formatLabels(n.Labels(), verbose)
+		if verbose {
+			t.add(n.Spec.Hostname, n.Metadata.Name, nodeAddress(n), labels)
+		} else {
+			t.add(n.Spec.Hostname, nodeAddress(n), labels)
+		}
+	}
+	return t.write(w)
+}
+
+func nodeAddress(n *api.Node) string {
+	switch {
+	case n.Spec.UseTunnel && len(n.Spec.RelayIDs) > 0:
+		return "⟵ Tunnel (relay)"
+	case n.Spec.UseTunnel:
+		return "⟵ Tunnel"
+	}
+	return n.Spec.Addr
+}
+
+// formatLabels prints labels as "k=v,k2=v2": plain keys first, then those with
+// a slash; the cluster's internal ones only if all are wanted.
+func formatLabels(labels map[string]string, all bool) string {
+	internal := []string{"teleport.dev/", "teleport.hidden/", "teleport.internal/"}
+	var plain, slashed []string
+	for key, value := range labels {
+		hidden := slices.ContainsFunc(internal, func(prefix string) bool { return strings.HasPrefix(key, prefix) })
+		switch {
+		case hidden && !all:
+		case strings.Contains(key, "/"):
+			slashed = append(slashed, key+"="+value)
+		default:
+			plain = append(plain, key+"="+value)
+		}
+	}
+	slices.Sort(plain)
+	slices.Sort(slashed)
+	return strings.Join(append(plain, slashed...), ",")
+}
+
+// stdoutWidth is the number of columns of the terminal on stdout, 0 for none:
+// what goes into a pipe is not cut.
+func stdoutWidth(s streams) int {
+	columns, _, err := term.GetSize(int(s.out.Fd()))
+	if err != nil {
+		return 0
+	}
+	return columns
+}

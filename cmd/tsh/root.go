@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// app is one run of the program: what every command works with.
+type app struct {
+	io      streams
+	ui      *tui
+	now     func() time.Time
+	globals globals
+}
+
+// testOnlyNow replaces the clock that certificates are judged by.
+var testOnlyNow func() time.Time
+
+// run carries out one command line and returns the exit code.
+func run(args []string, s streams) int {
+	a := &app{io: s, ui: newTUI(s), now: time.Now}
+	if testOnlyNow != nil {
+		a.now = testOnlyNow
+	}
+	ctx, stop := untilSignal(context.Background())
+	defer stop()
+
+	root := a.rootCommand()
+	root.SetArgs(args)
+	cmd, err := root.ExecuteContextC(ctx)
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		err = cause // the signal is why, whatever broke first
+	}
+	if isUsage(err) && wantsJSON(args) {
+		a.globals.json = true // it may not have been parsed
+	}
+	if isUsage(err) && !a.globals.json {
+		fmt.Fprintln(s.err, cmd.UsageString())
+	}
+	return a.report(err)
+}
+
+// untilSignal ends the context when the person or the system asks the program
+// to stop; a second signal ends the program at once.
+func untilSignal(parent context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, endSignals()...)
+	go func() {
+		select {
+		case s := <-signals:
+			signal.Stop(signals)
+			number, _ := s.(syscall.Signal)
+			cancel(&interrupted{number})
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		cancel(nil)
+	}
+}
+
+func (a *app) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "tsh",
+		Short: "Log in to a Teleport cluster and connect to its servers",
+		Long: "tsh logs in to a Teleport cluster through its web proxy, keeps short-lived\n" +
+			"certificates under ~/.tsh, and connects to servers through the proxy.",
+		Example: "  tsh login --proxy=teleport.example.com --user=alice\n" +
+			"  tsh ls env=prod\n" +
+			"  tsh ssh root@web-1 uptime",
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		PersistentPreRunE: a.prepare,
+		// Without a command there is nothing to do but say what there is.
+		RunE: func(cmd *cobra.Command, args []string) error { return cmd.Help() },
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usagef("unknown command %q; see: tsh help", args[0])
+			}
+			return nil
+		},
+	}
+	root.SetIn(a.io.in)
+	root.SetOut(a.io.out)
+	root.SetErr(a.io.err)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	a.globals.addFlags(root.PersistentFlags())
+	root.AddCommand(
+		a.loginCommand(), a.logoutCommand(), a.statusCommand(), a.lsCommand(),
+		a.sshCommand(), a.envCommand(), a.versionCommand(),
+	)
+	return root
+}
+
+// prepare fills flags from the environment and sets up logging, before any
+// command runs.
+func (a *app) prepare(cmd *cobra.Command, _ []string) error {
+	if err := a.globals.complete(cmd.Flags()); err != nil {
+		return &usageError{err}
+	}
+	var logs io.Writer = io.Discard
+	level := slog.LevelError
+	if a.globals.debug {
+		logs, level = a.io.err, slog.LevelDebug
+	}
+	slog.SetDefault(slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: level})))
+	if a.globals.insecure {
+		a.ui.warn("--insecure: the proxy's certificate is not checked; anyone on the way can read what is typed here")
+	}
+	return nil
+}
+
+// noArgs and exactArgs turn a wrong number of arguments into a usage error.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("%s takes no argument %q", cmd.CommandPath(), args[0])
+	}
+	return nil
+}
+
+func minArgs(n int, what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) < n {
+			return usagef("%s needs %s", cmd.CommandPath(), what)
+		}
+		return nil
+	}
+}
+
+// errNothingMatched: logout and the like found nothing to work on.
+var errNothingMatched = errors.New("nobody like that is logged in")

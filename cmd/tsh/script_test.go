@@ -1,0 +1,197 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pquerna/otp/totp"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/seed-087d674e/tsh/internal/devcluster"
+)
+
+// The variable that sets the clock of a tsh under test, as RFC 3339.
+const envTestNow = "TSH_TEST_NOW"
+
+func TestMain(m *testing.M) {
+	if at, err := time.Parse(time.RFC3339, os.Getenv(envTestNow)); err == nil {
+		testOnlyNow = func() time.Time { return at }
+	}
+	testscript.Main(tidy{m}, map[string]func(){"tsh": main})
+}
+
+// tidy removes what tests share once all have run.
+type tidy struct{ m *testing.M }
+
+func (t tidy) Run() int {
+	defer func() {
+		if testOnlyReleaseDir != "" {
+			_ = os.RemoveAll(testOnlyReleaseDir)
+		}
+	}()
+	return t.m.Run()
+}
+
+// Passwords and the like of tests are words that are searched for in every
+// output afterwards.
+const canary = "canary-"
+
+// TestScripts runs the specification of the command line: one story a file.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 filepath.Join("..", "..", "testdata", "script"),
+		RequireUniqueNames:  true,
+		RequireExplicitExec: true,
+		Setup: func(env *testscript.Env) error {
+			home := filepath.Join(env.WorkDir, "home")
+			env.Vars = append(env.Vars, "HOME="+home, "USERPROFILE="+home, "TELEPORT_HOME="+filepath.Join(home, "tsh state"), "LANG=C.UTF-8", "TERM=xterm", "NO_COLOR=1")
+			w := &world{env: env, clock: &settableClock{}}
+			env.Values[worldKey{}] = w
+			env.Defer(w.stop)
+			return os.MkdirAll(home, 0o700)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"cluster":     withWorld((*world).cluster),
+			"user":        withWorld((*world).user),
+			"answers":     withWorld((*world).answers),
+			"stopcluster": withWorld((*world).stopCluster),
+			"later":       withWorld((*world).later),
+			"type":        withWorld((*world).typeOn),
+			"nosecrets":   withWorld((*world).noSecrets),
+		},
+	})
+}
+
+type worldKey struct{}
+
+func withWorld(f func(*world, *testscript.TestScript, bool, []string)) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, neg bool, args []string) {
+		f(ts.Value(worldKey{}).(*world), ts, neg, args)
+	}
+}
+
+// world is what one script plays in: a cluster, its users, a clock.
+type world struct {
+	env      *testscript.Env
+	clock    *settableClock
+	running  *devcluster.Cluster
+	users    map[string]devcluster.Enrolment
+	terminal string // what the last "type" showed
+}
+
+// settableClock tells the cluster the time.
+type settableClock struct {
+	mu     sync.Mutex
+	offset time.Duration
+}
+
+func (c *settableClock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Now().Add(c.offset)
+}
+
+func (c *settableClock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.offset += d
+}
+
+// cluster starts a cluster: cluster [second-factor=otp] [suite=legacy] [motd=text] [name=dev.example].
+// Its address becomes $PROXY, its certificate authority the one tsh trusts.
+func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
+	config := devcluster.Config{
+		Dir:          ts.MkAbs(fmt.Sprintf("cluster%d", time.Now().UnixNano())),
+		Addr:         "127.0.0.1:0",
+		SecondFactor: "off",
+		Suite:        "balanced-v1",
+		Name:         "dev.example",
+		Clock:        w.clock.now,
+		PasswordCost: 4,
+		Log:          io.Discard,
+	}
+	for _, arg := range args {
+		key, value, _ := strings.Cut(arg, "=")
+		switch key {
+		case "second-factor":
+			config.SecondFactor = value
+		case "suite":
+			config.Suite = value
+		case "motd":
+			config.MOTD = strings.NewReplacer(`\n`, "\n", `\e`, "\x1b").Replace(value)
+		case "name":
+			config.Name = value
+		default:
+			ts.Fatalf("cluster: %q", arg)
+		}
+	}
+	c, err := devcluster.Start(context.Background(), config)
+	ts.Check(err)
+	w.stop()
+	w.running, w.users = c, make(map[string]devcluster.Enrolment)
+	ts.Setenv("PROXY", c.PublicAddr())
+	ts.Setenv("PROXY_IP", c.Addr())
+	ts.Setenv("SSL_CERT_FILE", c.CAFile())
+}
+
+func (w *world) stop() {
+	if w.running != nil {
+		_ = w.running.Close()
+		w.running = nil
+	}
+}
+
+func (w *world) stopCluster(*testscript.TestScript, bool, []string) { w.stop() }
+
+// user adds a user: user NAME [LOGIN,LOGIN…].
+func (w *world) user(ts *testscript.TestScript, _ bool, args []string) {
+	logins := []string{"root"}
+	if len(args) > 1 {
+		logins = strings.Split(args[1], ",")
+	}
+	enrolment, err := w.running.AddUser(devcluster.UserSpec{
+		Name: args[0], Password: canary + "password-" + args[0], Roles: []string{"access"}, Logins: logins,
+	})
+	ts.Check(err)
+	w.users[args[0]] = enrolment
+}
+
+func (w *world) code(ts *testscript.TestScript, name string) string {
+	code, err := totp.GenerateCode(w.users[name].TOTPSecret, w.clock.now())
+	ts.Check(err)
+	return code
+}
+
+// answers writes a user's password, and the one-time code of the moment, to a
+// file, a line each: answers FILE NAME.
+func (w *world) answers(ts *testscript.TestScript, _ bool, args []string) {
+	lines := canary + "password-" + args[1] + "\n"
+	if w.users[args[1]].TOTPSecret != "" {
+		lines += w.code(ts, args[1]) + "\n"
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(lines), 0o600))
+}
+
+// later lets time pass for the cluster and for tsh: later DURATION.
+func (w *world) later(ts *testscript.TestScript, _ bool, args []string) {
+	d, err := time.ParseDuration(args[0])
+	ts.Check(err)
+	w.clock.advance(d)
+	ts.Setenv(envTestNow, w.clock.now().Format(time.RFC3339))
+}
+
+// noSecrets fails if a password has been shown anywhere.
+func (w *world) noSecrets(ts *testscript.TestScript, _ bool, _ []string) {
+	for name, text := range map[string]string{"stdout": ts.ReadFile("stdout"), "stderr": ts.ReadFile("stderr"), "terminal": w.terminal} {
+		if strings.Contains(text, canary) || strings.Contains(text, "PRIVATE KEY") {
+			ts.Fatalf("%s holds a secret:\n%s", name, text)
+		}
+	}
+}

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/user"
+	"strings"
+
+	"github.com/seed-087d674e/tsh/api"
+	"github.com/seed-087d674e/tsh/keystore"
+	"github.com/seed-087d674e/tsh/login"
+	"github.com/seed-087d674e/tsh/profile"
+	"github.com/seed-087d674e/tsh/proxy"
+)
+
+// session is a stored login, ready for use.
+type session struct {
+	profile *profile.Profile
+	id      *keystore.Identity
+}
+
+func openStore() (*profile.Store, error) {
+	home, err := profile.Home()
+	if err != nil {
+		return nil, err
+	}
+	return profile.Open(home), nil
+}
+
+// selectProfile loads the profile that --proxy (or its variable) names, else
+// the current one, with what the command line says about user and cluster.
+func (a *app) selectProfile(store *profile.Store) (*profile.Profile, error) {
+	if a.globals.proxy == "" {
+		p, err := store.Load("")
+		if err != nil {
+			return nil, err
+		}
+		return a.override(p)
+	}
+	addr, err := proxy.ParseAddr(a.globals.proxy)
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	name := store.Resolve(addr.Host)
+	p, err := store.Load(name)
+	if err != nil {
+		return nil, err
+	}
+	if addr.WebPortGiven && name == addr.Host {
+		p.WebProxyAddr = addr.Web() // a port that was typed beats the stored one
+	}
+	return a.override(p)
+}
+
+func (a *app) override(p *profile.Profile) (*profile.Profile, error) {
+	if a.globals.user != "" {
+		p.User = a.globals.user
+	}
+	if c := a.globals.cluster; c != "" && c != p.Cluster {
+		return nil, usagef("--cluster=%s: only %s, the cluster that was logged in to, is supported yet", c, p.Cluster)
+	}
+	return p, nil
+}
+
+// openSession loads the stored login that the command line selects.
+func (a *app) openSession() (*session, error) {
+	store, err := openStore()
+	if err != nil {
+		return nil, err
+	}
+	p, err := a.selectProfile(store)
+	if err != nil {
+		return nil, err
+	}
+	id, err := store.Identity(p)
+	if err != nil {
+		return nil, err
+	}
+	if err := id.CheckTime(a.now()); err != nil {
+		return nil, err
+	}
+	id.Now = a.now
+	for _, warning := range id.Warnings {
+		a.ui.warn("%s", warning)
+	}
+	return &session{p, id}, nil
+}
+
+// withSession runs use with the stored login. Where the credentials are
+// missing or expired, and only then, the person logs in and use runs once more.
+func (a *app) withSession(ctx context.Context, use func(context.Context, *session) error) error {
+	s, err := a.openSession()
+	if err == nil {
+		err = use(ctx, s)
+	}
+	if !needsLogin(err) {
+		return err
+	}
+	if s, err = a.relogin(ctx, err); err != nil {
+		return err
+	}
+	return use(ctx, s)
+}
+
+// needsLogin reports whether err says that there are no usable credentials,
+// rather than that something else is wrong.
+func needsLogin(err error) bool {
+	return isExpired(err) || errors.Is(err, keystore.ErrNotFound) || errors.Is(err, keystore.ErrDamaged) ||
+		errors.Is(err, profile.ErrNoCurrent) || errors.Is(err, profile.ErrNotFound) || errors.Is(err, api.ErrExpired)
+}
+
+// relogin logs in because of cause. It returns cause where there is nobody to
+// ask, or no proxy to ask. The current profile stays the current one.
+func (a *app) relogin(ctx context.Context, cause error) (*session, error) {
+	store, err := openStore()
+	if err != nil {
+		return nil, err
+	}
+	target, err := a.loginTarget(store)
+	if err != nil {
+		return nil, cause
+	}
+	if !haveTTY() {
+		return nil, withHint(cause, "log in first: tsh login --proxy=%s --user=%s", target.proxy, target.user)
+	}
+	a.ui.say("%s: %s; logging in", target.proxy, cause)
+	target.keepCurrent = true
+	s, err := a.authenticate(ctx, store, target)
+	if errors.Is(err, login.ErrCannotAsk) {
+		return nil, cause
+	}
+	return s, err
+}
+
+// osUser is the person's account name on this machine.
+func osUser() (string, error) {
+	u, err := user.Current()
+	if err != nil {
+		return "", fmt.Errorf("the name of this account is unknown (%w); give --user", err)
+	}
+	name := u.Username
+	if i := strings.LastIndexByte(name, '\\'); i >= 0 { // DOMAIN\name
+		name = name[i+1:]
+	}
+	return name, nil
+}

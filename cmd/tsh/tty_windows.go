@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"golang.org/x/term"
+)
+
+// tty is the console, opened for questions.
+type tty struct{ in, out *os.File }
+
+func openTTY() (*tty, error) {
+	in, err := os.OpenFile("CONIN$", os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	out, err := os.OpenFile("CONOUT$", os.O_RDWR, 0)
+	if err != nil {
+		_ = in.Close()
+		return nil, err
+	}
+	return &tty{in, out}, nil
+}
+
+func (t *tty) close() {
+	_ = t.in.Close()
+	_ = t.out.Close()
+}
+
+// readSecret shows question and reads a line without echo; the console is as
+// before afterwards.
+func (t *tty) readSecret(ctx context.Context, question string) (string, error) {
+	fd := int(t.in.Fd())
+	before, err := term.GetState(fd)
+	if err != nil {
+		return "", fmt.Errorf("console: %w", err)
+	}
+	fmt.Fprint(t.out, question)
+	defer func() {
+		_ = term.Restore(fd, before)
+		fmt.Fprintln(t.out)
+	}()
+	type answer struct {
+		text []byte
+		err  error
+	}
+	typed := make(chan answer, 1)
+	go func() {
+		text, err := term.ReadPassword(fd)
+		typed <- answer{text, err}
+	}()
+	select {
+	case a := <-typed:
+		if a.err != nil {
+			return "", fmt.Errorf("console: %w", a.err)
+		}
+		return string(a.text), nil
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
+}

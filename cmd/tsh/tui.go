@@ -1,0 +1,137 @@
+package main
+
+// Everything that is shown to or asked of the person goes through this file.
+//
+//   - Data goes to stdout, messages to stderr, questions to the terminal itself.
+//   - Text that comes from a server, a node or a file passes text.Clean or
+//     text.Line on its way to a person; --format=json carries it as it is.
+//   - Colour only on a terminal, and not where NO_COLOR is set.
+//   - The terminal is never asked anything: no size by escape sequence, no
+//     background colour, no cursor position.
+//   - A question that cannot be asked is an error that says what to do instead.
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/seed-087d674e/tsh/internal/text"
+	"github.com/seed-087d674e/tsh/login"
+)
+
+// streams are where a command reads and writes.
+type streams struct {
+	in  *os.File
+	out *os.File
+	err *os.File
+}
+
+func standardStreams() streams { return streams{in: os.Stdin, out: os.Stdout, err: os.Stderr} }
+
+// tui speaks with the person.
+type tui struct {
+	err    io.Writer
+	colour bool // stderr may be coloured
+}
+
+func newTUI(s streams) *tui {
+	onTerminal := term.IsTerminal(int(s.err.Fd()))
+	return &tui{err: s.err, colour: onTerminal && os.Getenv("NO_COLOR") == ""}
+}
+
+// say tells the person something, a line or more.
+func (t *tui) say(format string, args ...any) {
+	fmt.Fprintln(t.err, text.Clean(fmt.Sprintf(format, args...)))
+}
+
+// warn is say for what the person should not overlook.
+func (t *tui) warn(format string, args ...any) {
+	fmt.Fprintln(t.err, t.paint("33", "WARNING: ")+text.Clean(fmt.Sprintf(format, args...)))
+}
+
+// fail says why a command failed and what to do about it.
+func (t *tui) fail(message, hint string) {
+	fmt.Fprintln(t.err, t.paint("31", "ERROR: ")+text.Clean(message))
+	if hint != "" {
+		fmt.Fprintln(t.err, text.Clean(hint))
+	}
+}
+
+// newline ends a line that the person's ^C has left hanging.
+func (t *tui) newline() { fmt.Fprintln(t.err) }
+
+func (t *tui) paint(colour, s string) string {
+	if !t.colour {
+		return s
+	}
+	return "\x1b[" + colour + "m" + s + "\x1b[0m"
+}
+
+// errEndOfInput: the person closed the input instead of answering.
+var errEndOfInput = errors.New("the input ended before the answer")
+
+// errAnswerTooLong: more was typed or pasted than any answer needs.
+var errAnswerTooLong = fmt.Errorf("the answer is longer than %d bytes", maxAnswer)
+
+// maxAnswer bounds what is read as the answer to one question, in bytes.
+const maxAnswer = 64 << 10
+
+// askSecret asks on the controlling terminal and reads one line without echo.
+func askSecret(ctx context.Context, question string) (string, error) {
+	tty, err := openTTY()
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", login.ErrCannotAsk, err)
+	}
+	defer tty.close()
+	return tty.readSecret(ctx, text.Line(question))
+}
+
+// haveTTY reports whether there is a terminal to ask on.
+func haveTTY() bool {
+	tty, err := openTTY()
+	if err != nil {
+		return false
+	}
+	tty.close()
+	return true
+}
+
+// lineReader gives the lines of standard input one by one, as the answers of
+// --password-stdin. The bytes of a line are kept exactly, without its end.
+type lineReader struct{ r *bufio.Reader }
+
+func newLineReader(r io.Reader) *lineReader {
+	return &lineReader{bufio.NewReaderSize(io.LimitReader(r, 2*maxAnswer), maxAnswer)}
+}
+
+func (l *lineReader) next(what string) (string, error) {
+	line, err := l.r.ReadSlice('\n')
+	switch {
+	case errors.Is(err, bufio.ErrBufferFull):
+		return "", fmt.Errorf("standard input: the %s is longer than %d bytes", what, maxAnswer)
+	case err != nil && !errors.Is(err, io.EOF):
+		return "", fmt.Errorf("standard input: %w", err)
+	case err != nil && len(line) == 0:
+		return "", fmt.Errorf("standard input has no line for the %s: %w", what, errEndOfInput)
+	}
+	return strings.TrimSuffix(strings.TrimSuffix(string(line), "\n"), "\r"), nil
+}
+
+// remaining is a lifetime as people read it: 7h3m, 12m, <1m.
+func remaining(d time.Duration) string {
+	if d < time.Minute {
+		return "<1m"
+	}
+	d = d.Truncate(time.Minute)
+	if d < time.Hour {
+		return fmt.Sprintf("%dm", d/time.Minute)
+	}
+	return fmt.Sprintf("%dh%dm", d/time.Hour, d%time.Hour/time.Minute)
+}

@@ -1,0 +1,130 @@
+package login
+
+import (
+	"crypto"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/seed-087d674e/tsh/internal/text"
+	"github.com/seed-087d674e/tsh/keystore"
+	"github.com/seed-087d674e/tsh/proxy"
+)
+
+// keyPair is a freshly made pair of private keys and their public wire forms.
+type keyPair struct {
+	ssh, tls crypto.Signer
+	sshPub   []byte // authorized_keys line
+	tlsPub   []byte // PEM
+	err      error
+}
+
+func generate(suite keystore.Suite) keyPair {
+	var k keyPair
+	if k.ssh, k.tls, k.err = keystore.GenerateKeys(suite); k.err == nil {
+		k.sshPub, k.tlsPub, k.err = keystore.PublicKeys(k.ssh, k.tls)
+	}
+	return k
+}
+
+// accept turns the proxy's answer into an identity, or says why it must not
+// become one: certificates for other keys or another user, of the wrong kind,
+// for a cluster whose authorities did not come along, not valid now. The user
+// authority that signed them is not delivered, so no chain is verified here.
+func (s *session) accept(answer *proxy.LoginResponse) (*keystore.Identity, error) {
+	id, err := s.assemble(answer)
+	if err == nil {
+		err = id.Check()
+	}
+	if err == nil {
+		err = id.CheckTime(s.req.Now)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRejected, err)
+	}
+	return id, nil
+}
+
+func (s *session) assemble(answer *proxy.LoginResponse) (*keystore.Identity, error) {
+	if answer.Username != s.req.User {
+		return nil, fmt.Errorf("it is for user %q, not %q", text.Line(answer.Username), s.req.User)
+	}
+	authorities, err := parseAuthorities(answer.HostSigners)
+	if err != nil {
+		return nil, err
+	}
+	keys := s.keys()
+	id := &keystore.Identity{
+		Proxy:       s.ping.ProfileName(s.client.WebAddr()),
+		User:        answer.Username,
+		Cluster:     authorities[0].Cluster,
+		SSHKey:      keys.ssh,
+		TLSKey:      keys.tls,
+		Authorities: authorities,
+	}
+	if id.SSHCert, err = parseSSHCertificate(answer.Cert); err != nil {
+		return nil, err
+	}
+	if id.TLSCert, err = parseTLSCertificate(answer.TLSCert); err != nil {
+		return nil, err
+	}
+	return id, nil
+}
+
+// parseAuthorities reads the host authorities that came along; the first is
+// the cluster that was logged in to.
+func parseAuthorities(signers []proxy.HostSigner) ([]keystore.Authority, error) {
+	if len(signers) == 0 {
+		return nil, errors.New("no host authority came with it")
+	}
+	var all []keystore.Authority
+	for _, signer := range signers {
+		if err := keystore.CheckName("cluster", signer.DomainName); err != nil {
+			return nil, err
+		}
+		a := keystore.Authority{Cluster: signer.DomainName}
+		for _, line := range signer.CheckingKeys {
+			key, _, _, _, err := ssh.ParseAuthorizedKey(line)
+			if err != nil {
+				return nil, fmt.Errorf("SSH authority of %s: %w", signer.DomainName, err)
+			}
+			a.SSHKeys = append(a.SSHKeys, key)
+		}
+		for _, block := range signer.TLSCerts {
+			cert, err := parseTLSCertificate(block)
+			if err != nil {
+				return nil, fmt.Errorf("TLS authority of %s: %w", signer.DomainName, err)
+			}
+			a.TLSCerts = append(a.TLSCerts, cert)
+		}
+		all = append(all, a)
+	}
+	return all, nil
+}
+
+func parseSSHCertificate(line []byte) (*ssh.Certificate, error) {
+	key, _, _, _, err := ssh.ParseAuthorizedKey(line)
+	if err != nil {
+		return nil, fmt.Errorf("SSH certificate: %w", err)
+	}
+	cert, ok := key.(*ssh.Certificate)
+	if !ok {
+		return nil, errors.New("SSH certificate: it is a plain key")
+	}
+	return cert, nil
+}
+
+func parseTLSCertificate(data []byte) (*x509.Certificate, error) {
+	block, _ := pem.Decode(data)
+	if block == nil || block.Type != "CERTIFICATE" {
+		return nil, errors.New("TLS certificate: no PEM block of type CERTIFICATE")
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("TLS certificate: %w", err)
+	}
+	return cert, nil
+}

@@ -1,0 +1,171 @@
+// Package login turns a proxy's address and a person into an identity: it asks
+// the proxy how its cluster logs people in, asks the person what that needs,
+// and checks what the cluster issues. It stores nothing; that is the caller's
+// last step.
+package login
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/seed-087d674e/tsh/keystore"
+	"github.com/seed-087d674e/tsh/proxy"
+)
+
+// Request says who logs in and for how long.
+type Request struct {
+	// User is the cluster's name for the person.
+	User string
+	// Connector names the way to log in ("local", an SSO connector's name);
+	// empty leaves the choice to the cluster.
+	Connector string
+	// TTL is the lifetime asked for; zero takes the cluster's default.
+	TTL time.Duration
+	// AskFirst asks for the password while the proxy is still being reached.
+	// Set it only where an earlier login has shown that the cluster takes
+	// passwords: elsewhere the proxy's certificate and its answer come first.
+	AskFirst bool
+	// Now is the time that certificates are judged by.
+	Now time.Time
+}
+
+// UI is what the login may ask of the person or tell them. A nil function is
+// something the person cannot do or does not want to be told.
+type UI struct {
+	// Password asks for the password of user on the named proxy.
+	Password func(ctx context.Context, user, proxyHost string) (string, error)
+	// Code asks for a one-time code.
+	Code func(ctx context.Context) (string, error)
+	// MOTD shows the cluster's message of the day and returns once the person
+	// has acknowledged it. The text is the server's, as it came.
+	MOTD func(ctx context.Context, message string) error
+	// Announce tells what the proxy says of itself, before anything is sent
+	// to it that could do harm in the wrong hands.
+	Announce func(ping *proxy.Ping)
+}
+
+// Result is what a login leaves to be stored.
+type Result struct {
+	Identity *keystore.Identity
+	Ping     *proxy.Ping
+	// ConnUpgrade reports that connections to the proxy have to be upgraded
+	// from HTTP because something on the way strips ALPN.
+	ConnUpgrade bool
+}
+
+// Errors that a caller may want to explain.
+var (
+	// ErrUnsupported: the cluster asks for a way to log in that this program
+	// does not have.
+	ErrUnsupported = errors.New("this way to log in is not supported")
+	// ErrCannotAsk: a question has to be asked and there is nobody to ask.
+	ErrCannotAsk = errors.New("there is no terminal to ask on")
+	// ErrRejected: the identity that came back must not be used.
+	ErrRejected = errors.New("the cluster's answer was refused")
+)
+
+// method is one way to prove to the proxy who the person is.
+type method interface {
+	// issue asks the person and has the proxy certify the keys.
+	issue(ctx context.Context, s *session) (*proxy.LoginResponse, error)
+}
+
+// session is one login under way.
+type session struct {
+	client *proxy.Client
+	req    Request
+	ui     UI
+	ping   *proxy.Ping
+	keys   func() keyPair // made once, in the background
+}
+
+// Run logs in through client. The proxy is pinged and all calls go over the
+// one connection that client keeps; the keys are made, and the probe for the
+// connection upgrade runs, while the person types.
+//
+// Errors: ErrUnsupported, ErrCannotAsk, ErrRejected, *proxy.Error for an answer
+// that says no, the context's error, and whatever the UI returned.
+func Run(ctx context.Context, client *proxy.Client, req Request, ui UI) (*Result, error) {
+	if err := keystore.CheckName("user", req.User); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	s := &session{client: client, req: req, ui: ui}
+	password := askEarly(ctx, s)
+	defer func() {
+		cancel()
+		password.wait() // the terminal is the caller's again only then
+	}()
+	var err error
+	if s.ping, err = client.Ping(ctx, req.Connector); err != nil {
+		return nil, err
+	}
+	m, err := choose(s.ping, password)
+	if err != nil {
+		return nil, err
+	}
+	if ui.Announce != nil {
+		ui.Announce(s.ping)
+	}
+	upgrade := make(chan bool, 1)
+	go func() { upgrade <- client.UpgradeRequired(ctx) }()
+	// RSA keys take long enough to be noticed: make them while the person types.
+	s.keys = sync.OnceValue(func() keyPair { return generate(keystore.Suite(s.ping.Auth.SignatureSuite())) })
+	go s.keys()
+
+	if err := s.showMOTD(ctx); err != nil {
+		return nil, err
+	}
+	answer, err := m.issue(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	id, err := s.accept(answer)
+	if err != nil {
+		return nil, err
+	}
+	return &Result{Identity: id, Ping: s.ping, ConnUpgrade: <-upgrade}, nil
+}
+
+// choose picks the method that the cluster's answer asks for.
+func choose(ping *proxy.Ping, password *question) (method, error) {
+	if policy := ping.Auth.PrivateKeyPolicy; policy != "" && policy != "none" {
+		return nil, fmt.Errorf("%w: the cluster requires private keys of policy %q, which live on a hardware token", ErrUnsupported, policy)
+	}
+	if ping.Auth.Type != "local" {
+		return nil, fmt.Errorf("%w: the cluster logs people in through its %q connector", ErrUnsupported, ping.Auth.Type)
+	}
+	switch name := ping.Auth.LocalName(); name {
+	case "", "local":
+		return &passwordMethod{asked: password}, nil
+	default:
+		return nil, fmt.Errorf("%w: %q", ErrUnsupported, name)
+	}
+}
+
+func (s *session) showMOTD(ctx context.Context) error {
+	if !s.ping.Auth.HasMOTD {
+		return nil
+	}
+	message, err := s.client.MOTD(ctx)
+	if err != nil || message == "" || s.ui.MOTD == nil {
+		return err
+	}
+	return s.ui.MOTD(ctx, message)
+}
+
+// ttl is the lifetime to ask for: the person's wish, else the cluster's
+// default, else twelve hours.
+func (s *session) ttl() time.Duration {
+	const fallback = 12 * time.Hour
+	switch {
+	case s.req.TTL > 0:
+		return s.req.TTL
+	case s.ping.Auth.DefaultSessionTTL() > 0:
+		return s.ping.Auth.DefaultSessionTTL()
+	}
+	return fallback
+}
