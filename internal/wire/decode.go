@@ -3,8 +3,6 @@ package wire
 import (
 	"fmt"
 	"reflect"
-
-	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // Unmarshal decodes b into the message that v points to, which should be zero.
@@ -43,14 +41,14 @@ func (d *decoder) message(b []byte, v reflect.Value, depth int) error {
 	}
 	fields := d.layouts.of(v.Type())
 	for len(b) > 0 {
-		number, wireType, n := protowire.ConsumeTag(b)
+		number, typ, n := consumeTag(b)
 		if n < 0 {
 			return errTruncated
 		}
 		b = b[n:]
 		f := lookup(fields, number)
-		if f == nil || wireTypeOf(f.typ) != wireType {
-			if n = protowire.ConsumeFieldValue(number, wireType, b); n < 0 {
+		if f == nil || wireTypeOf(f.typ) != typ {
+			if n = skipValue(typ, b); n < 0 {
 				return errTruncated
 			}
 			b = b[n:]
@@ -65,34 +63,34 @@ func (d *decoder) message(b []byte, v reflect.Value, depth int) error {
 	return nil
 }
 
-func lookup(fields []field, number protowire.Number) *field {
+func lookup(fields []field, number int32) *field {
 	for i := range fields {
-		if fields[i].number == int32(number) {
+		if fields[i].number == number {
 			return &fields[i]
 		}
 	}
 	return nil
 }
 
-func wireTypeOf(t reflect.Type) protowire.Type {
+func wireTypeOf(t reflect.Type) wireType {
 	switch t.Kind() {
 	case reflect.Bool, reflect.Int32, reflect.Int64, reflect.Uint64:
-		return protowire.VarintType
+		return varintType
 	}
-	return protowire.BytesType
+	return bytesType
 }
 
 // field decodes the value at the start of b into v and returns its length.
 func (d *decoder) field(b []byte, v reflect.Value, depth int) (int, error) {
-	if wireTypeOf(v.Type()) == protowire.VarintType {
-		x, n := protowire.ConsumeVarint(b)
+	if wireTypeOf(v.Type()) == varintType {
+		x, n := consumeVarint(b)
 		if n < 0 {
 			return 0, errTruncated
 		}
 		setVarint(v, x)
 		return n, nil
 	}
-	data, n := protowire.ConsumeBytes(b)
+	data, n := consumeBytes(b)
 	if n < 0 {
 		return 0, errTruncated
 	}
@@ -176,17 +174,17 @@ func (d *decoder) keyAndValue(data []byte, element reflect.Type, depth int) (str
 		value.Set(reflect.New(element.Elem())) // a missing value is an empty message
 	}
 	for len(data) > 0 {
-		number, wireType, n := protowire.ConsumeTag(data)
+		number, typ, n := consumeTag(data)
 		if n < 0 {
 			return "", value, errTruncated
 		}
 		data = data[n:]
-		if n = protowire.ConsumeFieldValue(number, wireType, data); n < 0 {
+		if n = skipValue(typ, data); n < 0 {
 			return "", value, errTruncated
 		}
-		raw, _ := protowire.ConsumeBytes(data[:n])
+		raw, _ := consumeBytes(data[:n])
 		data = data[n:]
-		if wireType != protowire.BytesType || number > 2 {
+		if typ != bytesType || number > 2 {
 			continue
 		}
 		var err error

@@ -3,8 +3,6 @@ package wire
 import (
 	"reflect"
 	"slices"
-
-	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // Marshal returns the protobuf encoding of the message that v points to: known
@@ -20,12 +18,12 @@ type encoder struct{ layouts layouts }
 
 func (e encoder) message(b []byte, v reflect.Value) []byte {
 	for _, f := range e.layouts.of(v.Type()) {
-		b = e.field(b, protowire.Number(f.number), v.Field(f.index))
+		b = e.field(b, f.number, v.Field(f.index))
 	}
 	return b
 }
 
-func (e encoder) field(b []byte, n protowire.Number, v reflect.Value) []byte {
+func (e encoder) field(b []byte, n int32, v reflect.Value) []byte {
 	switch {
 	case v.Kind() == reflect.Map:
 		return e.entries(b, n, v)
@@ -41,31 +39,35 @@ func (e encoder) field(b []byte, n protowire.Number, v reflect.Value) []byte {
 }
 
 // value appends one value with its tag, zero or not.
-func (e encoder) value(b []byte, n protowire.Number, v reflect.Value) []byte {
+func (e encoder) value(b []byte, n int32, v reflect.Value) []byte {
 	switch v.Kind() {
 	case reflect.String:
-		return protowire.AppendString(protowire.AppendTag(b, n, protowire.BytesType), v.String())
+		return appendBytes(b, n, v.String())
 	case reflect.Slice:
-		return protowire.AppendBytes(protowire.AppendTag(b, n, protowire.BytesType), v.Bytes())
+		return appendBytes(b, n, v.Bytes())
 	case reflect.Bool:
-		return protowire.AppendVarint(protowire.AppendTag(b, n, protowire.VarintType), protowire.EncodeBool(v.Bool()))
+		var x uint64
+		if v.Bool() {
+			x = 1
+		}
+		return appendVarint(b, n, x)
 	case reflect.Int32, reflect.Int64:
-		return protowire.AppendVarint(protowire.AppendTag(b, n, protowire.VarintType), uint64(v.Int()))
+		return appendVarint(b, n, uint64(v.Int()))
 	case reflect.Uint64:
-		return protowire.AppendVarint(protowire.AppendTag(b, n, protowire.VarintType), v.Uint())
+		return appendVarint(b, n, v.Uint())
 	case reflect.Pointer:
 		if v.IsNil() {
 			v = reflect.New(v.Type().Elem())
 		}
 		return e.value(b, n, v.Elem())
 	case reflect.Struct:
-		return protowire.AppendBytes(protowire.AppendTag(b, n, protowire.BytesType), e.message(nil, v))
+		return appendBytes(b, n, e.message(nil, v))
 	}
 	panic("wire: field of unsupported type " + v.Type().String())
 }
 
 // entries appends a map: one message {key = 1, value = 2} for each entry.
-func (e encoder) entries(b []byte, n protowire.Number, v reflect.Value) []byte {
+func (e encoder) entries(b []byte, n int32, v reflect.Value) []byte {
 	keys := make([]string, 0, v.Len())
 	for _, key := range v.MapKeys() {
 		keys = append(keys, key.String())
@@ -74,7 +76,7 @@ func (e encoder) entries(b []byte, n protowire.Number, v reflect.Value) []byte {
 	for _, key := range keys {
 		k := reflect.ValueOf(key)
 		entry := e.value(e.value(nil, 1, k), 2, v.MapIndex(k))
-		b = protowire.AppendBytes(protowire.AppendTag(b, n, protowire.BytesType), entry)
+		b = appendBytes(b, n, entry)
 	}
 	return b
 }

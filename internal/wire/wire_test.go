@@ -149,7 +149,7 @@ func TestDecodeTolerance(t *testing.T) {
 		{"messages merge", "1a020801 1a03120178", message{P: &SortBy{true, "x"}}},
 		{"present and empty", "1a00", message{P: &SortBy{}}},
 		{"other wire type is skipped", "0801 1500000000 0a0161", message{S: "a"}},
-		{"unknown field and group are skipped", "7a0161 a306a406 0a0161", message{S: "a"}},
+		{"unknown fields are skipped", "7a0161 7d01020304 790102030405060708 7005 0a0161", message{S: "a"}},
 		{"upper half of int32 is dropped", "10 ffffffffffffffffff01", message{N: -1}},
 		{"entry without key and value", "2200", message{M: map[string]SortBy{"": {}}}},
 		{"entry without value, pointers", "4a030a0161", message{X: map[string]*Empty{"a": {}}}},
@@ -275,6 +275,27 @@ func FuzzUnmarshal(f *testing.F) {
 			if again := Marshal(second); !bytes.Equal(again, encoded) {
 				t.Fatalf("%x became %x", encoded, again)
 			}
+		}
+	})
+}
+
+// The base of the encoding agrees with the library's on every input.
+func FuzzBase(f *testing.F) {
+	for _, seed := range [][]byte{{}, {0x08, 0x96, 0x01}, {0x0a, 0x02, 'h', 'i'}, {0x0d, 1, 2, 3, 4}, {0x09, 1, 2, 3, 4, 5, 6, 7, 8}, {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01}} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		number, typ, n := consumeTag(b)
+		wantNumber, wantType, want := protowire.ConsumeTag(b)
+		if (n < 0) != (want < 0) || n >= 0 && (n != want || number != int32(wantNumber) || typ != wireType(wantType)) {
+			t.Fatalf("tag of %x: %d, %d, %d; want %d, %d, %d", b, number, typ, n, wantNumber, wantType, want)
+		}
+		if n < 0 || wantType == protowire.StartGroupType || wantType == protowire.EndGroupType {
+			return
+		}
+		got, want := skipValue(typ, b[n:]), protowire.ConsumeFieldValue(wantNumber, wantType, b[n:])
+		if (got < 0) != (want < 0) || got >= 0 && got != want {
+			t.Fatalf("value of %x: %d, want %d", b, got, want)
 		}
 	})
 }
