@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -81,7 +82,7 @@ func withWorld(f func(*world, *testscript.TestScript, bool, []string)) func(*tes
 type world struct {
 	env      *testscript.Env
 	clock    *settableClock
-	running  *devcluster.Cluster
+	running  []*devcluster.Cluster
 	users    map[string]devcluster.Enrolment
 	terminal string // what the last "type" showed
 }
@@ -104,7 +105,8 @@ func (c *settableClock) advance(d time.Duration) {
 	c.offset += d
 }
 
-// cluster starts a cluster: cluster [second-factor=otp] [suite=legacy] [motd=text] [name=dev.example].
+// cluster starts a cluster: cluster [second-factor=otp] [suite=legacy] [motd=text] [name=dev.example]
+// [hostnames=a,b] [label=key=value] [public-host=127.0.0.1].
 // Its address becomes $PROXY, its certificate authority the one tsh trusts.
 func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
 	config := devcluster.Config{
@@ -125,27 +127,58 @@ func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
 		case "suite":
 			config.Suite = value
 		case "motd":
-			config.MOTD = strings.NewReplacer(`\n`, "\n", `\e`, "\x1b").Replace(value)
+			config.MOTD = unescape(value)
+		case "label":
+			name, value, _ := strings.Cut(value, "=")
+			config.NodeLabels = map[string]string{name: unescape(value)}
 		case "name":
 			config.Name = value
+		case "public-host":
+			l, err := net.Listen("tcp", config.Addr)
+			ts.Check(err)
+			config.Addr = l.Addr().String()
+			config.PublicAddr = strings.Replace(config.Addr, "127.0.0.1", value, 1)
+			ts.Check(l.Close())
+		case "hostnames":
+			config.Hostnames = strings.Split(value, ",")
+			config.Nodes = len(config.Hostnames)
 		default:
 			ts.Fatalf("cluster: %q", arg)
 		}
 	}
 	c, err := devcluster.Start(context.Background(), config)
 	ts.Check(err)
-	w.stop()
-	w.running, w.users = c, make(map[string]devcluster.Enrolment)
+	w.running, w.users = append(w.running, c), make(map[string]devcluster.Enrolment)
 	ts.Setenv("PROXY", c.PublicAddr())
-	ts.Setenv("PROXY_IP", c.Addr())
-	ts.Setenv("SSL_CERT_FILE", c.CAFile())
+	ts.Setenv("SSL_CERT_FILE", w.trust(ts))
 }
 
-func (w *world) stop() {
-	if w.running != nil {
-		_ = w.running.Close()
-		w.running = nil
+// unescape lets scripts write what they cannot hold.
+func unescape(s string) string {
+	return strings.NewReplacer(`\n`, "\n", `\e`, "\x1b", `\rlo`, "\u202e").Replace(s)
+}
+
+// trust gathers the web authorities of all clusters in one file.
+func (w *world) trust(ts *testscript.TestScript) string {
+	var all []byte
+	for _, c := range w.running {
+		ca, err := os.ReadFile(c.CAFile())
+		ts.Check(err)
+		all = append(all, ca...)
 	}
+	path := ts.MkAbs("trusted.pem")
+	ts.Check(os.WriteFile(path, all, 0o600))
+	return path
+}
+
+// newest is the cluster that was started last.
+func (w *world) newest() *devcluster.Cluster { return w.running[len(w.running)-1] }
+
+func (w *world) stop() {
+	for _, c := range w.running {
+		_ = c.Close()
+	}
+	w.running = nil
 }
 
 func (w *world) stopCluster(*testscript.TestScript, bool, []string) { w.stop() }
@@ -156,7 +189,7 @@ func (w *world) user(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) > 1 {
 		logins = strings.Split(args[1], ",")
 	}
-	enrolment, err := w.running.AddUser(devcluster.UserSpec{
+	enrolment, err := w.newest().AddUser(devcluster.UserSpec{
 		Name: args[0], Password: canary + "password-" + args[0], Roles: []string{"access"}, Logins: logins,
 	})
 	ts.Check(err)

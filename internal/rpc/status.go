@@ -62,7 +62,7 @@ func statusOf(h http.Header) error {
 	}
 	code, err := strconv.ParseUint(value, 10, 16)
 	if err != nil {
-		return &Status{Internal, "the answer ended with the status " + cut(text.Line(value))}
+		return &Status{Internal, cut("the answer ended with the status " + text.Line(value))}
 	}
 	if Code(code) == OK {
 		return nil
@@ -86,8 +86,8 @@ func httpStatus(r *http.Response) error {
 	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		code = Unavailable
 	}
-	return &Status{code, fmt.Sprintf("the answer is not gRPC: HTTP status %d, content type %q",
-		r.StatusCode, cut(text.Line(r.Header.Get("Content-Type"))))}
+	return &Status{code, cut(fmt.Sprintf(`the answer is not gRPC: HTTP status %d, content type "%s"`,
+		r.StatusCode, text.Line(r.Header.Get("Content-Type"))))}
 }
 
 // percentDecode undoes the encoding of grpc-message. What is not well-formed
