@@ -298,6 +298,35 @@ func TestExpiredCertificate(t *testing.T) {
 	}
 }
 
+// routedIdentity knows how its proxy is reached.
+type routedIdentity struct {
+	*identity
+	route credentials.Route
+}
+
+func (r routedIdentity) Route() (credentials.Route, error) { return r.route, nil }
+
+func TestRoutes(t *testing.T) {
+	id := routedIdentity{&identity{addrs: []string{"never:1"}}, credentials.Route{WebAddr: "w:443", SSHAddr: "s:3023", ConnUpgrade: true}}
+	for name, tt := range map[string]struct {
+		cfg        Config
+		web, ssh   string
+		tls, wraps bool
+	}{
+		"from the credentials": {Config{}, "w:443", "s:3023", false, true},
+		"given":                {Config{Addrs: []string{"a:1"}}, "a:1", "", true, false},
+		"given separate ports": {Config{Addrs: []string{"a:1"}, SSHAddr: "a:2"}, "a:1", "a:2", false, false},
+	} {
+		routes, err := tt.cfg.routes(id)
+		if err != nil || len(routes) != 1 {
+			t.Fatalf("%s: %v, %v", name, routes, err)
+		}
+		if r := routes[0]; r.WebAddr != tt.web || r.SSHAddr != tt.ssh || r.TLSRouting != tt.tls || r.ConnUpgrade != tt.wraps {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+}
+
 func TestConnect(t *testing.T) {
 	server := startAuth(t, func(string, []byte) ([]byte, error) { return nil, nil })
 	good := server.user(t, nil)

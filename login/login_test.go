@@ -18,7 +18,9 @@ import (
 	"github.com/seed-087d674e/tsh/proxy"
 )
 
-func copyBounded(w io.Writer, r io.Reader) (int64, error) { return io.Copy(w, io.LimitReader(r, 1<<20)) }
+func copyBounded(w io.Writer, r io.Reader) (int64, error) {
+	return io.Copy(w, io.LimitReader(r, 1<<20))
+}
 
 // person answers with a fixed password and code, and counts how often it is asked.
 type person struct{ passwords, codes, notices int }
@@ -191,4 +193,3 @@ func TestNobodyToAsk(t *testing.T) {
 		t.Fatalf("error %v", err)
 	}
 }
-

@@ -11,114 +11,14 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
 
 	"github.com/seed-087d674e/tsh/internal/wire"
 )
-
-// rawCodec lets the real server library carry the bytes of messages.
-type rawCodec struct{}
-
-func (rawCodec) Name() string { return "raw" }
-func (rawCodec) Marshal(v any) (mem.BufferSlice, error) {
-	return mem.BufferSlice{mem.SliceBuffer(v.([]byte))}, nil
-}
-func (rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
-	*v.(*[]byte) = data.Materialize()
-	return nil
-}
-
-// service is one call of the transport service, on the server.
-type service struct {
-	grpc.ServerStream
-	method string
-}
-
-func (s *service) recv() ([]byte, error) {
-	var b []byte
-	err := s.RecvMsg(&b)
-	return b, err
-}
-
-// recvFrame is the payload of the next ssh frame.
-func (s *service) recvFrame() ([]byte, error) {
-	b, err := s.recv()
-	var m wire.ProxySSHRequest
-	if err == nil {
-		err = wire.Unmarshal(b, &m)
-	}
-	if err == nil && m.SSH == nil {
-		err = errors.New("no ssh frame")
-	}
-	if err != nil {
-		return nil, err
-	}
-	return m.SSH.Payload, nil
-}
-
-func (s *service) details() error {
-	return s.SendMsg(wire.Marshal(&wire.ProxySSHResponse{Details: &wire.ClusterDetails{}}))
-}
-
-func (s *service) sendFrame(payload string) error {
-	return s.SendMsg(wire.Marshal(&wire.ProxySSHResponse{SSH: &wire.Frame{Payload: []byte(payload)}}))
-}
-
-// transportServer is a proxy's listener behind TLS, with grpc-go under it.
-type transportServer struct {
-	addr  string
-	conns atomic.Int32
-}
-
-type countingListener struct {
-	net.Listener
-	n *atomic.Int32
-}
-
-func (l countingListener) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
-	if err == nil {
-		l.n.Add(1)
-	}
-	return conn, err
-}
-
-func startTransport(t *testing.T, cfg *tls.Config, handle func(*service) error) *transportServer {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &transportServer{addr: l.Addr().String()}
-	server := grpc.NewServer(grpc.ForceServerCodecV2(rawCodec{}), grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error {
-		method, _ := grpc.MethodFromServerStream(stream)
-		return handle(&service{stream, method})
-	}))
-	go func() { _ = server.Serve(tls.NewListener(countingListener{l, &s.conns}, cfg)) }()
-	t.Cleanup(server.Stop)
-	return s
-}
-
-func (s *transportServer) config(t *testing.T, ca *authority) Config {
-	return Config{WebAddr: s.addr, TLSRouting: true, TLS: clientIdentity(t, ca, nil), Cluster: "example.com"}
-}
-
-func dialTransport(t *testing.T, cfg Config) *Transport {
-	t.Helper()
-	tr, err := Dial(testContext(t), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = tr.Close() })
-	return tr
-}
 
 func TestDialNode(t *testing.T) {
 	ca := newAuthority(t, "example.com")
@@ -179,16 +79,6 @@ func TestDialNode(t *testing.T) {
 	if conn.RemoteAddr().String() != "web-1:0" || conn.Close() != nil || server.conns.Load() != 1 {
 		t.Errorf("%v, %d connections", conn.RemoteAddr(), server.conns.Load())
 	}
-}
-
-func hexOf(s string) string {
-	const digits = "0123456789abcdef"
-	var b strings.Builder
-	for i := range len(s) {
-		b.WriteByte(digits[s[i]>>4])
-		b.WriteByte(digits[s[i]&15])
-	}
-	return b.String()
 }
 
 // Clusters of version 14 negotiate no ALPN on this connection.
@@ -274,8 +164,9 @@ func TestDialNodeErrors(t *testing.T) {
 	}
 }
 
-// The context ends the attempt to reach the node, and nothing after that.
-func TestDialNodeContext(t *testing.T) {
+// idleServer says that nodes named reached-… have been reached, and no more
+// until the call ends, which it reports.
+func idleServer(t *testing.T) (*transportServer, *Transport, <-chan struct{}) {
 	ca := newAuthority(t, "example.com")
 	ended := make(chan struct{}, 3)
 	server := startTransport(t, clusterServer(t, ca), func(s *service) error {
@@ -288,7 +179,12 @@ func TestDialNodeContext(t *testing.T) {
 		ended <- struct{}{}
 		return nil
 	})
-	tr := dialTransport(t, server.config(t, ca))
+	return server, dialTransport(t, server.config(t, ca)), ended
+}
+
+// The context ends the attempt to reach the node, and nothing after that.
+func TestDialNodeContext(t *testing.T) {
+	_, tr, ended := idleServer(t)
 	why := errors.New("interrupted")
 	ctx, cancel := context.WithCancelCause(testContext(t))
 	conn, err := tr.DialNode(ctx, "never:0", "example.com")
@@ -312,31 +208,43 @@ func TestDialNodeContext(t *testing.T) {
 	if _, err := conn.Write([]byte("x")); err != nil {
 		t.Errorf("the context of the dial ended the connection: %v", err)
 	}
-	if err := conn.SetDeadline(time.Now().Add(time.Hour)); err != nil {
-		t.Error(err)
-	}
-	if err := conn.SetReadDeadline(time.Now().Add(-time.Second)); err != nil {
-		t.Error(err)
-	}
-	<-ended // a deadline that passes ends it
-	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("reading after the deadline: %v", err)
-	}
+	_ = conn.Close()
+	<-ended
+}
 
-	if conn, err = tr.DialNode(testContext(t), "reached:0", "example.com"); err != nil {
-		t.Fatal(err)
-	}
-	read := make(chan error, 1)
-	go func() {
-		_, err := io.ReadAll(conn)
-		read <- err
-	}()
-	if err := conn.Close(); err != nil {
-		t.Error(err)
-	}
-	<-ended // the server was told
-	if err := <-read; !errors.Is(err, net.ErrClosed) {
-		t.Errorf("reading after Close: %v", err)
+func TestDialNodeEnds(t *testing.T) {
+	server, tr, ended := idleServer(t)
+	for name, tt := range map[string]struct {
+		end  func(net.Conn) error
+		want error
+	}{
+		"a deadline that passes":  {func(c net.Conn) error { return c.SetReadDeadline(time.Now().Add(time.Millisecond)) }, os.ErrDeadlineExceeded},
+		"one that has passed":     {func(c net.Conn) error { return c.SetDeadline(time.Now().Add(-time.Second)) }, os.ErrDeadlineExceeded},
+		"a deadline for writing":  {func(c net.Conn) error { return c.SetWriteDeadline(time.Unix(1, 0)) }, os.ErrDeadlineExceeded},
+		"closed while it is read": {net.Conn.Close, net.ErrClosed},
+	} {
+		conn, err := tr.DialNode(testContext(t), "reached:0", "example.com")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.SetDeadline(time.Now().Add(time.Hour)); err != nil {
+			t.Error(err)
+		}
+		read := make(chan error, 1)
+		go func() {
+			_, err := io.ReadAll(conn)
+			read <- err
+		}()
+		if err := tt.end(conn); err != nil {
+			t.Error(err)
+		}
+		<-ended // the server was told
+		if err := <-read; !errors.Is(err, tt.want) {
+			t.Errorf("%s: reading: %v", name, err)
+		}
+		if _, err := conn.Write([]byte("x")); !errors.Is(err, tt.want) {
+			t.Errorf("%s: writing: %v", name, err)
+		}
 	}
 	if server.conns.Load() != 1 {
 		t.Errorf("%d connections", server.conns.Load())
@@ -437,33 +345,3 @@ func TestDialAuthThroughTransport(t *testing.T) {
 		t.Errorf("%d connections", server.conns.Load())
 	}
 }
-
-// clusterStream is the auth server's end of a ProxyCluster call.
-type clusterStream struct {
-	net.Conn
-	*service
-	rest []byte
-}
-
-func (c *clusterStream) Read(p []byte) (int, error) {
-	for len(c.rest) == 0 {
-		b, err := c.recv()
-		if err != nil {
-			return 0, err
-		}
-		var m wire.ProxyClusterRequest
-		if err := wire.Unmarshal(b, &m); err != nil || m.Frame == nil || m.Cluster != "" {
-			return 0, errors.New("no frame")
-		}
-		c.rest = m.Frame.Payload
-	}
-	n := copy(p, c.rest)
-	c.rest = c.rest[n:]
-	return n, nil
-}
-
-func (c *clusterStream) Write(p []byte) (int, error) {
-	return len(p), c.SendMsg(wire.Marshal(&wire.ProxyClusterResponse{Frame: &wire.Frame{Payload: p}}))
-}
-func (c *clusterStream) Close() error                     { return nil }
-func (c *clusterStream) SetWriteDeadline(time.Time) error { return nil }

@@ -352,3 +352,11 @@ func clientIdentity(t testing.TB, a *authority, change func(*x509.Certificate)) 
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil },
 	}
 }
+
+// TestMain keeps the settings of the machine out of the tests.
+func TestMain(m *testing.M) {
+	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", upgradeVariable} {
+		_ = os.Unsetenv(name)
+	}
+	os.Exit(m.Run())
+}

@@ -94,7 +94,17 @@ func TestPostHandshakeFlood(t *testing.T) {
 			}
 			_, _ = io.Copy(io.Discard, conn)
 		})
-		err := finishOn(t, p, ca)
+		// By hand: crypto/tls of Go 1.26 has a harmless race of its own where
+		// such a server meets net/http, which reads and writes at once.
+		conn, err := dialWeb(testContext(t), nil, webConfig{addr: p.addr, roots: ca.pool()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = conn.Write([]byte("GET"))
+		if err == nil {
+			_, err = conn.Read(make([]byte, 1))
+		}
+		_ = conn.Close()
 		if err == nil || !strings.Contains(err.Error(), "non-advancing") && !strings.Contains(err.Error(), "exceeds maximum") {
 			t.Errorf("%s: %v", name, err)
 		}

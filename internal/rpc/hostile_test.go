@@ -216,7 +216,7 @@ func TestStandstill(t *testing.T) {
 			}
 		})
 		for range 2 {
-			ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+			ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 			if _, err := c.Invoke(ctx, "/t.S/Do", nil); err == nil {
 				t.Errorf("%s: the call succeeded", name)
 			}

@@ -16,12 +16,9 @@ type Code int
 // The status codes that clients of this package tell apart.
 const (
 	OK                Code = 0
-	Canceled          Code = 1
 	Unknown           Code = 2
-	InvalidArgument   Code = 3
 	DeadlineExceeded  Code = 4
 	NotFound          Code = 5
-	AlreadyExists     Code = 6
 	PermissionDenied  Code = 7
 	ResourceExhausted Code = 8
 	Unimplemented     Code = 12

@@ -147,6 +147,8 @@ func (s *Stream) Send(message []byte) error {
 	select {
 	case <-s.header:
 	case <-s.ctx.Done():
+	}
+	if s.ctx.Err() != nil {
 		return context.Cause(s.ctx)
 	}
 	if s.err != nil {
