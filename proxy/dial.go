@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"slices"
 
@@ -147,6 +148,7 @@ func (c *Config) secure(ctx context.Context, conn net.Conn, alpn ...string) (net
 		_ = conn.Close()
 		return nil, c.explain(causeOr(ctx, err))
 	}
+	slog.Debug("connected", "addr", c.addr(), "for", alpn[0], "cluster", c.Cluster, "upgraded", c.ConnUpgrade)
 	return secured, nil
 }
 

@@ -114,6 +114,7 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 	if a.globals.debug {
 		logs, level = a.io.err, slog.LevelDebug
 	}
+	// The standard logger, which net/http complains to, writes there as well.
 	slog.SetDefault(slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: level})))
 	if a.globals.insecure {
 		a.ui.warn("--insecure: the proxy's certificate is not checked; anyone on the way can read what is typed here")

@@ -201,22 +201,12 @@ func (a *app) explainSSH(ctx context.Context, err error, s *session, host string
 		logins := readClaims(s.id.SSHCert, nil).logins
 		return withHint(err, "your certificate allows these accounts: %s", strings.Join(logins, ", "))
 	}
-	if isAmbiguous(err) {
+	var node *proxy.NodeError
+	if errors.As(err, &node) && node.Ambiguous() {
 		a.showCandidates(ctx, s, host)
 		return withHint(err, "name one of them by its ID: tsh ssh ACCOUNT@ID")
 	}
 	return err
-}
-
-// isAmbiguous recognises the proxy's answer that several servers match; the
-// second wording is that of older proxies.
-func isAmbiguous(err error) bool {
-	for _, words := range []string{"ambiguous host could match multiple nodes", "err-node-is-ambiguous"} {
-		if strings.Contains(err.Error(), words) {
-			return true
-		}
-	}
-	return false
 }
 
 // showCandidates lists the servers that host may stand for. That they cannot
