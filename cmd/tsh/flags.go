@@ -37,7 +37,8 @@ func (g *globals) addFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&g.insecure, "insecure", false, "do not check the proxy's web certificate")
 	fs.BoolVarP(&g.debug, "debug", "d", false, "say on stderr what is being done [TELEPORT_DEBUG]")
 	fs.BoolVar(&g.json, "json", false, "print data and errors as JSON on stdout")
-	fs.StringVarP(&g.addKeysToAgent, "add-keys-to-agent", "k", "auto", "accepted: auto, no; keys are not put into an agent yet [TELEPORT_ADD_KEYS_TO_AGENT]")
+	fs.StringVarP(&g.addKeysToAgent, "add-keys-to-agent", "k", "auto", "")
+	fs.Lookup("add-keys-to-agent").Hidden = true // only values that ask for nothing are supported yet
 	fs.StringVar(&g.mfaMode, "mfa-mode", "auto", "the second factor to use: auto, otp [TELEPORT_MFA_MODE]")
 	g.addUnsupported(fs)
 	addNegations(fs)

@@ -79,7 +79,11 @@ func (o *sshOptions) parseArgs(args []string, a *app) error {
 		}
 	}
 	o.target = target
-	o.command = strings.Join(args[1:], " ")
+	words := args[1:]
+	if len(words) > 0 && words[0] == "--" {
+		words = words[1:]
+	}
+	o.command = strings.Join(words, " ")
 	return nil
 }
 
