@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-087d674e/tsh/internal/testenv"
 	"golang.org/x/crypto/ssh"
 )
 
@@ -147,8 +148,8 @@ func TestCheckAccepts(t *testing.T) {
 	id.Authorities = append(id.Authorities, leaf.authority(), Authority{Cluster: "ssh-only", SSHKeys: leaf.authority().SSHKeys})
 	id.SSHCert.CriticalOptions = map[string]string{"source-address": "192.0.2.1/32"}
 	id.SSHCert.Extensions = map[string]string{"unknown@example.net": "x"}
-	id.SSHCert.ValidBefore = uint64(fixtureTime.Add(-time.Hour).Unix()) // time is judged elsewhere
-	id.SSHCert.ValidAfter = uint64(fixtureTime.Add(-2 * time.Hour).Unix())
+	id.SSHCert.ValidBefore = uint64(testenv.FixtureTime().Add(-time.Hour).Unix()) // time is judged elsewhere
+	id.SSHCert.ValidAfter = uint64(testenv.FixtureTime().Add(-2 * time.Hour).Unix())
 	signSSH(t, id.SSHCert, c.userSSH)
 	if err := id.Check(); err != nil {
 		t.Error(err)

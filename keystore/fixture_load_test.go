@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/seed-087d674e/tsh/internal/durable"
+	"github.com/seed-087d674e/tsh/internal/testenv"
 )
 
 type captured struct{ version, user, cluster string }
@@ -20,8 +21,8 @@ func capturedHomes() []captured {
 func TestHomesOfTheReferenceClientLoad(t *testing.T) {
 	for _, c := range capturedHomes() {
 		t.Run(c.version, func(t *testing.T) {
-			home := copyHome(t, c.version)
-			before := snapshot(t, home)
+			home := testenv.CopyHome(t, c.version)
+			before := testenv.Snapshot(t, home)
 			id, err := Dir{Home: home}.Load("localhost", c.user, c.cluster)
 			if err != nil {
 				t.Fatal(err)
@@ -29,7 +30,7 @@ func TestHomesOfTheReferenceClientLoad(t *testing.T) {
 			if err := id.Check(); err != nil {
 				t.Errorf("Check: %v", err)
 			}
-			if err := id.CheckTime(fixtureTime); err != nil {
+			if err := id.CheckTime(testenv.FixtureTime()); err != nil {
 				t.Errorf("CheckTime: %v", err)
 			}
 			if _, err := id.TLSConfig(); err != nil {
@@ -51,7 +52,7 @@ func TestHomesOfTheReferenceClientLoad(t *testing.T) {
 			if !a.Equal(b) || !ok || a.Year() != 2034 {
 				t.Errorf("expiry %v and %v", a, b)
 			}
-			if after := snapshot(t, home); !maps.Equal(before, after) {
+			if after := testenv.Snapshot(t, home); !maps.Equal(before, after) {
 				t.Error("reading changed files")
 			}
 		})
@@ -61,7 +62,7 @@ func TestHomesOfTheReferenceClientLoad(t *testing.T) {
 // What we write for the same login is, byte for byte, what the reference client
 // wrote. Only the OpenSSH form of a private key has a random part.
 func TestWritingReproducesTheReferenceClient(t *testing.T) {
-	home, empty := copyHome(t, "18.3"), filepath.Join(t.TempDir(), "home")
+	home, empty := testenv.CopyHome(t, "18.3"), filepath.Join(t.TempDir(), "home")
 	id, err := Dir{Home: home}.Load("localhost", "fixture", "real.example.test")
 	if err != nil {
 		t.Fatal(err)
@@ -75,7 +76,7 @@ func TestWritingReproducesTheReferenceClient(t *testing.T) {
 
 // For 14 the same holds; beside it stand the names of 18 for the same login.
 func TestWritingOneRSAKeyServesBothGenerations(t *testing.T) {
-	home, empty := copyHome(t, "14.0"), filepath.Join(t.TempDir(), "home")
+	home, empty := testenv.CopyHome(t, "14.0"), filepath.Join(t.TempDir(), "home")
 	id, err := Dir{Home: home}.Load("localhost", "fixture14", "old.example.test")
 	if err != nil {
 		t.Fatal(err)
@@ -108,7 +109,7 @@ func commit(t testing.TB, home string, id *Identity) {
 // contents is what a directory holds, without modes and times.
 func contents(t testing.TB, dir string) map[string]string {
 	t.Helper()
-	all := snapshot(t, dir)
+	all := testenv.Snapshot(t, dir)
 	for name, s := range all {
 		_, all[name], _ = strings.Cut(s, "\n")
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seed-087d674e/tsh/internal/testenv"
 	"golang.org/x/crypto/ssh"
 )
 
@@ -71,7 +72,7 @@ func FuzzCertificates(f *testing.F) {
 		if cert, err := decodeSSHCert(data); err == nil {
 			id := &Identity{SSHCert: cert, Authorities: []Authority{{SSHKeys: []ssh.PublicKey{cert.SignatureKey}}}}
 			_, _ = id.Expiry()
-			_ = id.CheckTime(fixtureTime)
+			_ = id.CheckTime(testenv.FixtureTime())
 			_ = id.checkHostKey("localhost:22", nil, cert)
 		}
 	})

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-087d674e/tsh/internal/testenv"
 	"golang.org/x/crypto/ssh"
 )
 
@@ -25,7 +26,7 @@ func TestHostCertificates(t *testing.T) {
 	good := c.hostCert(t, nil, names...)
 	at := func(from, to time.Duration) func(*ssh.Certificate) {
 		return func(h *ssh.Certificate) {
-			h.ValidAfter, h.ValidBefore = uint64(fixtureTime.Add(from).Unix()), uint64(fixtureTime.Add(to).Unix())
+			h.ValidAfter, h.ValidBefore = uint64(testenv.FixtureTime().Add(from).Unix()), uint64(testenv.FixtureTime().Add(to).Unix())
 		}
 	}
 	plain, _ := keysFor(t, SuiteBalanced)
@@ -137,7 +138,7 @@ func TestRevokedKeysAreRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		id.Now = func() time.Time { return fixtureTime }
+		id.Now = func() time.Time { return testenv.FixtureTime() }
 		if err := id.checkHostKey("node1:22", nil, cert); err == nil || !strings.Contains(err.Error(), "revoked") {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -158,7 +159,7 @@ func TestSSHHandshake(t *testing.T) {
 		}
 		var user, algorithm string
 		checker := &ssh.CertChecker{
-			Clock:           func() time.Time { return fixtureTime },
+			Clock:           func() time.Time { return testenv.FixtureTime() },
 			IsUserAuthority: func(k ssh.PublicKey) bool { return bytes.Equal(k.Marshal(), c.userSSH.PublicKey().Marshal()) },
 		}
 		server := &ssh.ServerConfig{PublicKeyCallback: func(m ssh.ConnMetadata, k ssh.PublicKey) (*ssh.Permissions, error) {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-087d674e/tsh/internal/testenv"
 	"golang.org/x/crypto/ssh"
 )
 
@@ -39,7 +40,7 @@ func TestIdentityPrintsAsRedacted(t *testing.T) {
 
 func TestExpiryIsTheEarlierOne(t *testing.T) {
 	id := newCluster(t, "harbor").issue(t, "gate", "alice", SuiteBalanced)
-	end := fixtureTime.Add(time.Hour)
+	end := testenv.FixtureTime().Add(time.Hour)
 	id.SSHCert.ValidBefore = uint64(end.Unix())
 	if got, ok := id.Expiry(); !ok || !got.Equal(end) {
 		t.Errorf("SSH earlier: %v, %v", got, ok)
@@ -64,7 +65,7 @@ func TestTimeIsJudgedApart(t *testing.T) {
 	}{
 		{end, false, "expired at 2027-01-01T12:00:00Z"},
 		{time.Date(2106, 2, 7, 0, 0, 0, 0, time.UTC), false, "expired"},
-		{fixtureTime.Add(-time.Hour), true, "59m0s behind"},
+		{testenv.FixtureTime().Add(-time.Hour), true, "59m0s behind"},
 		{time.Unix(0, 0), true, "behind"},
 	} {
 		err := id.CheckTime(tc.now)
@@ -73,7 +74,7 @@ func TestTimeIsJudgedApart(t *testing.T) {
 			t.Errorf("%v: %v", tc.now, err)
 		}
 	}
-	for _, now := range []time.Time{fixtureTime, end.Add(-time.Second)} {
+	for _, now := range []time.Time{testenv.FixtureTime(), end.Add(-time.Second)} {
 		if err := id.CheckTime(now); err != nil {
 			t.Errorf("%v: %v", now, err)
 		}
@@ -118,7 +119,7 @@ func tlsShake(t *testing.T, id *Identity, host, users *cluster) error {
 	server := &tls.Config{
 		Certificates: []tls.Certificate{{Certificate: [][]byte{cert.Raw}, PrivateKey: key}},
 		ClientAuth:   tls.RequireAndVerifyClientCert, ClientCAs: pool, NextProtos: []string{"h2"},
-		Time: func() time.Time { return fixtureTime },
+		Time: func() time.Time { return testenv.FixtureTime() },
 	}
 	client, err := id.TLSConfig()
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-087d674e/tsh/internal/testenv"
 	"golang.org/x/crypto/ssh"
 )
 
@@ -56,8 +57,8 @@ func caTemplate(name string) *x509.Certificate {
 	return &x509.Certificate{
 		SerialNumber:          big.NewInt(1),
 		Subject:               pkix.Name{CommonName: name, Organization: []string{name}},
-		NotBefore:             fixtureTime.Add(-time.Hour),
-		NotAfter:              fixtureTime.AddDate(10, 0, 0),
+		NotBefore:             testenv.FixtureTime().Add(-time.Hour),
+		NotAfter:              testenv.FixtureTime().AddDate(10, 0, 0),
 		IsCA:                  true,
 		BasicConstraintsValid: true,
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
@@ -99,8 +100,8 @@ func (c *cluster) userTemplate(user string) *x509.Certificate {
 		SerialNumber: big.NewInt(2),
 		Subject: pkix.Name{CommonName: user, Organization: []string{"access"},
 			ExtraNames: []pkix.AttributeTypeAndValue{{Type: asn1.ObjectIdentifier{1, 3, 9999, 1, 7}, Value: c.name}}},
-		NotBefore:   fixtureTime.Add(-time.Minute),
-		NotAfter:    fixtureTime.Add(12 * time.Hour),
+		NotBefore:   testenv.FixtureTime().Add(-time.Minute),
+		NotAfter:    testenv.FixtureTime().Add(12 * time.Hour),
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
@@ -110,8 +111,8 @@ func userCert(user string, key ssh.PublicKey) *ssh.Certificate {
 	return &ssh.Certificate{
 		Key: key, CertType: ssh.UserCert, KeyId: user,
 		ValidPrincipals: []string{"root", "-teleport-internal-join"},
-		ValidAfter:      uint64(fixtureTime.Add(-time.Minute).Unix()),
-		ValidBefore:     uint64(fixtureTime.Add(12 * time.Hour).Unix()),
+		ValidAfter:      uint64(testenv.FixtureTime().Add(-time.Minute).Unix()),
+		ValidBefore:     uint64(testenv.FixtureTime().Add(12 * time.Hour).Unix()),
 	}
 }
 
@@ -129,7 +130,7 @@ func (c *cluster) certify(t testing.TB, proxy, user string, sshKey, tlsKey crypt
 		SSHCert:     signSSH(t, userCert(user, sshSigner(t, sshKey).PublicKey()), c.userSSH),
 		TLSCert:     signTLS(t, c.userTemplate(user), c.userTLS, tlsKey.Public(), c.userKey),
 		Authorities: []Authority{c.authority()},
-		Now:         func() time.Time { return fixtureTime },
+		Now:         func() time.Time { return testenv.FixtureTime() },
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seed-087d674e/tsh/internal/testenv"
 	"golang.org/x/crypto/ssh"
 )
 
@@ -106,7 +107,7 @@ func TestAddingLines(t *testing.T) {
 }
 
 func TestOurLineIsTheOneOfTheReferenceClient(t *testing.T) {
-	home := copyHome(t, "18.3")
+	home := testenv.CopyHome(t, "18.3")
 	data := read(t, home+"/known_hosts")
 	got := readTrust([]byte(data), "localhost", all)
 	lines := hostLines("localhost", Authority{Cluster: "real.example.test", SSHKeys: got.keys["real.example.test"]})

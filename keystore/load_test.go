@@ -2,6 +2,7 @@ package keystore
 
 import (
 	"errors"
+	"github.com/seed-087d674e/tsh/internal/testenv"
 	"io/fs"
 	"maps"
 	"os"
@@ -100,7 +101,7 @@ func TestDamagedFiles(t *testing.T) {
 		path := gate(home, tc.file)
 		old := read(t, path)
 		write(t, path, tc.content)
-		before := snapshot(t, home)
+		before := testenv.Snapshot(t, home)
 		d, waited := quick(home)
 		_, err := d.Load("gate", "alice", "harbor")
 		if !errors.Is(err, ErrDamaged) || errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), filepath.Base(tc.file)) {
@@ -109,7 +110,7 @@ func TestDamagedFiles(t *testing.T) {
 		if *waited > 200*time.Millisecond {
 			t.Errorf("%s: waited %v", tc.name, *waited)
 		}
-		if !maps.Equal(before, snapshot(t, home)) {
+		if !maps.Equal(before, testenv.Snapshot(t, home)) {
 			t.Errorf("%s: reading changed files", tc.name)
 		}
 		write(t, path, old)

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/seed-087d674e/tsh/internal/durable"
+	"github.com/seed-087d674e/tsh/internal/testenv"
 )
 
 // case F12: the layout of 14, alone and beside the one of 18.
@@ -50,7 +51,7 @@ func TestLayoutOfFourteen(t *testing.T) {
 		}, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			home := copyHome(t, "14.0")
+			home := testenv.CopyHome(t, "14.0")
 			d, waited := quick(home)
 			old, err := d.Load("localhost", "fixture14", "old.example.test")
 			if err != nil {

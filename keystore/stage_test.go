@@ -10,18 +10,19 @@ import (
 	"testing"
 
 	"github.com/seed-087d674e/tsh/internal/durable"
+	"github.com/seed-087d674e/tsh/internal/testenv"
 	"golang.org/x/crypto/ssh"
 )
 
 func TestStoringTheSameAgainWritesNothing(t *testing.T) {
 	home, _, _ := stored(t, SuiteFIPS)
-	before := snapshot(t, home)
+	before := testenv.Snapshot(t, home)
 	id, err := Dir{Home: home}.Load("gate", "alice", "harbor")
 	if err != nil {
 		t.Fatal(err)
 	}
 	commit(t, home, id)
-	if !maps.Equal(before, snapshot(t, home)) {
+	if !maps.Equal(before, testenv.Snapshot(t, home)) {
 		t.Error("files changed")
 	}
 }
@@ -30,13 +31,13 @@ func TestStoringTheSameAgainWritesNothing(t *testing.T) {
 // clients take a rewritten one for a new login.
 func TestReissueKeepsTheKeyFiles(t *testing.T) {
 	home, c, id := stored(t, SuiteBalanced)
-	before := snapshot(t, home)
+	before := testenv.Snapshot(t, home)
 	leaf := newCluster(t, "pier")
 	again := c.certify(t, "gate", "alice", id.SSHKey, id.TLSKey)
 	again.Cluster = "pier"
 	again.Authorities = append(again.Authorities, leaf.authority())
 	commit(t, home, again)
-	after := snapshot(t, home)
+	after := testenv.Snapshot(t, home)
 	for _, f := range []string{"alice", "alice.key", "alice.pub", "alice-ssh/harbor-cert.pub", "cas/harbor.pem"} {
 		if rel := filepath.Join("keys", "gate", f); before[rel] != after[rel] {
 			t.Errorf("%s was rewritten", f)
@@ -103,7 +104,7 @@ func TestAuthoritiesAreAdded(t *testing.T) {
 // case L15: a proxy that says it is a cluster somebody else already is.
 func TestClusterOfAnotherProxy(t *testing.T) {
 	home, c, _ := stored(t, SuiteBalanced)
-	before := snapshot(t, home)
+	before := testenv.Snapshot(t, home)
 	for _, name := range []string{"harbor", "Harbor"} {
 		liar := newCluster(t, name).issue(t, "evil", "alice", SuiteBalanced)
 		err := (Dir{Home: home}).Stage(durable.Begin(home), liar)
@@ -117,7 +118,7 @@ func TestClusterOfAnotherProxy(t *testing.T) {
 			}
 		}
 	}
-	if !maps.Equal(before, snapshot(t, home)) {
+	if !maps.Equal(before, testenv.Snapshot(t, home)) {
 		t.Error("files changed")
 	}
 	commit(t, home, c.issue(t, "second", "alice", SuiteBalanced)) // another address of the same cluster

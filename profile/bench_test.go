@@ -2,6 +2,7 @@ package profile
 
 import (
 	"fmt"
+	"github.com/seed-087d674e/tsh/internal/testenv"
 	"path/filepath"
 	"testing"
 )
@@ -11,7 +12,7 @@ import (
 func BenchmarkLoad(b *testing.B) {
 	for _, version := range []string{"18.3", "14.0"} {
 		b.Run(version, func(b *testing.B) {
-			store := Open(copyHome(b, version))
+			store := Open(testenv.CopyHome(b, version))
 			for b.Loop() {
 				p, err := store.Load("")
 				if err != nil {
@@ -27,7 +28,7 @@ func BenchmarkLoad(b *testing.B) {
 
 // BenchmarkStatus is the part of it that looking takes.
 func BenchmarkStatus(b *testing.B) {
-	store := Open(copyHome(b, "18.3"))
+	store := Open(testenv.CopyHome(b, "18.3"))
 	for b.Loop() {
 		p, err := store.Load("")
 		if err != nil {
@@ -54,7 +55,7 @@ func BenchmarkList1000(b *testing.B) {
 
 // BenchmarkCommit is a durable save of a whole login into an empty directory.
 func BenchmarkCommit(b *testing.B) {
-	from := Open(copyHome(b, "18.3"))
+	from := Open(testenv.CopyHome(b, "18.3"))
 	p, err := from.Load("")
 	if err != nil {
 		b.Fatal(err)

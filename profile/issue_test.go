@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-087d674e/tsh/internal/testenv"
 	"github.com/seed-087d674e/tsh/keystore"
 	"golang.org/x/crypto/ssh"
 )
@@ -22,16 +23,16 @@ func login(t testing.TB, proxy, user, cluster string) (*Profile, *keystore.Ident
 	sshKey, tlsKey := keys(t)
 	ca := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: cluster},
-		NotBefore: fixtureTime, NotAfter: fixtureTime.AddDate(10, 0, 0),
+		NotBefore: testenv.FixtureTime(), NotAfter: testenv.FixtureTime().AddDate(10, 0, 0),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
 	leaf := &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: user},
-		NotBefore: fixtureTime, NotAfter: fixtureTime.Add(12 * time.Hour),
+		NotBefore: testenv.FixtureTime(), NotAfter: testenv.FixtureTime().Add(12 * time.Hour),
 	}
 	cert := &ssh.Certificate{
 		Key: signer(t, sshKey).PublicKey(), CertType: ssh.UserCert, KeyId: user, ValidPrincipals: []string{"root"},
-		ValidAfter: uint64(fixtureTime.Unix()), ValidBefore: uint64(fixtureTime.Add(12 * time.Hour).Unix()),
+		ValidAfter: uint64(testenv.FixtureTime().Unix()), ValidBefore: uint64(testenv.FixtureTime().Add(12 * time.Hour).Unix()),
 	}
 	if err := cert.SignCert(rand.Reader, signer(t, userSSH)); err != nil {
 		t.Fatal(err)

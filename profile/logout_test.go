@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seed-087d674e/tsh/internal/testenv"
 	"github.com/seed-087d674e/tsh/keystore"
 )
 
@@ -62,14 +63,14 @@ func TestLogoutOfOneManyAndNobody(t *testing.T) {
 		{"quay", "", nil, "alice@gate bob@gate alice@port"},
 	} {
 		s, who := fleet(t)
-		before := snapshot(t, s.Home())
+		before := testenv.Snapshot(t, s.Home())
 		done, err := s.Logout(tc.name, tc.user)
 		if err != nil || !slices.Equal(done.Logins, tc.gone) || strings.Join(who(), " ") != tc.left || len(done.Left) != 0 {
 			t.Errorf("%q %q: %+v, %v; left %v", tc.name, tc.user, done, err, who())
 		}
 		// What is gone was announced, and nothing but keys and certificates went:
 		// profiles, current profile, trust and foreign files are as they were.
-		after := snapshot(t, s.Home())
+		after := testenv.Snapshot(t, s.Home())
 		for file, content := range before {
 			if after[file] == content {
 				continue
@@ -154,13 +155,13 @@ func remove(t *testing.T, path string) {
 
 func TestLogoutDoesNotLeaveTheDirectory(t *testing.T) {
 	s, _ := fleet(t)
-	before := snapshot(t, filepath.Dir(s.Home()))
+	before := testenv.Snapshot(t, filepath.Dir(s.Home()))
 	for _, l := range [][2]string{{"..", "home"}, {"gate", "../port/alice"}, {"gate", ".."}, {"gate", "cas"}, {"../keys/gate", "alice"}} {
 		if done, err := s.Logout(l[0], l[1]); err == nil || len(done.Paths) != 0 {
 			t.Errorf("%q: %+v", l, done)
 		}
 	}
-	if !maps.Equal(before, snapshot(t, filepath.Dir(s.Home()))) {
+	if !maps.Equal(before, testenv.Snapshot(t, filepath.Dir(s.Home()))) {
 		t.Error("files changed")
 	}
 }

@@ -3,6 +3,7 @@ package profile
 import (
 	"encoding/json"
 	"fmt"
+	"github.com/seed-087d674e/tsh/internal/testenv"
 	"maps"
 	"path/filepath"
 	"strings"
@@ -79,11 +80,11 @@ func TestMemoryIsBoundedAndTolerant(t *testing.T) {
 	path := filepath.Join(s.Home(), typedFile)
 	for _, junk := range []string{"", "{", "[{\"typed\":\"a\",\"name\":\"../x\"}]", "null", strings.Repeat("[", 1<<16), `[{"typed":1}]`, "\x00"} {
 		write(t, path, junk)
-		before := snapshot(t, filepath.Dir(path))
+		before := testenv.Snapshot(t, filepath.Dir(path))
 		if got := s.Resolve("a"); got != "a" {
 			t.Errorf("%.20q: leads to %q", junk, got)
 		}
-		if !maps.Equal(before, snapshot(t, filepath.Dir(path))) {
+		if !maps.Equal(before, testenv.Snapshot(t, filepath.Dir(path))) {
 			t.Errorf("%.20q: changed by reading", junk)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seed-087d674e/tsh/internal/testenv"
 	"github.com/seed-087d674e/tsh/keystore"
 )
 
@@ -19,8 +20,8 @@ func TestHomesOfTheReferenceClient(t *testing.T) {
 		"18.3": {WebProxyAddr: "localhost:4080", SSHProxyAddr: "localhost:4081", User: "fixture", Cluster: "real.example.test", TLSRouting: true},
 		"14.0": {WebProxyAddr: "localhost:5080", SSHProxyAddr: "localhost:5023", User: "fixture14", Cluster: "old.example.test"},
 	} {
-		home := copyHome(t, version)
-		before := snapshot(t, home)
+		home := testenv.CopyHome(t, version)
+		before := testenv.Snapshot(t, home)
 		s := Open(home)
 		if names, err := s.List(); err != nil || !slices.Equal(names, []string{"localhost"}) {
 			t.Errorf("%s: list %v, %v", version, names, err)
@@ -39,7 +40,7 @@ func TestHomesOfTheReferenceClient(t *testing.T) {
 		if id, err := s.IdentityPublic(p); err != nil || id.TLSCert.Subject.CommonName != want.User {
 			t.Errorf("%s: public identity: %v", version, err)
 		}
-		if !maps.Equal(before, snapshot(t, home)) {
+		if !maps.Equal(before, testenv.Snapshot(t, home)) {
 			t.Errorf("%s: reading changed files", version)
 		}
 	}
@@ -48,7 +49,7 @@ func TestHomesOfTheReferenceClient(t *testing.T) {
 // The whole directory that comes of committing what was captured is the captured
 // one, whether the profile was loaded or made anew.
 func TestCommitReproducesTheReferenceClient(t *testing.T) {
-	home := copyHome(t, "18.3")
+	home := testenv.CopyHome(t, "18.3")
 	s := Open(home)
 	p, err := s.Load("")
 	if err != nil {
@@ -65,7 +66,7 @@ func TestCommitReproducesTheReferenceClient(t *testing.T) {
 		if err := Open(empty).Commit(prof, id); err != nil {
 			t.Fatal(err)
 		}
-		want, got := snapshot(t, home), snapshot(t, empty)
+		want, got := testenv.Snapshot(t, home), testenv.Snapshot(t, empty)
 		for file := range want {
 			_, a, _ := strings.Cut(want[file], "\n")
 			_, b, _ := strings.Cut(got[file], "\n")
@@ -86,11 +87,11 @@ func TestCommitReproducesTheReferenceClient(t *testing.T) {
 		}
 	}
 	// Committing to where it came from changes nothing at all.
-	before := snapshot(t, home)
+	before := testenv.Snapshot(t, home)
 	if err := s.Commit(p, id); err != nil {
 		t.Fatal(err)
 	}
-	if !maps.Equal(before, snapshot(t, home)) {
+	if !maps.Equal(before, testenv.Snapshot(t, home)) {
 		t.Error("files changed")
 	}
 }
@@ -232,7 +233,7 @@ func TestProfilesThatCannotBeLoaded(t *testing.T) {
 
 // Where name and address differ, keys belong to the address.
 func TestFileUnderAnotherNameThanItsAddress(t *testing.T) {
-	home := copyHome(t, "18.3")
+	home := testenv.CopyHome(t, "18.3")
 	if err := os.Rename(filepath.Join(home, "localhost.yaml"), filepath.Join(home, "alias.yaml")); err != nil {
 		t.Fatal(err)
 	}
@@ -265,7 +266,7 @@ func TestCommitRefuses(t *testing.T) {
 	home := t.TempDir()
 	s := Open(filepath.Join(home, "home"))
 	loggedIn(t, s, "gate", "alice", "harbor")
-	before := snapshot(t, home)
+	before := testenv.Snapshot(t, home)
 	for name, change := range map[string]func(*Profile, *keystore.Identity){
 		"an identity of another proxy":   func(p *Profile, _ *keystore.Identity) { p.WebProxyAddr = "quay:443" },
 		"an identity of another user":    func(p *Profile, _ *keystore.Identity) { p.User = "eve" },
@@ -281,7 +282,7 @@ func TestCommitRefuses(t *testing.T) {
 		if err := s.Commit(p, id); err == nil {
 			t.Errorf("%s was committed", name)
 		}
-		if !maps.Equal(before, snapshot(t, home)) {
+		if !maps.Equal(before, testenv.Snapshot(t, home)) {
 			t.Fatalf("%s left something", name)
 		}
 	}

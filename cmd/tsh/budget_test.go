@@ -262,10 +262,7 @@ func (c *farCluster) firstOutput(t *testing.T) []netsim.Conn {
 // socket at all.
 func TestStatusBudget(t *testing.T) {
 	strace := testenv.Program(t, "strace")
-	home := filepath.Join(t.TempDir(), "home")
-	if err := os.CopyFS(home, os.DirFS(filepath.Join("..", "..", "testdata", "fixtures", "18.3", "home"))); err != nil {
-		t.Fatal(err)
-	}
+	home := testenv.CopyHome(t, "18.3")
 	log := filepath.Join(t.TempDir(), "calls")
 	cmd := exec.Command(strace, "-f", "-qq", "-o", log, "-e", "trace=openat,open,socket", release(t), "status")
 	cmd.Env = append(os.Environ(), "TELEPORT_HOME="+home, "TELEPORT_PROXY=")
