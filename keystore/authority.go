@@ -1,6 +1,7 @@
 package keystore
 
 import (
+	"bytes"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -21,14 +22,25 @@ const (
 )
 
 // ConflictError is returned when a proxy brings an authority for a cluster that
-// another proxy, to which a login exists, already brought with other keys. One of
-// the two is not the cluster it says it is.
+// another proxy, to which a login exists, already brought with other keys: one of
+// the two is not the cluster it says it is. Without OtherProxy, a host that did not
+// prove to be the proxy it announces brings other keys than the login that exists
+// there has.
 type ConflictError struct {
 	Proxy, Cluster           string // what is being stored
 	OtherProxy, OtherCluster string // what is there
+	Reached                  string // host whose certificate was verified; "" for none
 }
 
 func (e *ConflictError) Error() string {
+	if e.OtherProxy == "" {
+		reached := e.Reached
+		if reached == "" {
+			reached = "unverified"
+		}
+		return fmt.Sprintf("the host reached (%s) calls itself proxy %s of cluster %q, but its keys are not those of the login stored for that proxy; if it is the same one all the same, run: tsh logout --proxy=%s",
+			reached, e.Proxy, e.Cluster, e.Proxy)
+	}
 	if e.Proxy == e.OtherProxy {
 		return fmt.Sprintf("proxy %s brings the cluster %q and earlier brought %q, which differs only in case; if it was renamed, run: tsh logout --proxy=%s",
 			e.Proxy, e.Cluster, e.OtherCluster, e.Proxy)
@@ -134,14 +146,22 @@ func (p *paths) readCerts(rel string) []*x509.Certificate {
 	return decodeAuthorities(rel, data)
 }
 
-// stageAuthorities adds what the identity trusts to cas, certs.pem and
-// known_hosts, in this order.
+// stageAuthorities puts what the identity trusts in cas, certs.pem and
+// known_hosts, in this order, unless what is stored may not be changed by it.
 func (p *paths) stageAuthorities(tx *durable.Tx, id *Identity) error {
-	var lines []string
+	old, err := durable.ReadFile(p.abs(knownHostsFile), maxKnownHosts)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := p.checkOwners(old, id); err != nil {
+		return err
+	}
+	if takes, err := p.takesTrust(old, id); err != nil || !takes {
+		return err
+	}
 	var certs []*x509.Certificate
 	saved := map[string]bool{}
 	for _, a := range id.Authorities {
-		lines = append(lines, hostLines(p.proxy, a)...)
 		if len(a.TLSCerts) > 0 {
 			saved[a.Cluster] = true
 			certs = append(certs, a.TLSCerts...)
@@ -154,22 +174,13 @@ func (p *paths) stageAuthorities(tx *durable.Tx, id *Identity) error {
 		}
 	}
 	p.stageBytes(tx, p.dir(certsFile), encodeCerts(certs, "\n"))
-
-	path := p.abs(knownHostsFile)
-	old, err := durable.ReadFile(path, maxKnownHosts)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if err := p.checkOwners(old, id); err != nil {
-		return err
-	}
-	if string(addHostLines(old, lines)) == string(old) {
+	if bytes.Equal(mergeHosts(old, p.proxy, id.Authorities), old) {
 		return nil
 	}
-	// Others add lines too: what is written is made again under the lock.
+	// Others change lines too: what is written is made again under the lock.
 	tx.Lock(knownHostsFile, hostsLockTimeout, hostsLockRetry)
 	tx.Update(knownHostsFile, secretMode, maxKnownHosts, func(old []byte) ([]byte, error) {
-		return addHostLines(old, lines), nil
+		return p.editHosts(old, id)
 	})
 	return nil
 }
@@ -181,7 +192,7 @@ func (p *paths) checkOwners(knownHosts []byte, id *Identity) error {
 	}
 	for _, a := range id.Authorities {
 		if proxy, cluster := otherOwner(knownHosts, p.proxy, a, active); proxy != "" {
-			return &ConflictError{p.proxy, a.Cluster, proxy, cluster}
+			return &ConflictError{Proxy: p.proxy, Cluster: a.Cluster, OtherProxy: proxy, OtherCluster: cluster}
 		}
 	}
 	return nil
@@ -198,7 +209,9 @@ func (p *paths) stageBytes(tx *durable.Tx, rel string, data []byte) {
 // paths are the names of one login's files, relative to home.
 type paths struct {
 	home, proxy, user, cluster string
+	proven                     string   // host that was verified, see Dir.Proven
 	exposed                    []string // warnings about keys that others can read
+	noticed                    []string // other warnings
 }
 
 func (p *paths) abs(rel string) string { return filepath.Join(p.home, rel) }

@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
@@ -18,16 +17,23 @@ const (
 	maxAuthorityKeys = 1024 // of one cluster; rotations only add to known_hosts
 )
 
+// The last year that certificates can name (RFC 5280), and its last second as
+// Unix time. What claims to last longer is none of the cluster's doing.
+const (
+	maxYear     = 9999
+	maxUnixTime = 253402300799
+)
+
 // sourceAddress is the only critical option that is understood: it binds the
 // certificate to an address, which the server enforces.
 const sourceAddress = "source-address"
 
 // Check judges what a cluster delivered by everything but time: names that can be
-// stored; certificates for these keys and this user, with current algorithms; an
-// SSH certificate that is a user's, has principals and an end; a TLS certificate
-// issued in the name of a cluster whose host authority came along; authorities
-// that are some. The user authority that signs the certificates is not delivered,
-// so no chain can be verified here.
+// stored; certificates for these keys and this user, with current algorithms, that
+// end before the year 10000; an SSH certificate that is a user's and has
+// principals; a TLS certificate issued in the name of a cluster whose host
+// authority came along; authorities that are some. The user authority that signs
+// the certificates is not delivered, so no chain can be verified here.
 func (id *Identity) Check() error {
 	if err := id.checkParts(); err != nil {
 		return err
@@ -76,8 +82,10 @@ func (id *Identity) checkSSH() error {
 	case len(cert.ValidPrincipals) == 0:
 		// To some servers such a certificate is good for every login.
 		return errors.New("has no principals")
-	case cert.ValidBefore > math.MaxInt64:
-		return errors.New("never expires")
+	case cert.ValidBefore == ssh.CertTimeInfinity:
+		return errors.New("is valid forever")
+	case cert.ValidBefore > maxUnixTime:
+		return fmt.Errorf("is valid beyond the year %d", maxYear)
 	case cert.ValidBefore <= cert.ValidAfter:
 		return errors.New("is never valid")
 	}
@@ -159,6 +167,9 @@ func (a *Authority) check() error {
 func checkX509(cert *x509.Certificate) error {
 	if err := checkPublic(crypto.PublicKey(cert.PublicKey)); err != nil {
 		return err
+	}
+	if cert.NotAfter.Year() > maxYear {
+		return fmt.Errorf("a validity beyond the year %d", maxYear)
 	}
 	switch cert.SignatureAlgorithm {
 	case x509.SHA256WithRSA, x509.SHA384WithRSA, x509.SHA512WithRSA,

@@ -68,7 +68,7 @@ func TestCheckRefusesSSHCertificates(t *testing.T) {
 		{"host certificate", "not a user certificate", resign(func(s *ssh.Certificate) { s.CertType = ssh.HostCert })},
 		{"no principals", "no principals", resign(func(s *ssh.Certificate) { s.ValidPrincipals = nil })},
 		{"unknown critical option", "force-command", resign(func(s *ssh.Certificate) { s.CriticalOptions = map[string]string{"force-command": "x"} })},
-		{"valid forever", "never expires", resign(func(s *ssh.Certificate) { s.ValidBefore = ssh.CertTimeInfinity })},
+		{"case L17: valid forever", "is valid forever", resign(func(s *ssh.Certificate) { s.ValidBefore = ssh.CertTimeInfinity })},
 		{"never valid", "never valid", resign(func(s *ssh.Certificate) { s.ValidBefore = s.ValidAfter })},
 		{"of another user", `"bob", not "alice"`, resign(func(s *ssh.Certificate) { s.KeyId = "bob" })},
 		{"signature broken", "signature", func(_ *testing.T, _ *cluster, id *Identity) { id.SSHCert.ValidPrincipals = []string{"admin"} }},

@@ -37,6 +37,10 @@ type Dir struct {
 	// AllAuthorities loads every authority known for the proxy instead of those
 	// of the root and the selected cluster.
 	AllAuthorities bool
+	// Proven is, for Stage, the host whose web certificate was verified at the
+	// login, or that was verified with the stored authorities. It is empty when
+	// nothing was verified.
+	Proven string
 
 	wait func(time.Duration) // between reads of files that are being written
 }
@@ -61,7 +65,8 @@ func (e *tornError) Error() string { return "being written: " + e.cause.Error() 
 // not among it.
 func damaged(err error) error {
 	var errno syscall.Errno
-	if errors.Is(err, ErrDamaged) || errors.As(err, &errno) {
+	var owner *durable.OwnerError
+	if errors.Is(err, ErrDamaged) || errors.As(err, &errno) || errors.As(err, &owner) {
 		return err
 	}
 	return fmt.Errorf("%w: %w", ErrDamaged, err)
@@ -71,7 +76,7 @@ func damaged(err error) error {
 // keys. It never changes a file. Certificates are not judged by time or against
 // Check; that they carry the keys beside them is made sure. Errors match
 // ErrNotFound (files missing or empty), ErrDamaged, or *KeyError; other errors
-// come from the names or the disk.
+// come from the names, the disk, or files that belong to another user.
 func (d Dir) Load(proxy, user, cluster string) (*Identity, error) {
 	return d.load(proxy, user, cluster, (*paths).readPrivate)
 }
@@ -93,9 +98,9 @@ func (d Dir) load(proxy, user, cluster string, read func(*paths, *Identity, bool
 	release := func() {}
 	for try := 1; ; try++ {
 		id := &Identity{Proxy: proxy, User: user, Cluster: cluster}
-		p.exposed = nil
+		p.exposed, p.noticed = nil, nil
 		err := read(p, id, d.AllAuthorities)
-		id.Warnings = p.exposed
+		id.Warnings = append(p.exposed, p.noticed...)
 		release()
 		var torn *tornError
 		if !errors.As(err, &torn) {
@@ -184,6 +189,13 @@ func (p *paths) haveKey(suffix string) error {
 
 // readPrivate reads keys, certificates and authorities.
 func (p *paths) readPrivate(id *Identity, all bool) error {
+	loose, err := durable.CheckOwners(p.home, p.abs(keysDir), p.abs(p.dir()), p.abs(knownHostsFile))
+	if err != nil {
+		return err
+	}
+	for _, dir := range loose {
+		p.noticed = append(p.noticed, fmt.Sprintf("other users can write to %s; chmod 700 it", dir))
+	}
 	keyData, err := p.readKey("")
 	if err != nil {
 		return err
@@ -218,6 +230,7 @@ func (p *paths) readAuthorities(id *Identity, all bool) error {
 		return err
 	}
 	id.Authorities, id.revoked = authorities, t.revoked
+	p.noticed = append(p.noticed, t.warnings(p.abs(knownHostsFile))...)
 	// A writer may have emptied the files to fill them again. If they stay like
 	// this the identity is returned without that trust, and connecting fails.
 	i := slices.IndexFunc(authorities, func(a Authority) bool { return a.Cluster == root })

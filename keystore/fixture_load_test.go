@@ -98,7 +98,7 @@ func TestWritingOneRSAKeyServesBothGenerations(t *testing.T) {
 func commit(t testing.TB, home string, id *Identity) {
 	t.Helper()
 	tx := durable.Begin(home)
-	if err := (Dir{Home: home}).Stage(tx, id); err != nil {
+	if err := (Dir{Home: home, Proven: id.Proxy}).Stage(tx, id); err != nil {
 		t.Fatal(err)
 	}
 	if err := tx.Commit(); err != nil {

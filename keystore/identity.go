@@ -45,7 +45,8 @@ type Identity struct {
 	// means time.Now.
 	Now func() time.Time
 	// Warnings are what was noticed while loading that the person should mend:
-	// private keys that others can read.
+	// private keys that others can read, directories they can write to, and lines
+	// of known_hosts that mean to revoke a key and cannot be read.
 	Warnings []string
 
 	revoked map[string]bool // wire form of keys that known_hosts marks @revoked

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/url"
 	"slices"
@@ -19,6 +20,8 @@ const (
 
 	markAuthority = "@cert-authority"
 	markRevoked   = "@revoked"
+
+	maxRevokedWarnings = 8
 )
 
 // hostLine is one line of known_hosts: [marker] hosts type key [comment].
@@ -44,13 +47,12 @@ func parseHostLine(line []byte) (l hostLine, ok, bad bool) {
 	if strings.HasPrefix(fields[0], "@") {
 		l.marker, fields = fields[0], fields[1:]
 	}
-	if len(fields) < 3 || len(fields) > 4 {
+	// A key is revoked whatever somebody wrote behind it about the reason.
+	if len(fields) < 3 || len(fields) > 4 && l.marker != markRevoked {
 		return l, false, true
 	}
 	l.hosts, l.key = strings.Split(fields[0], ","), fields[2]
-	if len(fields) == 4 {
-		l.comment = fields[3]
-	}
+	l.comment = strings.Join(fields[3:], " ")
 	return l, true, false
 }
 
@@ -72,20 +74,31 @@ func (l *hostLine) isHost() bool {
 	return err == nil && (!q.Has("type") || q.Get("type") == "host")
 }
 
-// eachHostLine calls f for every entry. Lines that are none never make the file
-// unusable: they are skipped and reported on the debug log.
-func eachHostLine(data []byte, f func(l *hostLine)) {
+// eachHostLine calls f for every entry, with the number of its line. Lines that
+// are none never make the file unusable: they are skipped and reported on the
+// debug log. It returns the numbers of those that mean to revoke a key.
+func eachHostLine(data []byte, f func(n int, l *hostLine)) (lost []int) {
 	n := 0
 	for line := range bytes.Lines(data) {
 		n++
 		l, ok, bad := parseHostLine(line)
 		if bad {
 			slog.Debug("skipped a line that is no known_hosts entry", "file", knownHostsFile, "line", n)
+			if meansRevoked(line) {
+				lost = append(lost, n)
+			}
 		}
 		if ok {
-			f(&l)
+			f(n, &l)
 		}
 	}
+	return lost
+}
+
+// meansRevoked reports whether a line begins like one that revokes a key.
+func meansRevoked(line []byte) bool {
+	line = bytes.TrimLeft(line, " \t\x00")
+	return len(line) >= len(markRevoked) && strings.EqualFold(string(line[:len(markRevoked)]), markRevoked)
 }
 
 // trust is what known_hosts says about one proxy.
@@ -93,6 +106,32 @@ type trust struct {
 	clusters []string // in the order of the file
 	keys     map[string][]ssh.PublicKey
 	revoked  map[string]bool
+	lost     []int // lines that mean to revoke a key and cannot be read
+}
+
+// warnings says which lines of the file path do not revoke what they should.
+func (t *trust) warnings(path string) []string {
+	var out []string
+	for i, n := range t.lost {
+		if i == maxRevokedWarnings {
+			return append(out, fmt.Sprintf("%s has %d more such lines", path, len(t.lost)-i))
+		}
+		out = append(out, fmt.Sprintf("%s line %d is to revoke a key but cannot be read: the key is not revoked", path, n))
+	}
+	return out
+}
+
+// revoke notes the key of a line that marks it as revoked, if it is one.
+func (t *trust) revoke(l *hostLine) bool {
+	key, err := l.parseKey()
+	if err != nil {
+		return false
+	}
+	if t.revoked == nil {
+		t.revoked = map[string]bool{}
+	}
+	t.revoked[string(key.Marshal())] = true
+	return true
 }
 
 // readTrust collects the authority keys of one proxy. Keys that any line marks as
@@ -100,13 +139,11 @@ type trust struct {
 func readTrust(data []byte, proxy string, wanted func(cluster string) bool) trust {
 	t := trust{keys: map[string][]ssh.PublicKey{}}
 	var mine []hostLine
-	eachHostLine(data, func(l *hostLine) {
-		if l.marker == markRevoked {
-			if blob, err := base64.StdEncoding.DecodeString(l.key); err == nil {
-				if t.revoked == nil {
-					t.revoked = map[string]bool{}
-				}
-				t.revoked[string(blob)] = true
+	var unread []int
+	lost := eachHostLine(data, func(n int, l *hostLine) {
+		if meansRevoked([]byte(l.marker)) {
+			if l.marker != markRevoked || !t.revoke(l) {
+				unread = append(unread, n)
 			}
 			return
 		}
@@ -114,6 +151,8 @@ func readTrust(data []byte, proxy string, wanted func(cluster string) bool) trus
 			mine = append(mine, *l)
 		}
 	})
+	t.lost = append(unread, lost...)
+	slices.Sort(t.lost)
 	for _, l := range mine {
 		cluster := l.hosts[1]
 		key, err := l.parseKey()
@@ -227,7 +266,7 @@ func otherOwner(data []byte, proxy string, a Authority, active func(proxy string
 	type claim struct{ proxy, cluster string }
 	var order []claim
 	shared := map[claim]bool{}
-	eachHostLine(data, func(l *hostLine) {
+	eachHostLine(data, func(_ int, l *hostLine) {
 		p, c := l.proxyCluster()
 		if p == "" || !strings.EqualFold(c, a.Cluster) || p == proxy && c == a.Cluster {
 			return

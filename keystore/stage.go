@@ -36,13 +36,20 @@ const (
 // half, because rewriting it would look like a new login to other clients. With
 // a new SSH key the certificates of the old one are removed.
 //
+// Authorities take the place of those stored for the same proxy and clusters when
+// Proven is the proxy, or when nobody is logged in there. Otherwise those of the
+// root cluster must share an SSH key and a TLS key with the stored ones, and what
+// is stored stays as it is.
+//
 // It returns what Check returns, and a *ConflictError when another proxy is known
-// as the cluster. Nothing is written before tx is committed.
+// as the cluster or the keys are not those of the login that is stored. Nothing is
+// written before tx is committed; Commit may return a *ConflictError too.
 func (d Dir) Stage(tx *durable.Tx, id *Identity) error {
 	p, err := newPaths(d.Home, id.Proxy, id.User, id.Cluster)
 	if err != nil {
 		return err
 	}
+	p.proven = d.Proven
 	if err := id.Check(); err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ type Login struct{ Proxy, User string }
 type Removed struct {
 	Logins []Login  // who had files
 	Paths  []string // files and directories that are gone
-	Left   []string // files and directories that could not be removed
+	Left   []string // files and directories that could not be removed, or are in use
 }
 
 // Logout removes the keys and certificates of a user at the proxy name, in every
@@ -24,7 +24,8 @@ type Removed struct {
 // profile stays, so that the next login knows the proxy, as do known_hosts, the
 // authorities and everything of other users. It works from file names, whatever
 // the files contain, goes on after errors, and returns them together with what is
-// left. Repeating it is harmless.
+// left. Repeating it is harmless. What killed logins left half written goes, too;
+// a login that is being stored at this moment is among what is left.
 func (s *Store) Logout(name, user string) (Removed, error) {
 	var done Removed
 	proxies, errs := []string{name}, []error(nil)
@@ -41,6 +42,7 @@ func (s *Store) Logout(name, user string) (Removed, error) {
 			errs = append(errs, s.remove(proxy, u, &done))
 		}
 	}
+	done.Left = append(done.Left, durable.Sweep(s.home)...)
 	return done, errors.Join(errs...)
 }
 

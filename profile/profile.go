@@ -62,6 +62,11 @@ type Profile struct {
 	// it when the proxy announces itself under another name; see Store.Resolve. It
 	// is no part of the file.
 	Typed string
+	// Proven is the host whose web certificate was verified at this login, or that
+	// was verified with the stored authorities; empty if none was. Only the host of
+	// the profile itself may replace authorities of a login that is stored; see
+	// Store.Commit. It is no part of the file.
+	Proven string
 
 	raw []byte // the file it was loaded from
 }

@@ -109,7 +109,7 @@ func (s *Store) Load(name string) (*Profile, error) {
 		return nil, fmt.Errorf("%w: %s has no web_proxy_addr", ErrNotFound, path)
 	}
 	if err == nil {
-		err = p.checkNames()
+		err = p.check()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrDamaged, path, err)
@@ -127,28 +127,17 @@ func readError(err error) error {
 	return err
 }
 
-// checkNames makes sure that what the file names can become a path.
-func (p *Profile) checkNames() error {
-	for _, n := range [][2]string{{"proxy", p.Host()}, {"user", p.User}, {"cluster", p.Cluster}} {
-		// Without cluster the profile's name stands in, which may be an address.
-		if n[1] == "" || n[0] == "cluster" && n[1] == p.Name {
-			continue
-		}
-		if err := CheckName(n[0], n[1]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func (s *Store) path(name string) string { return filepath.Join(s.home, name+extension) }
 
 // Identity loads what p's login got, with private keys and with the authorities
 // of the root and the selected cluster (of all, with LoadAllCAs). Errors are those
-// of keystore.Dir.Load.
+// of keystore.Dir.Load; a profile of another user is an error, too.
 func (s *Store) Identity(p *Profile) (*keystore.Identity, error) {
 	if p.User == "" {
 		return nil, fmt.Errorf("%w: profile %s names no user", keystore.ErrNotFound, p.Name)
+	}
+	if _, err := durable.CheckOwners(s.path(p.Name), filepath.Join(s.home, currentFile)); err != nil {
+		return nil, err
 	}
 	return s.dir(p).Load(p.Host(), p.User, p.Cluster)
 }
@@ -169,8 +158,9 @@ func (s *Store) dir(p *Profile) keystore.Dir {
 // Commit stores a login as one change: keys and certificates, authorities,
 // known_hosts, profile, and last the name of the current profile. It refuses an
 // identity that fails Check, one of another proxy, user or cluster than the
-// profile's, and (*keystore.ConflictError) a cluster that another proxy is known
-// as. Without an identity (nil) it stores the profile alone. Files that say the
+// profile's, (*keystore.ConflictError) a cluster that another proxy is known as or
+// a login that p.Proven has no right to replace, addresses and durations that Load
+// would refuse, and files of another user. Without an identity (nil) it stores the profile alone. Files that say the
 // same already are not written.
 func (s *Store) Commit(p *Profile, id *keystore.Identity) error {
 	tx, err := s.stage(p, id)
@@ -203,6 +193,9 @@ func (s *Store) stage(p *Profile, id *keystore.Identity) (*durable.Tx, error) {
 	if err := CheckName("proxy", name); err != nil {
 		return nil, err
 	}
+	if err := p.check(); err != nil {
+		return nil, err
+	}
 	tx := durable.Begin(s.home)
 	// It counts only once the profile is there, and coming first it is not in the
 	// way of the locks.
@@ -212,11 +205,9 @@ func (s *Store) stage(p *Profile, id *keystore.Identity) (*durable.Tx, error) {
 			return nil, fmt.Errorf("identity of %q at %q for cluster %q does not belong to profile %s (%q, %q)",
 				id.User, id.Proxy, id.Cluster, name, p.User, p.Cluster)
 		}
-		if err := (keystore.Dir{Home: s.home}).Stage(tx, id); err != nil {
+		if err := (keystore.Dir{Home: s.home, Proven: p.Proven}).Stage(tx, id); err != nil {
 			return nil, err
 		}
-	} else if err := p.checkNames(); err != nil {
-		return nil, err
 	}
 	return tx, s.stageProfile(tx, p, name)
 }
@@ -232,6 +223,9 @@ func (s *Store) stageProfile(tx *durable.Tx, p *Profile, name string) error {
 	named := *p
 	named.Name = name
 	data, encErr := named.encode(base)
+	if encErr == nil {
+		encErr = named.checkEncoded(data)
+	}
 	if encErr != nil {
 		return encErr
 	}

@@ -72,13 +72,18 @@ func decode(name string, data []byte) (*Profile, error) {
 	if err := p.fill(root); err != nil {
 		return nil, err
 	}
+	p.fillDefaults()
+	return p, nil
+}
+
+// fillDefaults gives the keys that a file leaves out their meaning.
+func (p *Profile) fillDefaults() {
 	if p.Cluster == "" {
-		p.Cluster = name
+		p.Cluster = p.Name
 	}
 	if p.SSHDialTimeout == 0 {
 		p.SSHDialTimeout = defaultSSHDialTimeout
 	}
-	return p, nil
 }
 
 func (p *Profile) fill(root *yaml.Node) error {

@@ -1,11 +1,9 @@
 package durable
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,12 +11,8 @@ import (
 	"time"
 )
 
-const (
-	stageParent = "config/tsh" // below home; other clients leave config alone
-	stagePrefix = "tx-"
-	// A stage directory older than this belongs to a process that was killed.
-	leftoverAge = time.Hour
-)
+// maxLockWait bounds what one Commit waits for all its locks together.
+const maxLockWait = 5 * time.Second
 
 // errBusy says that somebody else holds a lock, or that the locked file was
 // replaced while we waited for it.
@@ -41,8 +35,11 @@ func (c *commit) checkTargets() error {
 		if kind := info.Mode().Type(); kind != 0 && kind != fs.ModeSymlink {
 			return fmt.Errorf("%s is not a regular file", c.abs(op.path))
 		}
+		if err := mayWrite(c.abs(op.path), info); err != nil {
+			return err
+		}
 	}
-	return nil
+	return c.checkOwners()
 }
 
 // prepare makes the directories that the new files need and our own one.
@@ -66,13 +63,7 @@ func (c *commit) prepare() error {
 	if err := c.makeDirs(stageParent); err != nil {
 		return err
 	}
-	c.sweep()
-	stage := filepath.Join(c.home, stageParent, stagePrefix+rand.Text())
-	if err := c.files.mkdir(stage); err != nil {
-		return err
-	}
-	c.stage = stage
-	return nil
+	return c.newStage()
 }
 
 // makeDirs makes the directory rel below home and everything above it.
@@ -116,25 +107,6 @@ func (c *commit) makeDir(dir string) error {
 	return nil
 }
 
-// sweep removes what killed processes left in our directory.
-func (c *commit) sweep() {
-	parent := filepath.Join(c.home, stageParent)
-	entries, err := os.ReadDir(parent)
-	if err != nil {
-		return
-	}
-	for _, e := range entries {
-		info, err := e.Info()
-		if err != nil || !strings.HasPrefix(e.Name(), stagePrefix) || time.Since(info.ModTime()) < leftoverAge {
-			continue
-		}
-		slog.Debug("removing what a killed process left", "path", filepath.Join(parent, e.Name()))
-		if err := c.files.remove(filepath.Join(parent, e.Name())); err != nil {
-			slog.Debug("leftover stays", "error", err)
-		}
-	}
-}
-
 func (c *commit) takeLocks() error {
 	for _, r := range c.locks {
 		path := c.abs(r.path)
@@ -147,10 +119,11 @@ func (c *commit) takeLocks() error {
 			if !errors.Is(err, errBusy) {
 				return fmt.Errorf("locking %s: %w", path, err)
 			}
-			if tries <= 0 {
-				return fmt.Errorf("%s was %w for %v", path, errBusy, r.timeout)
+			if tries <= 0 || c.waited >= maxLockWait {
+				return fmt.Errorf("%s was %w for %v", path, errBusy, min(r.timeout, maxLockWait))
 			}
 			c.wait(r.retry)
+			c.waited += r.retry
 		}
 	}
 	return nil
@@ -194,12 +167,7 @@ func (c *commit) finish(failed bool) {
 	for i := len(c.held) - 1; i >= 0; i-- {
 		c.held[i].lock.release(failed)
 	}
-	if c.stage == "" {
-		return
-	}
-	if err := c.files.remove(c.stage); err != nil {
-		slog.Debug("staging directory stays", "path", c.stage, "error", err)
-	}
+	c.dropStage()
 }
 
 // PlainDirs returns an error when one of the directories of rel, below home, is

@@ -83,7 +83,9 @@ func (t *Tx) Remove(path string) {
 // same directory take on the file path, from before the first rename to after
 // the last. The lock is on the data file itself (on Windows on a companion), so
 // a missing file is created empty. Commit gives up after timeout, trying every
-// retry, before it has changed anything. Locks are taken in the order of calls.
+// retry, before it has changed anything, with an error that names the file; all
+// its locks together are waited for no longer than 5 s. Locks are taken in the
+// order of calls.
 func (t *Tx) Lock(path string, timeout, retry time.Duration) {
 	asked := func(r lockRequest) bool { return r.path == path }
 	if t.local(path) && !slices.ContainsFunc(t.locks, asked) {
@@ -105,7 +107,8 @@ func (t *Tx) local(path string) bool {
 	return ok
 }
 
-// Commit makes the changes. An error before the first rename leaves every file
+// Commit makes the changes. It refuses (*OwnerError) to write where directories or
+// files belong to another user. An error before the first rename leaves every file
 // as it was; an error from a removal comes after everything else was done.
 func (t *Tx) Commit() error {
 	if t.err != nil {
@@ -127,6 +130,9 @@ type commit struct {
 	held  []heldLock      // in the order taken
 	dirty map[string]bool // directories to flush
 	count int
+
+	stageLock lock          // says that stage is in use
+	waited    time.Duration // for locks
 }
 
 type heldLock struct {
@@ -138,6 +144,7 @@ func (c *commit) run() error {
 	if err := c.checkTargets(); err != nil {
 		return err
 	}
+	sweep(c.files, c.home)
 	if err := c.prepare(); err != nil {
 		return err
 	}

@@ -275,28 +275,6 @@ func TestPathsOutsideAreRefused(t *testing.T) {
 	}
 }
 
-// case F21: only what a killed process left in our own directory goes.
-func TestLeftoversAreSwept(t *testing.T) {
-	home := t.TempDir()
-	long := time.Now().Add(-2 * leftoverAge)
-	for _, name := range []string{"tx-OLD", "other"} {
-		put(t, home, filepath.Join(stageParent, name, "001"), "secret")
-		if err := os.Chtimes(filepath.Join(home, stageParent, name), long, long); err != nil {
-			t.Fatal(err)
-		}
-	}
-	put(t, home, filepath.Join(stageParent, "tx-BUSY", "001"), "of a running process")
-	tx := Begin(home)
-	tx.Write("a", nil, 0o600)
-	if err := tx.Commit(); err != nil {
-		t.Fatal(err)
-	}
-	entries, err := os.ReadDir(filepath.Join(home, stageParent))
-	if err != nil || len(entries) != 2 || entries[0].Name() != "other" || entries[1].Name() != "tx-BUSY" {
-		t.Errorf("left %v, %v", entries, err)
-	}
-}
-
 func TestReadFileIsBounded(t *testing.T) {
 	dir := t.TempDir()
 	put(t, dir, "ten", "0123456789")

@@ -41,13 +41,18 @@ func ReadFile(path string, limit int64) ([]byte, error) {
 
 // ReadPrivate is ReadFile for a secret. Exposed holds the file's permissions if
 // it is ours and others may read or write it, else 0: other clients read such
-// files without a word, so it is no reason to refuse them, but one to say so.
+// files without a word, so it is no reason to refuse them, but one to say so. A
+// file of another user is an *OwnerError, unless we are root.
 func ReadPrivate(path string, limit int64) (data []byte, exposed fs.FileMode, err error) {
 	data, st, err := read(path, limit)
 	if err != nil {
 		return nil, 0, err
 	}
-	if perm := fs.FileMode(st.Mode).Perm(); perm&0o077 != 0 && int(st.Uid) == os.Getuid() {
+	if os.Geteuid() != 0 && foreign(st.Uid) {
+		clear(data)
+		return nil, 0, &OwnerError{path, int(st.Uid)}
+	}
+	if perm := fs.FileMode(st.Mode).Perm(); perm&0o077 != 0 && int(st.Uid) == os.Geteuid() {
 		exposed = perm
 	}
 	return data, exposed, nil

@@ -1,0 +1,34 @@
+//go:build unix
+
+package durable
+
+import (
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// foreign reports whether uid is neither us nor root.
+func foreign(uid uint32) bool { return uid != 0 && int(uid) != os.Geteuid() }
+
+func mayRead(path string, info fs.FileInfo) error {
+	if os.Geteuid() == 0 {
+		return nil
+	}
+	return mayWrite(path, info)
+}
+
+func mayWrite(path string, info fs.FileInfo) error {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && foreign(st.Uid) {
+		return &OwnerError{path, int(st.Uid)}
+	}
+	return nil
+}
+
+// ours reports whether a leftover is of our own making; root clears everything.
+func ours(info fs.FileInfo) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && (int(st.Uid) == os.Geteuid() || os.Geteuid() == 0)
+}
+
+func othersMayWrite(info fs.FileInfo) bool { return info.Mode().Perm()&0o022 != 0 }

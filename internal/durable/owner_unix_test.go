@@ -1,0 +1,132 @@
+//go:build unix
+
+package durable
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+const stranger, person = 54321, 54322
+
+// openHome is a directory that other users can get to. Only root can give files
+// away, so without root there is nothing to test.
+func openHome(t *testing.T) string {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("skipped: only root can make files of other users")
+	}
+	home := t.TempDir()
+	if err := errors.Join(os.Chmod(filepath.Dir(home), 0o755), os.Chmod(home, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	return home
+}
+
+// asPerson makes f run as an ordinary user.
+func asPerson(t *testing.T, f func()) {
+	t.Helper()
+	if err := syscall.Seteuid(person); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := syscall.Seteuid(0); err != nil {
+			panic(err)
+		}
+	}()
+	f()
+}
+
+// case F13: what belongs to somebody else is neither trusted nor written to; root
+// reads it.
+func TestFilesOfAnotherUser(t *testing.T) {
+	for _, foreign := range []string{".", "keys", "keys/gate", "keys/gate/alice", "known_hosts"} {
+		home := openHome(t)
+		put(t, home, "keys/gate/alice", "key")
+		put(t, home, "known_hosts", "x")
+		var all []string
+		for _, rel := range []string{".", "keys", "keys/gate", "keys/gate/alice", "known_hosts"} {
+			path := filepath.Join(home, rel)
+			all = append(all, path)
+			owner := person
+			if rel == foreign {
+				owner = stranger
+			}
+			if err := errors.Join(os.Chown(path, owner, 0), os.Chmod(path, 0o755)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		path := filepath.Join(home, foreign)
+		refused := func(what string, err error) {
+			t.Helper()
+			var owned *OwnerError
+			if !errors.As(err, &owned) || owned.Path != path || owned.UID != stranger ||
+				!strings.Contains(err.Error(), path+" belongs to another user (uid 54321)") {
+				t.Errorf("%s, %s is foreign: %v", what, foreign, err)
+			}
+		}
+		if _, err := CheckOwners(all...); err != nil {
+			t.Errorf("root may not read: %v", err)
+		}
+		write := func() error {
+			tx := Begin(home)
+			tx.Write("keys/gate/alice", []byte("new"), 0o600)
+			tx.Write("known_hosts", []byte("new"), 0o600)
+			return tx.Commit()
+		}
+		before := tree(t, home)
+		asPerson(t, func() {
+			_, err := CheckOwners(all...)
+			refused("reading", err)
+			refused("writing", write())
+			if foreign == "keys/gate/alice" {
+				_, _, err := ReadPrivate(path, 100)
+				refused("reading a key", err)
+			}
+		})
+		if err := write(); err == nil || tree(t, home) != before {
+			t.Errorf("root wrote below %s: %v", foreign, err)
+		}
+	}
+}
+
+// case F13: what root owns is as good as ours.
+func TestFilesOfRoot(t *testing.T) {
+	home := openHome(t)
+	put(t, home, "known_hosts", "x")
+	asPerson(t, func() {
+		if _, err := CheckOwners(home, filepath.Join(home, "known_hosts"), filepath.Join(home, "missing")); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// case F14: directories that others may write to are found; a link counts as what
+// it leads to.
+func TestLooseDirectories(t *testing.T) {
+	dir := t.TempDir()
+	put(t, dir, "file", "")
+	var paths, want []string
+	for mode, loose := range map[os.FileMode]bool{0o700: false, 0o755: false, 0o770: true, 0o702: true, 0o777 | os.ModeSticky: true} {
+		path := filepath.Join(dir, mode.String())
+		if err := errors.Join(os.Mkdir(path, 0o700), os.Chmod(path, mode), os.Symlink(path, path+"-link")); err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, path, path+"-link")
+		if loose {
+			want = append(want, path, path+"-link")
+		}
+	}
+	if err := os.Chmod(filepath.Join(dir, "file"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	got, err := CheckOwners(append(paths, filepath.Join(dir, "file"))...)
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("found %v, %v; want %v", got, err, want)
+	}
+}

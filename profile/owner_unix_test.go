@@ -1,0 +1,69 @@
+//go:build unix
+
+package profile
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/seed-087d674e/tsh/internal/durable"
+)
+
+// case F19: the directory of a login that is being stored stays and is reported.
+func TestLogoutReportsALoginThatIsBeingStored(t *testing.T) {
+	s, _ := fleet(t)
+	stage := filepath.Join(s.Home(), "config", "tsh", "tx-BUSY")
+	write(t, filepath.Join(stage, "stage.lock"), "")
+	f, err := os.Open(filepath.Join(stage, "stage.lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	if done, err := s.LogoutAll(); err != nil || !slices.Equal(done.Left, []string{stage}) || len(done.Logins) != 3 {
+		t.Errorf("%+v, %v", done, err)
+	}
+}
+
+// case F13: a profile or a current profile of another user is not followed.
+func TestProfileOfAnotherUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("skipped: only root can make files of other users")
+	}
+	const stranger, person = 54321, 54322
+	for _, file := range []string{"gate.yaml", "current-profile"} {
+		s := Open(filepath.Join(t.TempDir(), "home"))
+		loggedIn(t, s, "gate", "alice", "harbor")
+		dir := filepath.Dir(s.Home())
+		err := errors.Join(os.Chmod(dir, 0o755), os.Chmod(filepath.Dir(dir), 0o755))
+		err = errors.Join(err, filepath.Walk(s.Home(), func(path string, _ os.FileInfo, err error) error {
+			return errors.Join(err, os.Chown(path, person, 0))
+		}))
+		path := filepath.Join(s.Home(), file)
+		if err := errors.Join(err, os.Chown(path, stranger, 0), os.Chmod(path, 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Seteuid(person); err != nil {
+			t.Fatal(err)
+		}
+		p, loadErr := s.Load("")
+		var useErr error
+		if loadErr == nil {
+			_, useErr = s.Identity(p)
+		}
+		if err := syscall.Seteuid(0); err != nil {
+			t.Fatal(err)
+		}
+		var owner *durable.OwnerError
+		if loadErr != nil || !errors.As(useErr, &owner) || !strings.Contains(useErr.Error(), path+" belongs to another user (uid 54321)") {
+			t.Errorf("%s: %v, %v", file, loadErr, useErr)
+		}
+	}
+}
