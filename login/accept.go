@@ -40,7 +40,7 @@ func (s *session) accept(answer *proxy.LoginResponse) (*keystore.Identity, error
 		err = id.Check()
 	}
 	if err == nil {
-		err = id.CheckTime(s.req.Now)
+		err = id.CheckTime(s.req.Now())
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRejected, err)

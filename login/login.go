@@ -28,8 +28,9 @@ type Request struct {
 	// Set it only where an earlier login has shown that the cluster takes
 	// passwords: elsewhere the proxy's certificate and its answer come first.
 	AskFirst bool
-	// Now is the time that certificates are judged by.
-	Now time.Time
+	// Now is the clock that certificates are judged by, when they have come:
+	// people take their time to answer.
+	Now func() time.Time
 }
 
 // UI is what the login may ask of the person or tell them. A nil function is
@@ -103,6 +104,9 @@ func Run(ctx context.Context, client *proxy.Client, req Request, ui UI) (*Result
 	if s.ping, err = client.Ping(ctx, req.Connector); err != nil {
 		return nil, err
 	}
+	if !client.Verified() {
+		s.ping = s.ping.Unproven() // anyone may have said whose name it bears
+	}
 	m, err := choose(s.ping, password)
 	if err != nil {
 		return nil, err
@@ -116,7 +120,7 @@ func Run(ctx context.Context, client *proxy.Client, req Request, ui UI) (*Result
 	s.keys = sync.OnceValue(func() keyPair { return generate(keystore.Suite(s.ping.Auth.SignatureSuite())) })
 	go s.keys()
 
-	if err := s.showMOTD(ctx); err != nil {
+	if err := s.showMOTD(ctx, password); err != nil {
 		return nil, err
 	}
 	answer, err := m.issue(ctx, s)
@@ -135,6 +139,11 @@ func choose(ping *proxy.Ping, password *question) (method, error) {
 	if policy := ping.Auth.PrivateKeyPolicy; policy != "" && policy != "none" {
 		return nil, fmt.Errorf("%w: the cluster requires private keys of policy %q, which live on a hardware token", ErrUnsupported, policy)
 	}
+	switch suite := keystore.Suite(ping.Auth.SignatureSuite()); suite {
+	case keystore.SuiteLegacy, keystore.SuiteBalanced, keystore.SuiteFIPS, keystore.SuiteHSM:
+	default:
+		return nil, fmt.Errorf("%w: the cluster asks for keys of the unknown suite %q", ErrUnsupported, suite)
+	}
 	if ping.Auth.Type != "local" {
 		return nil, fmt.Errorf("%w: the cluster logs people in through its %q connector", ErrUnsupported, ping.Auth.Type)
 	}
@@ -146,13 +155,18 @@ func choose(ping *proxy.Ping, password *question) (method, error) {
 	}
 }
 
-func (s *session) showMOTD(ctx context.Context) error {
+// showMOTD shows the message of the day, once the person is through with a
+// question that was put before it was known that there is one.
+func (s *session) showMOTD(ctx context.Context, asked *question) error {
 	if !s.ping.Auth.HasMOTD {
 		return nil
 	}
 	message, err := s.client.MOTD(ctx)
 	if err != nil || message == "" || s.ui.MOTD == nil {
 		return err
+	}
+	if asked.wait(); asked != nil && asked.err != nil {
+		return asked.err
 	}
 	return s.ui.MOTD(ctx, message)
 }

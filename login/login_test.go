@@ -33,7 +33,7 @@ func (p *person) ui() UI {
 	}
 }
 
-func alice() Request { return Request{User: "alice", Now: testNow} }
+func alice() Request { return Request{User: "alice", Now: func() time.Time { return testNow }} }
 
 func TestPasswordLogin(t *testing.T) {
 	r := new(rogue)
@@ -151,6 +151,7 @@ func TestUnsupportedWaysAreNamed(t *testing.T) {
 	for _, tc := range []struct{ key, value, want string }{
 		{"type", "github", `"github" connector`},
 		{"private_key_policy", "hardware_key_touch", "hardware_key_touch"}, // case L27
+		{"signature_algorithm_suite", "rsa-512", "rsa-512"},                // case L28
 	} {
 		r := new(rogue)
 		client := startRogue(t, r)

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -23,7 +22,6 @@ type claims struct {
 	kubeGroups       []string
 	extensions       []string
 	criticalOptions  map[string]string
-	validUntil       time.Time
 }
 
 type githubIdentity struct {
@@ -88,13 +86,6 @@ func (c *claims) readSSH(cert *ssh.Certificate) {
 	if len(cert.CriticalOptions) > 0 {
 		c.criticalOptions = cert.CriticalOptions
 	}
-	c.validUntil = sshExpiry(cert)
-}
-
-// sshExpiry is when the certificate ends; one without an end is far away.
-func sshExpiry(cert *ssh.Certificate) time.Time {
-	const farAway = 1 << 40
-	return time.Unix(int64(min(cert.ValidBefore, farAway)), 0)
 }
 
 func (c *claims) readTLS(cert *x509.Certificate) {

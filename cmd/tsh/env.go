@@ -40,9 +40,12 @@ func (a *app) runEnv(o envOptions) error {
 	if err != nil {
 		return err
 	}
+	if o.unset && format != formatText {
+		return usagef("--unset prints commands for a shell, no data")
+	}
 	if o.unset {
 		for _, name := range []string{"TELEPORT_PROXY", "TELEPORT_CLUSTER", "TELEPORT_KUBE_CLUSTER", "KUBECONFIG"} {
-			fmt.Fprintln(a.io.out, "unset", name)
+			fmt.Fprintln(a.out, "unset", name)
 		}
 		return nil
 	}
@@ -56,9 +59,9 @@ func (a *app) runEnv(o envOptions) error {
 	}
 	env := shellEnv{Proxy: p.WebProxyAddr, Cluster: p.Cluster}
 	if format != formatText {
-		return writeData(a.io.out, format, env)
+		return writeData(a.out, format, env)
 	}
-	fmt.Fprintf(a.io.out, "export TELEPORT_PROXY=%s\nexport TELEPORT_CLUSTER=%s\n", shellQuote(env.Proxy), shellQuote(env.Cluster))
+	fmt.Fprintf(a.out, "export TELEPORT_PROXY=%s\nexport TELEPORT_CLUSTER=%s\n", shellQuote(env.Proxy), shellQuote(env.Cluster))
 	return nil
 }
 

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"syscall"
 
 	"github.com/seed-087d674e/tsh/api"
@@ -52,6 +54,13 @@ type transportError struct{ err error }
 func (e *transportError) Error() string { return e.err.Error() }
 func (e *transportError) Unwrap() error { return e.err }
 
+// begunError is a failure after the remote command has begun: whatever it was,
+// nothing must be done a second time because of it.
+type begunError struct{ err error }
+
+func (e *begunError) Error() string { return e.err.Error() }
+func (e *begunError) Unwrap() error { return e.err }
+
 // interrupted is the cause of a context that a signal has ended.
 type interrupted struct{ signal syscall.Signal }
 
@@ -74,6 +83,8 @@ func exitCode(err error) int {
 		return exitSignal + int(signal.signal)
 	case errors.As(err, &remote):
 		return remote.Status
+	case errors.Is(err, syscall.EPIPE) && !isA[*net.OpError](err):
+		return exitSignal + int(syscall.SIGPIPE)
 	case errors.As(err, &transport):
 		return exitTransport
 	}
@@ -89,7 +100,7 @@ func (a *app) report(err error) int {
 		signal *interrupted
 	)
 	switch {
-	case err == nil, errors.Is(err, errSilent), errors.As(err, &remote):
+	case err == nil, errors.Is(err, errSilent), errors.As(err, &remote), code == exitSignal+int(syscall.SIGPIPE):
 		return code
 	case errors.As(err, &signal):
 		a.ui.newline()
@@ -97,8 +108,10 @@ func (a *app) report(err error) int {
 	}
 	message, hint := err.Error(), hintFor(err)
 	if a.globals.json {
-		_ = writeJSON(a.io.out, jsonError{Error: errorBody{Code: codeOf(err), Message: message, Hint: hint}})
-		return code
+		document := jsonError{Error: errorBody{Code: codeOf(err), Message: message, Hint: hint}}
+		if writeJSON(a.out, document) == nil {
+			return code
+		}
 	}
 	a.ui.fail(message, hint)
 	return code
@@ -125,13 +138,14 @@ func knownErrors() []knownError {
 		{is(login.ErrRejected), "rejected_identity", "nothing was stored; tell the cluster's administrator"},
 		{is(profile.ErrNoCurrent), "not_logged_in", "log in first: tsh login --proxy=HOST --user=NAME"},
 		{isNotYetValid, "not_yet_valid", "compare the clock of this machine with the cluster's"},
-		{is(profile.ErrDamaged), "damaged_profile", "log in again with --proxy=HOST, or remove what is there: tsh logout --proxy=HOST"},
+		{is(profile.ErrDamaged), "damaged_profile", "log in again, with the proxy's name: tsh login --proxy=HOST"},
 		{is(profile.ErrNotFound), "not_logged_in", "log in first: tsh login --proxy=HOST --user=NAME"},
 		{is(keystore.ErrNotFound), "not_logged_in", "log in first: tsh login"},
 		{is(keystore.ErrDamaged), "damaged_identity", "log in again: tsh login"},
 		{isExpired, "expired", "log in again: tsh login"},
 		{is(api.ErrExpired), "expired", "log in again: tsh login"},
 		{is(api.ErrAccessDenied), "access_denied", ""},
+		{isMissingNode, "not_found", "tsh ls lists the servers there are"},
 		{isA[*sshclient.HostKeyError], "host_key", "nothing was sent to the server; tell the cluster's administrator"},
 		{isA[*sshclient.AuthError], "auth_failed", ""},
 		{is(context.DeadlineExceeded), "timeout", ""},
@@ -184,6 +198,9 @@ func hintFor(err error) string {
 func trustHint(err *proxy.TrustError) string {
 	switch err.Kind {
 	case proxy.TrustUnknownAuthority, proxy.TrustSelfSigned:
+		if file := os.Getenv("SSL_CERT_FILE"); file != "" {
+			return certFileHint(file)
+		}
 		return "if the proxy's certificate comes from a private authority, name its file: SSL_CERT_FILE=ca.pem tsh …\n" +
 			"(--insecure turns the check off for one run; anyone on the way can then read the password)"
 	case proxy.TrustExpired:
@@ -192,6 +209,18 @@ func trustHint(err *proxy.TrustError) string {
 		return "use the name that the certificate is for"
 	}
 	return ""
+}
+
+// certFileHint says what is wrong with the file that SSL_CERT_FILE names.
+func certFileHint(file string) string {
+	data, err := os.ReadFile(file)
+	switch {
+	case err != nil:
+		return fmt.Sprintf("SSL_CERT_FILE: %v", err)
+	case !x509.NewCertPool().AppendCertsFromPEM(data):
+		return "SSL_CERT_FILE: " + file + " holds no certificate (PEM)"
+	}
+	return "SSL_CERT_FILE: the authorities in " + file + " have not issued it"
 }
 
 func is(target error) func(error) bool {
@@ -209,6 +238,11 @@ func isUsage(err error) bool { return isA[*usageError](err) }
 func isExpired(err error) bool {
 	var expired *keystore.TimeError
 	return errors.As(err, &expired) && !expired.NotYet
+}
+
+func isMissingNode(err error) bool {
+	var node *proxy.NodeError
+	return errors.As(err, &node) && node.Missing()
 }
 
 func isNotYetValid(err error) bool {

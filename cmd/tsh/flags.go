@@ -96,8 +96,9 @@ func (g *globals) set(fs *pflag.FlagSet, name, value string) error {
 
 // check refuses what the flags' types cannot.
 func (g *globals) check() error {
-	if g.ttl < 0 {
-		return fmt.Errorf("--ttl=%d: a lifetime in minutes is needed", g.ttl)
+	const maxTTL = 10 * 366 * 24 * 60
+	if g.ttl < 0 || g.ttl > maxTTL {
+		return fmt.Errorf("--ttl=%d: a lifetime in minutes is needed, %d at most", g.ttl, maxTTL)
 	}
 	if !slices.Contains([]string{"auto", "no"}, g.addKeysToAgent) {
 		return fmt.Errorf("--add-keys-to-agent=%s is not supported yet; use auto or no", g.addKeysToAgent)

@@ -1,15 +1,17 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/spf13/pflag"
-	"go.yaml.in/yaml/v3"
 
 	"github.com/seed-087d674e/tsh/internal/text"
 )
@@ -36,49 +38,55 @@ func (f *formatFlag) addFlag(fs *pflag.FlagSet, allowed ...string) {
 // pick is the format to print in: --json is --format=json whose errors are
 // JSON too.
 func (f *formatFlag) pick(g *globals) (string, error) {
-	if g.json {
-		return formatJSON, nil
-	}
-	if !slices.Contains(f.allowed, f.value) {
+	switch {
+	case !slices.Contains(f.allowed, f.value):
 		return "", usagef("--format=%s: choose one of %s", f.value, strings.Join(f.allowed, ", "))
+	case !g.json:
+		return f.value, nil
+	case f.value != formatText && f.value != formatJSON:
+		return "", usagef("--json and --format=%s exclude each other", f.value)
 	}
-	return f.value, nil
+	return formatJSON, nil
 }
 
 // writeJSON prints v with two spaces of indentation and a newline at the end.
 func writeJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
-	return e.Encode(v)
+	if err := e.Encode(v); err != nil {
+		return err
+	}
+	_, err := w.Write(escapeUnshown(b.Bytes()))
+	return err
 }
 
-// writeYAML prints v with the names and the order of its JSON form.
-func writeYAML(w io.Writer, v any) error {
-	var asJSON bytes.Buffer
-	if err := writeJSON(&asJSON, v); err != nil {
-		return err
+// escapeUnshown writes characters that a terminal could act on as \uXXXX, which
+// means the same in JSON and in double-quoted YAML: data is exact there, and
+// harmless all the same to those who look at it on a terminal.
+func escapeUnshown(data []byte) []byte {
+	var out []byte
+	done := 0
+	for i, r := range string(data) {
+		if shown(r) {
+			continue
+		}
+		out = append(out, data[done:i]...)
+		for _, unit := range utf16.Encode([]rune{r}) {
+			out = fmt.Appendf(out, `\u%04x`, unit)
+		}
+		done = i + utf8.RuneLen(r)
 	}
-	var node yaml.Node
-	if err := yaml.Unmarshal(asJSON.Bytes(), &node); err != nil {
-		return err
+	if out == nil {
+		return data
 	}
-	blockStyle(&node)
-	e := yaml.NewEncoder(w)
-	e.SetIndent(2)
-	if err := e.Encode(&node); err != nil {
-		return err
-	}
-	return e.Close()
+	return append(out, data[done:]...)
 }
 
-// blockStyle drops the braces and quotes that YAML can do without; the encoder
-// quotes again what would read as something else.
-func blockStyle(n *yaml.Node) {
-	n.Style = 0
-	for _, child := range n.Content {
-		blockStyle(child)
-	}
+// shown reports whether r is layout of a document, or prints as itself.
+func shown(r rune) bool {
+	return r == '\n' || r >= ' ' && text.Line(string(r)) == string(r)
 }
 
 // writeData prints v in a machine format.
@@ -100,7 +108,12 @@ type table struct {
 	width  int
 }
 
-const minColumn = 5
+const (
+	minColumn = 5
+	// maxColumn bounds every column but the last, so that one endless name does
+	// not stretch all rows.
+	maxColumn = 256
+)
 
 func (t *table) add(cells ...string) {
 	for i := range cells {
@@ -111,18 +124,18 @@ func (t *table) add(cells ...string) {
 
 func (t *table) write(w io.Writer) error {
 	widths := t.columnWidths()
-	var b strings.Builder
-	writeRow(&b, t.titles, widths)
+	b := bufio.NewWriter(w)
+	writeRow(b, t.titles, widths)
 	dashes := make([]string, len(widths))
 	for i, n := range widths {
 		dashes[i] = strings.Repeat("-", n)
 	}
-	writeRow(&b, dashes, widths)
+	writeRow(b, dashes, widths)
 	for _, row := range t.rows {
-		writeRow(&b, row, widths)
+		writeRow(b, row, widths)
 	}
-	_, err := fmt.Fprintln(w, b.String())
-	return err
+	fmt.Fprintln(b)
+	return b.Flush()
 }
 
 func (t *table) columnWidths() []int {
@@ -135,10 +148,13 @@ func (t *table) columnWidths() []int {
 			widths[i] = max(widths[i], text.Width(cell))
 		}
 	}
+	for i := range widths[:len(widths)-1] {
+		widths[i] = min(widths[i], maxColumn)
+	}
 	if t.width == 0 {
 		return widths
 	}
-	total := len(widths)
+	total := len(widths) - 1 // the spaces between
 	for _, n := range widths {
 		total += n
 	}
@@ -149,14 +165,14 @@ func (t *table) columnWidths() []int {
 	return widths
 }
 
-func writeRow(b *strings.Builder, cells []string, widths []int) {
+func writeRow(b *bufio.Writer, cells []string, widths []int) {
 	for i, cell := range cells {
 		cell = text.Cut(cell, widths[i])
-		b.WriteString(cell)
+		_, _ = b.WriteString(cell)
 		if i == len(cells)-1 {
 			break
 		}
-		b.WriteString(strings.Repeat(" ", widths[i]-text.Width(cell)+1))
+		_, _ = b.WriteString(strings.Repeat(" ", widths[i]-text.Width(cell)+1))
 	}
-	b.WriteByte('\n')
+	_ = b.WriteByte('\n')
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -112,6 +114,7 @@ type loginTarget struct {
 
 	passwordStdin bool
 	keepCurrent   bool
+	answered      func() // the proxy has answered: nothing is waited for any more
 }
 
 // loginTarget works out whom to log in where: from flags and environment, else
@@ -131,7 +134,7 @@ func (a *app) loginTarget(store *profile.Store) (*loginTarget, error) {
 	case err == nil:
 		t.known, t.name = known, known.Name
 	case t.proxy == "" && errors.Is(err, profile.ErrNoCurrent):
-		return nil, withHint(errors.New("no proxy is named and there is no earlier login"), "name the cluster's proxy: tsh login --proxy=HOST")
+		return nil, usagef("there is no earlier login, so the proxy has to be named: tsh login --proxy=HOST")
 	case t.proxy == "":
 		return nil, err
 	}
@@ -168,14 +171,19 @@ func (t *loginTarget) sameAddress() bool {
 // authenticate logs in, stores what comes of it in one commit, and returns it
 // ready for use.
 func (a *app) authenticate(ctx context.Context, store *profile.Store, t *loginTarget) (*session, error) {
+	if err := checkWritable(store.Home()); err != nil {
+		return nil, withHint(err, "the login could not be stored there; TELEPORT_HOME names another directory")
+	}
 	client := proxy.NewClient(proxy.Options{Addr: t.addr, Insecure: a.globals.insecure})
 	defer client.Close()
+	t.answered = a.ui.waiting("the proxy " + t.proxy)
+	defer t.answered()
 	result, err := login.Run(ctx, client, login.Request{
 		User:      t.user,
 		Connector: a.globals.auth,
 		TTL:       time.Duration(a.globals.ttl) * time.Minute,
 		AskFirst:  t.known != nil && takesPassword(t.known),
-		Now:       a.now(),
+		Now:       a.now,
 	}, a.loginUI(t))
 	if err != nil {
 		return nil, explainLogin(err, a.globals.user, t.user)
@@ -186,6 +194,10 @@ func (a *app) authenticate(ctx context.Context, store *profile.Store, t *loginTa
 	}
 	fillProfile(fresh, result, client.WebAddr())
 	fresh.Typed = t.addr.Host
+	fresh.Proven = ""
+	if client.Verified() {
+		fresh.Proven = t.addr.Host
+	}
 	save := store.Commit
 	if t.keepCurrent {
 		save = store.Save
@@ -194,7 +206,21 @@ func (a *app) authenticate(ctx context.Context, store *profile.Store, t *loginTa
 		return nil, err
 	}
 	t.name = fresh.Name
-	return &session{fresh, result.Identity}, nil
+	return a.useSession(store, fresh)
+}
+
+// checkWritable finds out whether a login can be stored before the person goes
+// through it.
+func checkWritable(home string) error {
+	dir := filepath.Join(home, "config", "tsh")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	probe, err := os.MkdirTemp(dir, "probe-")
+	if err != nil {
+		return err
+	}
+	return os.Remove(probe)
 }
 
 // takesPassword reports whether the last login to p was with a password.
@@ -208,8 +234,11 @@ func explainLogin(err error, asked, user string) error {
 	if !errors.As(err, &refused) || refused.Status != 403 {
 		return err
 	}
-	if asked == "" {
+	switch {
+	case asked == "":
 		return withHint(err, "the user name was taken to be %q; --user=NAME gives another", user)
+	case strings.Contains(refused.Message, "second factor"):
+		return withHint(err, "a one-time code works once; if this one was used already, wait for the next")
 	}
 	return err
 }
@@ -218,16 +247,15 @@ func explainLogin(err error, asked, user string) error {
 func (a *app) loginUI(t *loginTarget) login.UI {
 	ui := login.UI{
 		Announce: func(ping *proxy.Ping) {
-			if t.known == nil {
-				a.ui.say("First login to cluster %s through %s.", text.Line(ping.ClusterName), t.proxy)
-			}
+			t.answered()
+			a.announce(t, ping)
 		},
 		MOTD: a.showMOTD,
 	}
 	if t.passwordStdin {
 		lines := newLineReader(a.io.in)
-		ui.Password = func(context.Context, string, string) (string, error) { return lines.next("password") }
-		ui.Code = func(context.Context) (string, error) { return lines.next("one-time code") }
+		ui.Password = func(ctx context.Context, _, _ string) (string, error) { return lines.next(ctx, "password") }
+		ui.Code = func(ctx context.Context) (string, error) { return lines.next(ctx, "one-time code") }
 		ui.MOTD = func(_ context.Context, message string) error {
 			a.ui.say("%s", message)
 			return nil
@@ -235,20 +263,32 @@ func (a *app) loginUI(t *loginTarget) login.UI {
 		return ui
 	}
 	ui.Password = func(ctx context.Context, user, host string) (string, error) {
-		return askSecret(ctx, fmt.Sprintf("Password for %s on %s: ", user, host))
+		return a.askSecret(ctx, fmt.Sprintf("Password for %s on %s: ", user, host))
 	}
 	ui.Code = func(ctx context.Context) (string, error) {
-		code, err := askSecret(ctx, "One-time code: ")
+		code, err := a.askSecret(ctx, "One-time code: ")
 		return strings.TrimSpace(code), err
 	}
 	return ui
+}
+
+// announce says where this login goes, if that is not what it was last time.
+func (a *app) announce(t *loginTarget, ping *proxy.Ping) {
+	name := ping.ProfileName(t.addr.Web())
+	switch {
+	case t.known != nil && t.known.Name == name:
+	case name == t.addr.Host:
+		a.ui.say("First login to cluster %s through %s.", text.Line(ping.ClusterName), t.proxy)
+	default:
+		a.ui.say("First login to cluster %s through %s, which calls itself %s.", text.Line(ping.ClusterName), t.proxy, text.Line(name))
+	}
 }
 
 // showMOTD shows the message of the day and, on a terminal, waits until the
 // person has seen it.
 func (a *app) showMOTD(ctx context.Context, message string) error {
 	a.ui.say("%s", message)
-	_, err := askSecret(ctx, "Press Enter to go on: ")
+	_, err := a.askSecret(ctx, "Press Enter to go on: ")
 	if errors.Is(err, login.ErrCannotAsk) {
 		return nil
 	}

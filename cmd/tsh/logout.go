@@ -55,16 +55,16 @@ func (a *app) runLogout() error {
 		if err != nil {
 			return err
 		}
-		return writeJSON(a.io.out, newLoggedOut(removed))
+		return writeJSON(a.out, newLoggedOut(removed))
 	}
 	for _, l := range removed.Logins {
-		fmt.Fprintf(a.io.out, "Logged out %s from %s.\n", text.Line(l.User), text.Line(l.Proxy))
+		fmt.Fprintf(a.out, "Logged out %s from %s.\n", text.Line(l.User), text.Line(l.Proxy))
 	}
 	for _, path := range removed.Left {
 		a.ui.warn("could not be removed: %s", path)
 	}
 	if len(removed.Logins) == 0 && err == nil {
-		fmt.Fprintln(a.io.out, "Nobody was logged in.")
+		fmt.Fprintln(a.out, "Nobody was logged in.")
 	}
 	return err
 }

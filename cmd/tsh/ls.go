@@ -14,6 +14,7 @@ import (
 	"github.com/seed-087d674e/tsh/api"
 	"github.com/seed-087d674e/tsh/credentials"
 	"github.com/seed-087d674e/tsh/internal/text"
+	"github.com/seed-087d674e/tsh/sshclient"
 )
 
 // lsOptions are the flags of ls.
@@ -28,12 +29,12 @@ type lsOptions struct {
 func (a *app) lsCommand() *cobra.Command {
 	var o lsOptions
 	cmd := &cobra.Command{
-		Use:     "ls [flags] [KEY=VALUE[,KEY=VALUE…]]",
+		Use:     "ls [flags] [KEY=VALUE[,KEY=VALUE…]] [WORD…]",
 		Aliases: []string{"list"},
 		Short:   "List the servers you may connect to",
 		Long: "ls lists the cluster's servers that your roles let you see: all of them, or those with the\n" +
-			"labels given, or those in which every word of --search occurs.",
-		Example: "  tsh ls\n  tsh ls env=prod,role=web\n  tsh ls --search=db,eu\n  tsh ls --format=names | xargs -n1 …",
+			"labels given, or those in which every word occurs (as with --search).",
+		Example: "  tsh ls\n  tsh ls env=prod,role=web\n  tsh ls --search=db,eu\n  tsh ls --format=names",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.parseArgs(args); err != nil {
 				return err
@@ -64,10 +65,12 @@ func (o *lsOptions) parseArgs(args []string) error {
 			return err
 		}
 		if o.labels == nil {
-			o.labels = labels
-			continue
+			o.labels = make(map[string]string)
 		}
 		for key, value := range labels {
+			if before, twice := o.labels[key]; twice && before != value {
+				return usagef("label %s: a server has one value, not both %q and %q", key, before, value)
+			}
 			o.labels[key] = value
 		}
 	}
@@ -137,15 +140,13 @@ func (a *app) runLs(ctx context.Context, o lsOptions) error {
 	case formatText:
 		return a.printNodes(nodes, o.verbose)
 	case formatNames:
-		for _, n := range nodes {
-			fmt.Fprintln(a.io.out, text.Line(n.Spec.Hostname))
-		}
-		return nil
+		return a.printNames(nodes)
 	}
-	return writeData(a.io.out, format, nodes)
+	return writeData(a.out, format, nodes)
 }
 
 func (a *app) listNodes(ctx context.Context, s *session, o lsOptions) ([]*api.Node, error) {
+	defer a.ui.waiting("cluster " + s.profile.Cluster)()
 	client, err := a.connectAPI(ctx, s)
 	if err != nil {
 		return nil, err
@@ -183,7 +184,7 @@ func (a *app) printNodes(nodes []*api.Node, verbose bool) error {
 	if len(nodes) == 0 {
 		a.ui.say("No server matches, or your roles show you none.")
 	}
-	return a.writeNodes(a.io.out, nodes, verbose)
+	return a.writeNodes(a.out, nodes, verbose)
 }
 
 func (a *app) writeNodes(w io.Writer, nodes []*api.Node, verbose bool) error {
@@ -202,6 +203,21 @@ func (a *app) writeNodes(w io.Writer, nodes []*api.Node, verbose bool) error {
 		}
 	}
 	return t.write(w)
+}
+
+// printNames prints what can be given to other commands as a word each; a name
+// that would be taken for something else there is left out, and said.
+func (a *app) printNames(nodes []*api.Node) error {
+	for _, n := range nodes {
+		if _, err := sshclient.ParseTarget(n.Spec.Hostname); err != nil || strings.ContainsAny(n.Spec.Hostname, " \t'\"@") {
+			a.ui.warn("left out: a server named %s (ID %s)", text.Line(n.Spec.Hostname), text.Line(n.Metadata.Name))
+			continue
+		}
+		if _, err := fmt.Fprintln(a.out, n.Spec.Hostname); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func nodeAddress(n *api.Node) string {

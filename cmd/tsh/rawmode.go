@@ -9,37 +9,48 @@ import (
 	"github.com/seed-087d674e/tsh/sshclient"
 )
 
-// rawTerminal is the person's terminal while keys go to the remote side
-// unchanged.
+// rawTerminal is the person's terminal during a session, when keys go to the
+// remote side unchanged. It is entered when the session has begun: until then
+// ^C and the like are for us.
 type rawTerminal struct {
 	in      *os.File
 	out     *os.File
-	before  *term.State
-	restore func() // what enterRaw needs undone beside the state
+	restore func() // undoes enter; nil before
+	disarm  func()
 	stop    chan struct{}
 	once    sync.Once
 }
 
-// enterRawMode switches the terminal on stdin to raw mode; leave restores it.
-func enterRawMode(s streams) (*rawTerminal, error) {
-	t := &rawTerminal{in: s.in, out: s.out, stop: make(chan struct{})}
-	var err error
-	if t.before, err = term.MakeRaw(int(s.in.Fd())); err != nil {
-		return nil, err
+func newRawTerminal(s streams) *rawTerminal {
+	return &rawTerminal{in: s.in, out: s.out, stop: make(chan struct{})}
+}
+
+// enter switches the terminal on stdin to raw mode. A terminal that cannot be
+// switched stays as it is: the session works, with local editing.
+func (t *rawTerminal) enter(g *guard) {
+	fd := int(t.in.Fd())
+	before, err := term.MakeRaw(fd)
+	if err != nil {
+		return
 	}
-	if t.restore, err = prepareOutput(s.out); err != nil {
-		_ = term.Restore(int(s.in.Fd()), t.before)
-		return nil, err
+	restoreOutput := prepareOutput(t.out)
+	restorePipes := survivePipes()
+	t.restore = func() {
+		restorePipes()
+		restoreOutput()
+		_ = term.Restore(fd, before)
 	}
-	return t, nil
+	t.disarm = g.arm(t.restore)
 }
 
 // leave restores the terminal. It may be called again.
 func (t *rawTerminal) leave() {
 	t.once.Do(func() {
 		close(t.stop)
-		t.restore()
-		_ = term.Restore(int(t.in.Fd()), t.before)
+		if t.restore != nil {
+			t.disarm()
+			t.restore()
+		}
 	})
 }
 

@@ -12,7 +12,7 @@ import (
 )
 
 // prepareOutput has nothing to do: terminals here understand what a shell sends.
-func prepareOutput(*os.File) (restore func(), err error) { return func() {}, nil }
+func prepareOutput(*os.File) (restore func()) { return func() {} }
 
 // resizes delivers the terminal's size whenever it changes, until leave.
 func (t *rawTerminal) resizes() <-chan sshclient.Size {

@@ -11,17 +11,17 @@ import (
 
 // prepareOutput has the console act on the escape sequences that a remote
 // shell sends.
-func prepareOutput(out *os.File) (restore func(), err error) {
+func prepareOutput(out *os.File) (restore func()) {
 	handle := windows.Handle(out.Fd())
 	var mode uint32
 	if err := windows.GetConsoleMode(handle, &mode); err != nil {
-		return func() {}, nil // not a console: nothing to prepare
+		return func() {} // not a console: nothing to prepare
 	}
 	wanted := mode | windows.ENABLE_PROCESSED_OUTPUT | windows.ENABLE_VIRTUAL_TERMINAL_PROCESSING
 	if err := windows.SetConsoleMode(handle, wanted); err != nil {
-		return nil, err
+		return func() {}
 	}
-	return func() { _ = windows.SetConsoleMode(handle, mode) }, nil
+	return func() { _ = windows.SetConsoleMode(handle, mode) }
 }
 
 // resizes delivers the console's size whenever it has changed, until leave.

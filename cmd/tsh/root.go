@@ -3,11 +3,11 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -17,9 +17,11 @@ import (
 // app is one run of the program: what every command works with.
 type app struct {
 	io      streams
+	out     *dataWriter // stdout for data
 	ui      *tui
 	now     func() time.Time
 	globals globals
+	guard   *guard
 }
 
 // testOnlyNow replaces the clock that certificates are judged by.
@@ -27,11 +29,11 @@ var testOnlyNow func() time.Time
 
 // run carries out one command line and returns the exit code.
 func run(args []string, s streams) int {
-	a := &app{io: s, ui: newTUI(s), now: time.Now}
+	a := &app{io: s, out: &dataWriter{w: s.out}, ui: newTUI(s), now: time.Now, guard: new(guard)}
 	if testOnlyNow != nil {
 		a.now = testOnlyNow
 	}
-	ctx, stop := untilSignal(context.Background())
+	ctx, stop := untilSignal(context.Background(), a.guard)
 	defer stop()
 
 	root := a.rootCommand()
@@ -43,34 +45,47 @@ func run(args []string, s streams) int {
 	if isUsage(err) && wantsJSON(args) {
 		a.globals.json = true // it may not have been parsed
 	}
-	if isUsage(err) && !a.globals.json {
-		fmt.Fprintln(s.err, cmd.UsageString())
+	if err == nil {
+		err = a.out.err // whatever was not printed was not done
+	}
+	if isUsage(err) {
+		err = withHint(err, "see: %s --help", cmd.CommandPath())
 	}
 	return a.report(err)
 }
 
 // untilSignal ends the context when the person or the system asks the program
-// to stop; a second signal ends the program at once.
-func untilSignal(parent context.Context) (context.Context, func()) {
+// to stop. A second signal ends the program at once, with the terminal as it
+// was.
+func untilSignal(parent context.Context, g *guard) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
-	signals := make(chan os.Signal, 1)
+	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, endSignals()...)
+	over := make(chan struct{})
 	go func() {
-		select {
-		case s := <-signals:
-			signal.Stop(signals)
-			number, _ := s.(syscall.Signal)
-			cancel(&interrupted{number})
-		case <-ctx.Done():
+		for again := false; ; again = true {
+			select {
+			case s := <-signals:
+				number, _ := s.(syscall.Signal)
+				if again {
+					g.fire()
+					os.Exit(exitSignal + int(number))
+				}
+				cancel(&interrupted{number})
+			case <-over:
+				return
+			}
 		}
 	}()
 	return ctx, func() {
 		signal.Stop(signals)
+		close(over)
 		cancel(nil)
 	}
 }
 
 func (a *app) rootCommand() *cobra.Command {
+	var version bool
 	root := &cobra.Command{
 		Use:   "tsh",
 		Short: "Log in to a Teleport cluster and connect to its servers",
@@ -83,7 +98,12 @@ func (a *app) rootCommand() *cobra.Command {
 		SilenceUsage:      true,
 		PersistentPreRunE: a.prepare,
 		// Without a command there is nothing to do but say what there is.
-		RunE: func(cmd *cobra.Command, args []string) error { return cmd.Help() },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if version {
+				return a.runVersion(cmd.Context(), versionOptions{client: true, format: formatFlag{value: formatText, allowed: []string{formatText}}})
+			}
+			return cmd.Help()
+		},
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return usagef("unknown command %q; see: tsh help", args[0])
@@ -94,8 +114,9 @@ func (a *app) rootCommand() *cobra.Command {
 	root.SetIn(a.io.in)
 	root.SetOut(a.io.out)
 	root.SetErr(a.io.err)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
 	a.globals.addFlags(root.PersistentFlags())
+	root.Flags().BoolVar(&version, "version", false, "print the version of tsh")
 	root.AddCommand(
 		a.loginCommand(), a.logoutCommand(), a.statusCommand(), a.lsCommand(),
 		a.sshCommand(), a.envCommand(), a.versionCommand(),
@@ -122,21 +143,22 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 	return nil
 }
 
-// noArgs and exactArgs turn a wrong number of arguments into a usage error.
+// flagError words a mistake in a flag without what Go's parsers say of
+// themselves.
+func flagError(err error) error {
+	message := err.Error()
+	if i := strings.Index(message, "strconv."); i >= 0 {
+		message = message[:i] + message[strings.LastIndex(message, ": ")+2:]
+	}
+	return usagef("%s", message)
+}
+
+// noArgs turns an argument where none is meant into a usage error.
 func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		return usagef("%s takes no argument %q", cmd.CommandPath(), args[0])
 	}
 	return nil
-}
-
-func minArgs(n int, what string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) < n {
-			return usagef("%s needs %s", cmd.CommandPath(), what)
-		}
-		return nil
-	}
 }
 
 // errNothingMatched: logout and the like found nothing to work on.

@@ -106,7 +106,7 @@ func (c *settableClock) advance(d time.Duration) {
 }
 
 // cluster starts a cluster: cluster [second-factor=otp] [suite=legacy] [motd=text] [name=dev.example]
-// [hostnames=a,b] [label=key=value] [public-host=127.0.0.1].
+// [hostnames=a,b] [label=key=value] [public-host=127.0.0.1] [public=host:port].
 // Its address becomes $PROXY, its certificate authority the one tsh trusts.
 func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
 	config := devcluster.Config{
@@ -133,6 +133,8 @@ func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
 			config.NodeLabels = map[string]string{name: unescape(value)}
 		case "name":
 			config.Name = value
+		case "public":
+			config.PublicAddr = value
 		case "public-host":
 			l, err := net.Listen("tcp", config.Addr)
 			ts.Check(err)
@@ -150,6 +152,7 @@ func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	w.running, w.users = append(w.running, c), make(map[string]devcluster.Enrolment)
 	ts.Setenv("PROXY", c.PublicAddr())
+	ts.Setenv("LISTENS", c.Addr())
 	ts.Setenv("SSL_CERT_FILE", w.trust(ts))
 }
 

@@ -33,6 +33,9 @@ func openStore() (*profile.Store, error) {
 func (a *app) selectProfile(store *profile.Store) (*profile.Profile, error) {
 	if a.globals.proxy == "" {
 		p, err := store.Load("")
+		if errors.Is(err, profile.ErrNoCurrent) {
+			return nil, fmt.Errorf("not logged in: %w", err)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -73,6 +76,12 @@ func (a *app) openSession() (*session, error) {
 	if err != nil {
 		return nil, err
 	}
+	return a.useSession(store, p)
+}
+
+// useSession loads the login of a profile from where it is stored, after a login,
+// too: what is stored beside it, revoked keys say, counts as well.
+func (a *app) useSession(store *profile.Store, p *profile.Profile) (*session, error) {
 	id, err := store.Identity(p)
 	if err != nil {
 		return nil, err
@@ -106,6 +115,9 @@ func (a *app) withSession(ctx context.Context, use func(context.Context, *sessio
 // needsLogin reports whether err says that there are no usable credentials,
 // rather than that something else is wrong.
 func needsLogin(err error) bool {
+	if isA[*begunError](err) {
+		return false
+	}
 	return isExpired(err) || errors.Is(err, keystore.ErrNotFound) || errors.Is(err, keystore.ErrDamaged) ||
 		errors.Is(err, profile.ErrNoCurrent) || errors.Is(err, profile.ErrNotFound) || errors.Is(err, api.ErrExpired)
 }

@@ -36,7 +36,12 @@ func (a *app) sshCommand() *cobra.Command {
 			"HOST is a server's name, address or ID. The exit status is the command's; 255 means that\n" +
 			"the connection failed. Everything after HOST belongs to the command.",
 		Example: "  tsh ssh root@web-1\n  tsh ssh -l root web-1 uptime\n  tar c . | tsh ssh root@web-1 tar x",
-		Args:    minArgs(1, "a host"),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return asTransport(usagef("%s needs a host", cmd.CommandPath()))
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.parseArgs(args, a); err != nil {
 				return asTransport(err)
@@ -55,7 +60,7 @@ func (a *app) sshCommand() *cobra.Command {
 	fs.BoolVar(&o.noResume, "no-resume", false, "accepted for other clients' scripts: connections are never resumed")
 	fs.Lookup("no-resume").Hidden = true
 	addNegations(fs)
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return asTransport(&usageError{err}) })
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return asTransport(flagError(err)) })
 	return cmd
 }
 
@@ -124,6 +129,8 @@ func (a *app) sshWith(ctx context.Context, s *session, o sshOptions) error {
 		a.ui.say("%s", strings.TrimSuffix(message, "\n"))
 		return nil
 	}
+	connected := a.ui.waiting(o.target.Host)
+	defer connected()
 	transport, err := proxy.Dial(ctx, proxy.Config{
 		WebAddr:     s.profile.WebProxyAddr,
 		SSHAddr:     s.profile.SSHProxyAddr,
@@ -143,6 +150,7 @@ func (a *app) sshWith(ctx context.Context, s *session, o sshOptions) error {
 		return a.explainSSH(ctx, err, s, o.target.Host)
 	}
 	defer client.Close()
+	connected()
 	return a.runRemote(ctx, client, s, o)
 }
 
@@ -155,19 +163,28 @@ func (a *app) runRemote(ctx context.Context, client *sshclient.Client, s *sessio
 		Stderr: a.io.err,
 		Env:    sessionEnv(s.profile.WebProxyAddr),
 	}
-	if !a.wantsPTY(o) {
-		return client.Run(ctx, command)
+	begun := false
+	command.Started = func() { begun = true }
+	var terminal *rawTerminal
+	if a.wantsPTY(o) {
+		terminal = newRawTerminal(a.io)
+		defer terminal.leave()
+		command.PTY = &sshclient.PTY{Term: os.Getenv("TERM"), Size: terminal.size(), Resize: terminal.resizes()}
+		command.EscapeChar = '~'
+		command.Started = func() {
+			begun = true
+			terminal.enter(a.guard)
+		}
 	}
-	terminal, err := enterRawMode(a.io)
-	if err != nil {
-		return err
+	err := client.Run(ctx, command)
+	if terminal != nil && begun {
+		terminal.leave()
+		if ctx.Err() == nil {
+			fmt.Fprintf(a.io.err, "Connection to %s closed.\n", text.Line(o.target.Host))
+		}
 	}
-	defer terminal.leave()
-	command.PTY = &sshclient.PTY{Term: os.Getenv("TERM"), Size: terminal.size(), Resize: terminal.resizes()}
-	err = client.Run(ctx, command)
-	terminal.leave()
-	if ctx.Err() == nil {
-		fmt.Fprintf(a.io.err, "Connection to %s closed.\n", text.Line(o.target.Host))
+	if err != nil && begun {
+		return &begunError{err}
 	}
 	return err
 }
@@ -203,6 +220,9 @@ func (a *app) explainSSH(ctx context.Context, err error, s *session, host string
 	var auth *sshclient.AuthError
 	if errors.As(err, &auth) {
 		logins := readClaims(s.id.SSHCert, nil).logins
+		if len(logins) == 0 {
+			return withHint(err, "your certificate allows no account on any server; ask the cluster's administrator")
+		}
 		return withHint(err, "your certificate allows these accounts: %s", strings.Join(logins, ", "))
 	}
 	var node *proxy.NodeError

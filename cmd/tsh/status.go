@@ -114,7 +114,7 @@ func (a *app) showStatus(store *profile.Store, view statusView) error {
 	case view.format != formatText && problem != nil && a.globals.json:
 		return a.writeFailedStatus(st, problem)
 	case view.format != formatText:
-		err = writeData(a.io.out, view.format, st)
+		err = writeData(a.out, view.format, st)
 	default:
 		a.printProfiles(st)
 		if view.verbose {
@@ -134,7 +134,7 @@ func (a *app) writeFailedStatus(st *status, problem error) error {
 		*status
 		Error errorBody `json:"error"`
 	}{st, errorBody{Code: codeOf(problem), Message: problem.Error(), Hint: hintFor(problem)}}
-	if err := writeJSON(a.io.out, document); err != nil {
+	if err := writeJSON(a.out, document); err != nil {
 		return err
 	}
 	return errSilent
@@ -215,6 +215,7 @@ func statusEnvironment() map[string]string {
 
 func newStatusProfile(p *profile.Profile, id *keystore.Identity, now time.Time) *statusProfile {
 	c := readClaims(id.SSHCert, id.TLSCert)
+	until, _ := id.Expiry()
 	return &statusProfile{
 		URL:              "https://" + p.WebProxyAddr,
 		RelayAddr:        p.RelayAddr,
@@ -228,12 +229,12 @@ func newStatusProfile(p *profile.Profile, id *keystore.Identity, now time.Time) 
 		KubeEnabled:      p.KubeProxyAddr != "",
 		KubeUsers:        c.kubeUsers,
 		KubeGroups:       c.kubeGroups,
-		ValidUntil:       c.validUntil,
+		ValidUntil:       until,
 		Extensions:       c.extensions,
 		CriticalOptions:  c.criticalOptions,
 		AllowedResources: c.allowedResources,
 		GithubIdentity:   c.github,
-		expired:          !c.validUntil.After(now),
+		expired:          !until.After(now),
 	}
 }
 
@@ -287,7 +288,7 @@ func (a *app) printProfile(mark string, p *statusProfile) {
 			line("Critical options", name+": "+p.CriticalOptions[name])
 		}
 	}
-	fmt.Fprintln(a.io.out, b.String())
+	fmt.Fprintln(a.out, b.String())
 }
 
 func enabled(on bool) string {
@@ -308,8 +309,8 @@ func (a *app) printEnvironment(variables map[string]string) {
 	if len(variables) == 0 {
 		return
 	}
-	fmt.Fprintln(a.io.out, "Active Environment:")
+	fmt.Fprintln(a.out, "Active Environment:")
 	for _, name := range slices.Sorted(maps.Keys(variables)) {
-		fmt.Fprintf(a.io.out, "\t%s=%s\n", name, text.Line(variables[name]))
+		fmt.Fprintf(a.out, "\t%s=%s\n", name, text.Line(variables[name]))
 	}
 }

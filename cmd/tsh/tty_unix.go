@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,14 +15,17 @@ import (
 
 // tty is the controlling terminal, opened for questions. Its own open file
 // keeps whatever is done to it away from stdin, stdout and stderr.
-type tty struct{ f *os.File }
+type tty struct {
+	f    *os.File
+	keys atomic.Int64 // read so far
+}
 
 func openTTY() (*tty, error) {
 	f, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
 	}
-	return &tty{f}, nil
+	return &tty{f: f}, nil
 }
 
 func (t *tty) close() { _ = t.f.Close() }
@@ -29,14 +33,16 @@ func (t *tty) close() { _ = t.f.Close() }
 // readSecret shows question and reads a line without echo. Whatever ends it,
 // the terminal is as before afterwards; while the program is stopped with ^Z,
 // too.
-func (t *tty) readSecret(ctx context.Context, question string) (string, error) {
+func (t *tty) readSecret(ctx context.Context, question string, g *guard) (string, error) {
 	before, err := t.hideInput()
 	if err != nil {
 		return "", fmt.Errorf("terminal: %w", err)
 	}
+	restore := func() { t.set(ioctlSetTermios, before) }
+	defer g.arm(restore)()
 	fmt.Fprint(t.f, question)
 	defer func() {
-		t.set(before)
+		restore()
 		fmt.Fprintln(t.f)
 	}()
 	stops := make(chan os.Signal, 1)
@@ -50,12 +56,16 @@ func (t *tty) readSecret(ctx context.Context, question string) (string, error) {
 		case a := <-typed:
 			return a.text, a.err
 		case <-ctx.Done():
+			if !isA[*interrupted](context.Cause(ctx)) {
+				t.awaitPause(typed)
+			}
+			t.set(ioctlFlushTermios, before) // what is typed already is nobody's
 			// Where terminals cannot be polled the reader stays behind; it
 			// ends with the process.
 			_ = t.f.SetReadDeadline(time.Unix(1, 0))
 			return "", context.Cause(ctx)
 		case <-stops:
-			t.set(before)
+			restore()
 			stopSelf()
 			if _, err := t.hideInput(); err != nil {
 				return "", fmt.Errorf("terminal: %w", err)
@@ -88,9 +98,19 @@ func stopSelf() {
 	}
 }
 
-type answer struct {
-	text string
-	err  error
+// awaitPause waits while the person is in the middle of typing, up to Enter or
+// until they pause: the rest of a password would be read, and shown, by whatever
+// has the terminal next.
+func (t *tty) awaitPause(typed <-chan answer) {
+	const pause = time.Second
+	for before := int64(0); t.keys.Load() != before; {
+		before = t.keys.Load()
+		select {
+		case <-typed:
+			return
+		case <-time.After(pause):
+		}
+	}
 }
 
 // readLine reads byte by byte: what is typed ahead belongs to the next question.
@@ -101,6 +121,7 @@ func (t *tty) readLine() answer {
 		if _, err := t.f.Read(b[:]); err != nil {
 			return answer{err: fmt.Errorf("terminal: %w", err)}
 		}
+		t.keys.Add(1)
 		if done, err := line.feed(b[0]); done {
 			return answer{string(line.buf), err}
 		}
@@ -123,8 +144,10 @@ func (t *tty) hideInput() (before *unix.Termios, err error) {
 	return before, err
 }
 
-func (t *tty) set(state *unix.Termios) {
-	_ = t.control(func(fd int) error { return unix.IoctlSetTermios(fd, ioctlSetTermios, state) })
+// set changes the terminal's state; request says whether what has been typed
+// and not read is dropped.
+func (t *tty) set(request uint, state *unix.Termios) {
+	_ = t.control(func(fd int) error { return unix.IoctlSetTermios(fd, request, state) })
 }
 
 // control runs f on the descriptor without taking it out of the poller, as

@@ -31,32 +31,30 @@ func (t *tty) close() {
 
 // readSecret shows question and reads a line without echo; the console is as
 // before afterwards.
-func (t *tty) readSecret(ctx context.Context, question string) (string, error) {
+func (t *tty) readSecret(ctx context.Context, question string, g *guard) (string, error) {
 	fd := int(t.in.Fd())
 	before, err := term.GetState(fd)
 	if err != nil {
 		return "", fmt.Errorf("console: %w", err)
 	}
+	restore := func() { _ = term.Restore(fd, before) }
+	defer g.arm(restore)()
 	fmt.Fprint(t.out, question)
 	defer func() {
-		_ = term.Restore(fd, before)
+		restore()
 		fmt.Fprintln(t.out)
 	}()
-	type answer struct {
-		text []byte
-		err  error
-	}
 	typed := make(chan answer, 1)
 	go func() {
-		text, err := term.ReadPassword(fd)
-		typed <- answer{text, err}
+		line, err := term.ReadPassword(fd)
+		typed <- answer{string(line), err}
 	}()
 	select {
 	case a := <-typed:
 		if a.err != nil {
 			return "", fmt.Errorf("console: %w", a.err)
 		}
-		return string(a.text), nil
+		return a.text, nil
 	case <-ctx.Done():
 		return "", context.Cause(ctx)
 	}

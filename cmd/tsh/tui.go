@@ -35,6 +35,23 @@ type streams struct {
 
 func standardStreams() streams { return streams{in: os.Stdin, out: os.Stdout, err: os.Stderr} }
 
+// dataWriter is stdout for data. It keeps the first error, so that a command
+// whose output was lost does not pass for one that worked.
+type dataWriter struct {
+	w   io.Writer
+	err error
+}
+
+// Write implements io.Writer.
+func (d *dataWriter) Write(p []byte) (int, error) {
+	if d.err != nil {
+		return 0, d.err
+	}
+	n, err := d.w.Write(p)
+	d.err = err
+	return n, err
+}
+
 // tui speaks with the person.
 type tui struct {
 	err    io.Writer
@@ -64,6 +81,13 @@ func (t *tui) fail(message, hint string) {
 	}
 }
 
+// waiting says what is waited for if it takes long. done ends the wait.
+func (t *tui) waiting(what string) (done func()) {
+	const patience = 3 * time.Second
+	timer := time.AfterFunc(patience, func() { t.say("Waiting for %s (^C gives up)", what) })
+	return func() { timer.Stop() }
+}
+
 // newline ends a line that the person's ^C has left hanging.
 func (t *tui) newline() { fmt.Fprintln(t.err) }
 
@@ -84,13 +108,13 @@ var errAnswerTooLong = fmt.Errorf("the answer is longer than %d bytes", maxAnswe
 const maxAnswer = 64 << 10
 
 // askSecret asks on the controlling terminal and reads one line without echo.
-func askSecret(ctx context.Context, question string) (string, error) {
+func (a *app) askSecret(ctx context.Context, question string) (string, error) {
 	tty, err := openTTY()
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", login.ErrCannotAsk, err)
 	}
 	defer tty.close()
-	return tty.readSecret(ctx, text.Line(question))
+	return tty.readSecret(ctx, text.Line(question), a.guard)
 }
 
 // haveTTY reports whether there is a terminal to ask on.
@@ -103,6 +127,12 @@ func haveTTY() bool {
 	return true
 }
 
+// answer is what was read, or why nothing was.
+type answer struct {
+	text string
+	err  error
+}
+
 // lineReader gives the lines of standard input one by one, as the answers of
 // --password-stdin. The bytes of a line are kept exactly, without its end.
 type lineReader struct{ r *bufio.Reader }
@@ -111,7 +141,23 @@ func newLineReader(r io.Reader) *lineReader {
 	return &lineReader{bufio.NewReaderSize(io.LimitReader(r, 2*maxAnswer), maxAnswer)}
 }
 
-func (l *lineReader) next(what string) (string, error) {
+// next reads the next line. Where ctx ends first the reading goes on behind, to
+// end with the process.
+func (l *lineReader) next(ctx context.Context, what string) (string, error) {
+	read := make(chan answer, 1)
+	go func() {
+		text, err := l.read(what)
+		read <- answer{text, err}
+	}()
+	select {
+	case a := <-read:
+		return a.text, a.err
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
+}
+
+func (l *lineReader) read(what string) (string, error) {
 	line, err := l.r.ReadSlice('\n')
 	switch {
 	case errors.Is(err, bufio.ErrBufferFull):

@@ -55,11 +55,11 @@ func (a *app) runVersion(ctx context.Context, o versionOptions) error {
 		a.addProxyVersion(ctx, &v)
 	}
 	if format != formatText {
-		return writeData(a.io.out, format, v)
+		return writeData(a.out, format, v)
 	}
-	fmt.Fprintf(a.io.out, "tsh v%s git:%s %s\n", v.Version, v.GitRef, v.Runtime)
+	fmt.Fprintf(a.out, "tsh v%s git:%s %s\n", v.Version, v.GitRef, v.Runtime)
 	if v.ProxyVersion != "" {
-		fmt.Fprintf(a.io.out, "Proxy version: %s\nProxy: %s\n", text.Line(v.ProxyVersion), text.Line(v.ProxyAddr))
+		fmt.Fprintf(a.out, "Proxy version: %s\nProxy: %s\n", text.Line(v.ProxyVersion), text.Line(v.ProxyAddr))
 	}
 	return nil
 }

@@ -17,7 +17,7 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	if err := run(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
@@ -35,7 +35,13 @@ func run(ctx context.Context) (err error) {
 	defer d.stop()
 	for _, step := range []func(context.Context) error{d.build, d.startCluster, d.addUser, d.login, d.look, d.program} {
 		if err := step(ctx); err != nil {
-			return fmt.Errorf("%w\nthe dev cluster logged:\n%s", err, d.clusterLog.String())
+			if ctx.Err() != nil {
+				return errors.New("interrupted")
+			}
+			if logged := d.clusterLog.String(); logged != "" {
+				err = fmt.Errorf("%w\nthe dev cluster logged:\n%s", err, logged)
+			}
+			return err
 		}
 	}
 	if !term.IsTerminal(int(os.Stdin.Fd())) || !term.IsTerminal(int(os.Stdout.Fd())) {

@@ -171,7 +171,7 @@ func (d *demo) look(ctx context.Context) error {
 
 // program runs a Go program that knows nothing but the profile.
 func (d *demo) program(ctx context.Context) error {
-	note("A Go program of 40 lines, examples/whoami, goes on from there")
+	note("A small Go program, examples/whoami, goes on from there")
 	return d.run(ctx, "whoami")
 }
 

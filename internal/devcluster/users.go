@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"math/big"
 	"net"
@@ -99,7 +98,7 @@ func (r *registry) addUser(spec UserSpec) (Enrolment, error) {
 			}
 		}
 		if found, err := tx.get(bucketUsers, u.Name, new(user)); err != nil || found {
-			return errors.Join(err, fmt.Errorf("user %s %w", u.Name, fs.ErrExist))
+			return errors.Join(err, fmt.Errorf("user %s exists already", u.Name))
 		}
 		return tx.put(bucketUsers, u.Name, u)
 	})
@@ -196,7 +195,7 @@ func (r *registry) users() ([]User, error) {
 	return out, err
 }
 
-func notFoundUser(name string) error { return fmt.Errorf("user %s %w", name, fs.ErrNotExist) }
+func notFoundUser(name string) error { return fmt.Errorf("user %s does not exist", name) }
 
 // checkUserName refuses names that would not survive a certificate's subject,
 // a path or a prompt.
