@@ -251,6 +251,7 @@ func TestNodesWithoutEnd(t *testing.T) {
 	}
 }
 
+// case T05: the text of a server starts no line.
 func TestErrors(t *testing.T) {
 	var answer error
 	server := startAuth(t, func(string, []byte) ([]byte, error) { return nil, answer })
@@ -274,7 +275,7 @@ func TestErrors(t *testing.T) {
 				t.Errorf("%v %q matches %v: %v", tt.code, tt.text, sentinel, errors.Is(err, sentinel))
 			}
 		}
-		if want := strings.ReplaceAll(tt.text, "\x1b", `\x1b`); err == nil || err.Error() != want {
+		if want := strings.NewReplacer("\x1b", `\x1b`, "\n", "\n    ").Replace(tt.text); err == nil || err.Error() != want {
 			t.Errorf("%q, want %q", err, want)
 		}
 	}

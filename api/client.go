@@ -196,6 +196,15 @@ func (c *Client) Close() error { return c.conn.Close() }
 
 // call makes a unary call with the messages that request and reply point to.
 func (c *Client) call(ctx context.Context, method string, request, reply any) error {
+	data, err := c.exchange(ctx, method, request)
+	if err == nil {
+		err = c.decode(method, data, reply)
+	}
+	return err
+}
+
+// exchange makes a unary call and returns the message that came back.
+func (c *Client) exchange(ctx context.Context, method string, request any) ([]byte, error) {
 	if _, limited := ctx.Deadline(); !limited {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, callTimeout)
@@ -203,8 +212,12 @@ func (c *Client) call(ctx context.Context, method string, request, reply any) er
 	}
 	data, err := c.conn.Invoke(ctx, method, wire.Marshal(request))
 	if err != nil {
-		return &Error{Method: method, Addr: c.addr, err: err}
+		return nil, &Error{Method: method, Addr: c.addr, err: err}
 	}
+	return data, nil
+}
+
+func (c *Client) decode(method string, data []byte, reply any) error {
 	if err := wire.Unmarshal(data, reply); err != nil {
 		return &Error{Method: method, Addr: c.addr, err: err}
 	}

@@ -3,12 +3,15 @@ package api
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/seed-087d674e/tsh/internal/rpc"
+	"github.com/seed-087d674e/tsh/internal/text"
 	"github.com/seed-087d674e/tsh/proxy"
 )
+
+// maxLines limits what is shown of text that came from elsewhere.
+const maxLines = 10
 
 // Errors that a caller may want to tell apart, with errors.Is.
 var (
@@ -37,7 +40,7 @@ func (e *Error) Error() string {
 	if errors.Is(e.err, context.DeadlineExceeded) {
 		return e.Addr + ": no answer in time"
 	}
-	return fmt.Sprintf("%s: %v", e.Addr, e.err)
+	return e.Addr + ": " + text.Block(e.err.Error(), maxLines)
 }
 
 // Unwrap returns the cause.
@@ -74,8 +77,8 @@ func (e *Error) expired() bool {
 	if !errors.As(e.err, &status) {
 		return false
 	}
-	for _, text := range []string{"client credentials have expired", "tls: expired certificate", "certificate has expired"} {
-		if strings.Contains(status.Message, text) {
+	for _, phrase := range []string{"client credentials have expired", "tls: expired certificate", "certificate has expired"} {
+		if strings.Contains(status.Message, phrase) {
 			return true
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"time"
 
 	"github.com/seed-087d674e/tsh/internal/rpc"
 	"github.com/seed-087d674e/tsh/internal/wire"
@@ -12,9 +13,11 @@ import (
 
 // Limits of a list.
 const (
-	pageSize = 1000
-	maxPages = 5000
-	maxNodes = 1000000
+	pageSize    = 1000
+	maxPages    = 5000
+	maxNodes    = 200000
+	maxBytes    = 64 << 20        // of messages
+	listTimeout = 5 * time.Minute // if the context has no deadline
 )
 
 // NodesRequest selects nodes: all conditions must hold.
@@ -30,12 +33,19 @@ type NodesRequest struct {
 }
 
 // Nodes lists the nodes that the user may see, in no particular order. Pages
-// are fetched while the caller goes on; the first error ends the list.
+// are fetched while the caller goes on; the first error ends the list. It may
+// take 5 minutes if ctx has no deadline, and have 200,000 nodes and 64 MiB.
 //
 // Errors: *Error; one in the predicate is the server's.
 func (c *Client) Nodes(ctx context.Context, req NodesRequest) iter.Seq2[*Node, error] {
 	return func(yield func(*Node, error) bool) {
 		l := nodeList{client: c, request: req, limit: pageSize}
+		if _, limited := ctx.Deadline(); !limited {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, listTimeout)
+			defer cancel()
+			l.patience = callTimeout
+		}
 		seen := 0
 		for range maxPages {
 			page, err := l.next(ctx)
@@ -70,6 +80,9 @@ type nodeList struct {
 	limit   int32  // nodes to a page
 	key     string // where the next page starts
 	old     bool   // the cluster has only the older call
+
+	patience time.Duration // with each page; 0 leaves it to the caller's deadline
+	bytes    int           // of all pages
 }
 
 // next fetches a page. Pages that would be too large are asked for again, half
@@ -96,10 +109,36 @@ func (l *nodeList) next(ctx context.Context) ([]wire.PaginatedResource, error) {
 	}
 }
 
+// fetch makes the call for a page. What counts against the budget is what was
+// sent: unpacked it may be several times that.
 func (l *nodeList) fetch(ctx context.Context) ([]wire.PaginatedResource, string, error) {
+	if l.patience > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, l.patience)
+		defer cancel()
+	}
+	method, request := l.call()
+	data, err := l.client.exchange(ctx, method, request)
+	if err != nil {
+		return nil, "", err
+	}
+	if l.bytes += len(data); l.bytes > maxBytes {
+		return nil, "", fmt.Errorf("%s lists nodes in more than %d MiB; ask for fewer with labels or a search", l.client.addr, maxBytes>>20)
+	}
 	if l.old {
 		var page wire.ListResourcesResponse
-		err := l.client.call(ctx, methodListResources, &wire.ListResourcesRequest{
+		err = l.client.decode(method, data, &page)
+		return page.Resources, page.NextKey, err
+	}
+	var page wire.ListUnifiedResourcesResponse
+	err = l.client.decode(method, data, &page)
+	return page.Resources, page.NextKey, err
+}
+
+// call is the call for the next page.
+func (l *nodeList) call() (method string, request any) {
+	if l.old {
+		return methodListResources, &wire.ListResourcesRequest{
 			ResourceType:   "node",
 			Namespace:      "default",
 			Limit:          l.limit,
@@ -107,11 +146,9 @@ func (l *nodeList) fetch(ctx context.Context) ([]wire.PaginatedResource, string,
 			Labels:         l.request.Labels,
 			Predicate:      l.request.Predicate,
 			SearchKeywords: l.request.Search,
-		}, &page)
-		return page.Resources, page.NextKey, err
+		}
 	}
-	var page wire.ListUnifiedResourcesResponse
-	err := l.client.call(ctx, methodListUnified, &wire.ListUnifiedResourcesRequest{
+	return methodListUnified, &wire.ListUnifiedResourcesRequest{
 		Kinds:          []string{"node"},
 		Limit:          l.limit,
 		StartKey:       l.key,
@@ -119,6 +156,5 @@ func (l *nodeList) fetch(ctx context.Context) ([]wire.PaginatedResource, string,
 		Predicate:      l.request.Predicate,
 		SearchKeywords: l.request.Search,
 		SortBy:         wire.SortBy{Field: "kind"},
-	}, &page)
-	return page.Resources, page.NextKey, err
+	}
 }

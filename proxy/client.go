@@ -19,6 +19,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed-087d674e/tsh/internal/rpc"
@@ -28,7 +29,7 @@ import (
 // Limits of the web API's answers, after decompression, and of a call.
 const (
 	maxSmallAnswer = 1 << 20
-	maxLoginAnswer = 8 << 20
+	maxLoginAnswer = 1 << 20   // that of a cluster which trusts a dozen others has 20 kB
 	maxErrorAnswer = 256 << 10 // what follows is not looked at
 	callTimeout    = 30 * time.Second
 )
@@ -75,6 +76,16 @@ func (c *Client) WebAddr() string {
 		return c.opts.Addr.Web()
 	}
 	return c.link.addr
+}
+
+// Verified reports whether every TLS connection of this client, and there has
+// been one, was to a server with a valid certificate for Host. With Insecure
+// nothing depends on that; but as long as it is false, what the proxy says
+// about itself may be said by anyone (Ping.Unproven).
+func (c *Client) Verified() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.link != nil && c.link.proven.Load() && !c.link.unproven.Load()
 }
 
 // Close closes the connection.
@@ -159,6 +170,8 @@ type link struct {
 	http *http.Transport
 	life context.Context // of connections and of attempts to make one
 	end  context.CancelFunc
+
+	proven, unproven atomic.Bool // there was a connection to a server that is, that is not, known to be the host
 }
 
 func newLink(opts *Options, port int) *link {
@@ -176,7 +189,17 @@ func newLink(opts *Options, port int) *link {
 		DialTLSContext: func(context.Context, string, string) (net.Conn, error) {
 			ctx, cancel := context.WithTimeout(l.life, dialTimeout)
 			defer cancel()
-			return dialWeb(ctx, dial, webConfig{l.addr, opts.RootCAs, opts.Insecure, nil})
+			w := webConfig{l.addr, opts.RootCAs, opts.Insecure, nil}
+			conn, err := dialWeb(ctx, dial, w)
+			if err != nil {
+				return nil, err // not conn, which is a nil pointer
+			}
+			if w.proves(conn.ConnectionState()) {
+				l.proven.Store(true)
+			} else {
+				l.unproven.Store(true)
+			}
+			return conn, nil
 		},
 	}
 	return l

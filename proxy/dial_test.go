@@ -132,7 +132,7 @@ func TestDialNodeErrors(t *testing.T) {
 	}{
 		"offline:0": {missing: true, text: "target host offline is offline or does not exist"},
 		"uuid:0":    {missing: true, text: "unable to locate node"},
-		"two:0":     {ambiguous: true, text: "multiple nodes\n\terr-"},
+		"two:0":     {ambiguous: true, text: "multiple nodes\n    \terr-"},
 		"old:0":     {ambiguous: true, text: "err-node"},
 		"denied:0":  {denied: true, text: `no\x1b[2J`},
 		"silent:0":  {text: "before it reached silent:0"},

@@ -9,8 +9,12 @@ import (
 	"github.com/seed-087d674e/tsh/internal/text"
 )
 
-// maxShown limits, in bytes, what is shown of text that a server sent.
-const maxShown = 1 << 10
+const (
+	// maxShown limits, in bytes, what is shown of text that a server sent.
+	maxShown = 1 << 10
+	// maxLines limits its lines where it may have several.
+	maxLines = 10
+)
 
 // Error is an answer of the proxy's web API that says no.
 type Error struct {
@@ -29,7 +33,7 @@ type Error struct {
 func (e *Error) Unwrap() error { return e.cause }
 
 func (e *Error) Error() string {
-	message := shown(strings.TrimSpace(e.Message))
+	message := text.Block(e.Message, maxLines)
 	if message == "" {
 		message = fmt.Sprintf("HTTP status %d %s", e.Status, http.StatusText(e.Status))
 	}
@@ -39,14 +43,6 @@ func (e *Error) Error() string {
 // ErrNotTeleport: what answered is a web server, but no Teleport proxy (a
 // captive portal, a load balancer, a wrong port).
 var ErrNotTeleport = errors.New("this is not a Teleport proxy")
-
-// shown makes a server's text fit to print, and short.
-func shown(s string) string {
-	if len(s) > maxShown {
-		s = s[:maxShown] + "..."
-	}
-	return text.Clean(s)
-}
 
 // cutShown shortens text that is fit to print already.
 func cutShown(s string) string {

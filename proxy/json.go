@@ -11,8 +11,14 @@ import (
 	"unicode/utf8"
 )
 
-// maxJSONDepth limits objects and arrays inside each other in an answer.
-const maxJSONDepth = 64
+// Limits of an answer's structure: a few bytes of text can take a hundred of
+// memory.
+const (
+	maxJSONDepth    = 64       // objects and arrays inside each other
+	maxJSONElements = 4096     // of an array
+	maxJSONMembers  = 1024     // of an object
+	maxJSONTokens   = 64 << 10 // names, values and brackets, altogether
+)
 
 // decodeJSON reads an answer of the web API into the struct that v points to.
 // It is stricter than encoding/json: member names must match exactly (there,
@@ -33,9 +39,12 @@ func checkJSON(data []byte) error {
 	}
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()
-	var open []map[string]bool // names seen in each open object; nil for arrays
-	name := false              // the next string is a member's name
-	for {
+	var open []jsonLevel
+	name := false // the next string is a member's name
+	for tokens := 0; ; tokens++ {
+		if tokens == maxJSONTokens {
+			return fmt.Errorf("the JSON document has more than %d parts", maxJSONTokens)
+		}
 		token, err := d.Token()
 		if err != nil {
 			if errors.Is(err, io.EOF) {
@@ -50,10 +59,8 @@ func checkJSON(data []byte) error {
 			}
 		case string:
 			if name {
-				if seen := open[len(open)-1]; seen[t] {
-					return fmt.Errorf("the JSON object has two members %s", shortQuote(t))
-				} else {
-					seen[t] = true
+				if err := open[len(open)-1].member(t); err != nil {
+					return err
 				}
 				name = false
 				continue // its value follows
@@ -62,7 +69,9 @@ func checkJSON(data []byte) error {
 		if len(open) == 0 {
 			break
 		}
-		name = open[len(open)-1] != nil
+		if name, err = open[len(open)-1].next(); err != nil {
+			return err
+		}
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return errors.New("something follows the JSON document")
@@ -70,13 +79,43 @@ func checkJSON(data []byte) error {
 	return nil
 }
 
+// jsonLevel is an object or array that is open.
+type jsonLevel struct {
+	names map[string]bool // seen in an object; nil for an array
+	begun int             // elements of an array
+}
+
+// member notes a member's name.
+func (l *jsonLevel) member(name string) error {
+	if l.names[name] {
+		return fmt.Errorf("the JSON object has two members %s", shortQuote(name))
+	}
+	if len(l.names) == maxJSONMembers {
+		return fmt.Errorf("the JSON object has more than %d members", maxJSONMembers)
+	}
+	l.names[name] = true
+	return nil
+}
+
+// next is called before each token inside: isName says that it is a member's
+// name if it is a string.
+func (l *jsonLevel) next() (isName bool, err error) {
+	if l.names != nil {
+		return true, nil
+	}
+	if l.begun++; l.begun > maxJSONElements+1 { // the last token may be the bracket
+		return false, fmt.Errorf("the JSON array has more than %d elements", maxJSONElements)
+	}
+	return false, nil
+}
+
 // nest keeps account of the objects and arrays that are open.
-func nest(open []map[string]bool, delim json.Delim) ([]map[string]bool, error) {
+func nest(open []jsonLevel, delim json.Delim) ([]jsonLevel, error) {
 	switch delim {
 	case '{':
-		open = append(open, map[string]bool{})
+		open = append(open, jsonLevel{names: map[string]bool{}})
 	case '[':
-		open = append(open, nil)
+		open = append(open, jsonLevel{})
 	default:
 		return open[:len(open)-1], nil
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seed-087d674e/tsh/internal/rpc"
+	"github.com/seed-087d674e/tsh/internal/text"
 )
 
 // maxFrame is the most that one message carries of a connection.
@@ -24,7 +25,7 @@ type NodeError struct {
 	code    rpc.Code
 }
 
-func (e *NodeError) Error() string { return e.Message }
+func (e *NodeError) Error() string { return text.Block(e.Message, maxLines) }
 
 // Ambiguous reports whether several nodes go by the name.
 func (e *NodeError) Ambiguous() bool {

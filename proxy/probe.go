@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,16 +23,16 @@ const (
 // UpgradeRequired reports whether something between us and the proxy, a load
 // balancer say, takes ALPN out of TLS, so that connections with a certificate
 // have to be upgraded from HTTP (Config.ConnUpgrade). It makes one short TLS
-// connection to the address that the last ping has announced, and takes every
-// doubt for a no. TELEPORT_TLS_ROUTING_CONN_UPGRADE overrides it.
+// connection to WebAddr, the address that has answered, and takes every doubt
+// for a no. What a ping announces is not connected to: nobody has said yet that
+// the login is to go there. TELEPORT_TLS_ROUTING_CONN_UPGRADE overrides the
+// probe, for WebAddr or for the address that the last ping has announced.
 func (c *Client) UpgradeRequired(ctx context.Context) bool {
 	addr := c.WebAddr()
 	c.mu.Lock()
-	if c.announced != "" {
-		addr = c.announced
-	}
+	announced := c.announced
 	c.mu.Unlock()
-	if required, ok := upgradeOverride(os.Getenv(upgradeVariable), addr); ok {
+	if required, ok := upgradeOverride(os.Getenv(upgradeVariable), addr, announced); ok {
 		return required
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
@@ -57,14 +58,15 @@ func refusesALPN(err error) bool {
 // upgradeOverride reads the variable's tokens, separated by commas or
 // semicolons: a boolean for all addresses, or "host:port=boolean" for one,
 // which wins. ok is false if none applies.
-func upgradeOverride(setting, addr string) (required, ok bool) {
+func upgradeOverride(setting string, addrs ...string) (required, ok bool) {
 	for token := range strings.FieldsFuncSeq(setting, func(r rune) bool { return r == ',' || r == ';' }) {
 		name, value, specific := strings.Cut(strings.TrimSpace(token), "=")
 		if !specific {
 			value = name
 		}
 		parsed, err := parseBool(value)
-		if err != nil || specific && !strings.EqualFold(name, addr) {
+		isName := func(addr string) bool { return strings.EqualFold(name, addr) }
+		if err != nil || specific && !slices.ContainsFunc(addrs, isName) {
 			continue
 		}
 		required, ok = parsed, true

@@ -3,9 +3,11 @@ package proxy
 import (
 	"crypto/tls"
 	"encoding/binary"
+	"fmt"
 	"net"
-	"slices"
 	"testing"
+
+	"github.com/seed-087d674e/tsh/internal/text"
 )
 
 // serverHello is the first message of a TLS 1.2 server that picks a protocol
@@ -55,26 +57,63 @@ func TestUpgradeProbe(t *testing.T) {
 	}
 }
 
-// The probe concerns the address that the profile will store.
-func TestProbeAnnouncedAddress(t *testing.T) {
+// case N17, case N12: the probe goes where the ping went, whatever that has announced.
+func TestProbeConnectedAddress(t *testing.T) {
 	ca := newAuthority(t, "web")
-	hello := make(chan []string, 1)
-	cfg := serverConfig(t, ca)
-	cfg.GetConfigForClient = helloTo(hello)
-	balancer := startTLS(t, cfg, func(*tls.Conn) {})
-	web := startWeb(t, serverConfig(t, ca), func(*request) []byte {
-		return reply(200, `{"cluster_name":"c","proxy":{"ssh":{"public_addr":"proxy.test:443"}}}`)
-	})
-	c := NewClient(Options{Addr: mustParse(t, "proxy.test:3080"), RootCAs: ca.pool(), Dial: dialTo(map[string]string{"443": balancer.addr, "3080": web.addr})})
-	defer c.Close()
-	if _, err := c.Ping(testContext(t), ""); err != nil {
-		t.Fatal(err)
+	for _, announced := range []string{"proxy.test:443", "evil.test:443", "evil.test"} {
+		evil := startTLS(t, serverConfig(t, ca), func(*tls.Conn) {})
+		web := startWeb(t, serverConfig(t, ca), func(*request) []byte {
+			return reply(200, `{"cluster_name":"c","proxy":{"ssh":{"public_addr":"`+announced+`"}}}`)
+		})
+		c := NewClient(Options{Addr: mustParse(t, "proxy.test:3081"), RootCAs: ca.pool(),
+			Dial: dialTo(map[string]string{"443": evil.addr, "3080": evil.addr, "3081": web.addr})})
+		defer c.Close()
+		if _, err := c.Ping(testContext(t), ""); err != nil {
+			t.Fatal(err)
+		}
+		if !c.UpgradeRequired(testContext(t)) {
+			t.Errorf("%s: the web server negotiates nothing", announced)
+		}
+		if evil.conns.Load() != 0 || web.conns.Load() != 2 {
+			t.Errorf("%s: %d connections there, %d here", announced, evil.conns.Load(), web.conns.Load())
+		}
+		t.Setenv(upgradeVariable, "proxy.test:443=false,evil.test:443=no,evil.test:3080=0")
+		if c.UpgradeRequired(testContext(t)) || evil.conns.Load() != 0 {
+			t.Errorf("%s: the variable does not count for the announced address", announced)
+		}
+		t.Setenv(upgradeVariable, "")
 	}
-	if !c.UpgradeRequired(testContext(t)) {
-		t.Error("the balancer negotiates nothing")
-	}
-	if got := <-hello; !slices.Equal(got, []string{"proxy.test", probeALPN}) || balancer.conns.Load() != 1 || web.conns.Load() != 1 {
-		t.Errorf("hello %q, %d and %d connections", got, balancer.conns.Load(), web.conns.Load())
+}
+
+// case N12: what a TLS peer chooses gets into errors only as one printable line.
+func TestTextOfTLSPeers(t *testing.T) {
+	ca := newAuthority(t, "web")
+	const evil = "\x1b[2J\nWARNING: x\u202e"
+	alert := func(code byte) []byte { return []byte{21, 3, 3, 0, 2, 2, code} }
+	for name, first := range map[string][]byte{
+		"protocol nobody offered": serverHello(evil),
+		"unknown alert":           alert(255),
+		"expired":                 alert(45),
+		"no protocol":             alert(120),
+		"no TLS":                  []byte("HTTP/1.1 400 " + evil + "\r\n\r\n" + evil),
+		"odd record":              []byte("\x16\x1b[2J\n\n\n" + evil),
+		"nothing":                 nil,
+	} {
+		p := startPeer(t, func(c net.Conn) {
+			_, _ = c.Read(make([]byte, 4096))
+			_, _ = c.Write(first)
+		})
+		cfg := Config{WebAddr: p.addr, TLSRouting: true, TLS: clientIdentity(t, ca, nil), Cluster: "web"}
+		_, auth := DialAuth(testContext(t), cfg)
+		_, transport := Dial(testContext(t), cfg)
+		cfg.ConnUpgrade, cfg.RootCAs = true, ca.pool()
+		_, upgraded := DialAuth(testContext(t), cfg)
+		_, ping := clientFor(t, p.addr, ca.pool()).Ping(testContext(t), "")
+		for _, err := range []error{auth, transport, upgraded, ping} {
+			if err == nil || text.Line(err.Error()) != err.Error() || len(err.Error()) > 2*maxShown {
+				t.Errorf("%s: %q", name, fmt.Sprint(err))
+			}
+		}
 	}
 }
 

@@ -45,13 +45,16 @@ func (s *proxySettings) addresses() []announcedAddr {
 	}
 }
 
+// maxSSHDialTimeout is the most that a proxy may make us wait for an SSH server.
+const maxSSHDialTimeout = 5 * time.Minute
+
 // Settings are the addresses that a profile stores about a proxy, host:port
 // each, empty where the service is not there.
 type Settings struct {
 	WebAddr, SSHAddr, KubeAddr, PostgresAddr, MySQLAddr, MongoAddr string
 	// TLSRouting: everything is reached at WebAddr.
 	TLSRouting bool
-	// SSHDialTimeout is zero if the proxy does not say.
+	// SSHDialTimeout is zero if the proxy does not say, and 5 minutes at most.
 	SSHDialTimeout time.Duration
 }
 
@@ -70,7 +73,7 @@ func (p *Ping) Settings(webAddr string) Settings {
 	a := addressBook{host: host, web: joinHostPort(host, port)}
 	s.WebAddr = a.web
 	s.TLSRouting = p.Proxy.TLSRouting
-	s.SSHDialTimeout = p.Proxy.SSH.DialTimeout
+	s.SSHDialTimeout = min(max(p.Proxy.SSH.DialTimeout, 0), maxSSHDialTimeout)
 
 	s.SSHAddr = a.public(p.Proxy.SSH.SSHPublicAddr, defaultSSHPort)
 	if s.SSHAddr == "" {
@@ -87,6 +90,25 @@ func (p *Ping) Settings(webAddr string) Settings {
 	s.MySQLAddr = firstOf(a.public(db.MySQLPublicAddr, defaultMySQLPort), a.onHost(db.MySQLListenAddr, defaultMySQLPort))
 	s.MongoAddr = firstOf(a.public(db.MongoPublicAddr, defaultMongoPort), a.onHost(db.MongoListenAddr, defaultMongoPort))
 	return s
+}
+
+// Unproven is a copy that announces no hosts, only ports, for a proxy that has
+// not proved to be who it claims to be (Options.Insecure, and not
+// Client.Verified): its Settings and ProfileName stay with the host of webAddr.
+func (p *Ping) Unproven() *Ping {
+	q := *p
+	ssh, db := &q.Proxy.SSH, &q.Proxy.DB
+	for _, addr := range []*string{
+		&q.Proxy.Kube.PublicAddr, &q.Proxy.Kube.ListenAddr,
+		&ssh.ListenAddr, &ssh.WebListenAddr, &ssh.PublicAddr, &ssh.SSHPublicAddr,
+		&db.PostgresListenAddr, &db.PostgresPublicAddr, &db.MySQLListenAddr, &db.MySQLPublicAddr, &db.MongoListenAddr, &db.MongoPublicAddr,
+	} {
+		_, port, ok := announcement(*addr)
+		if *addr = ""; ok && port != 0 {
+			*addr = joinHostPort("", port)
+		}
+	}
+	return &q
 }
 
 // ProfileName is the name that a login to the proxy is stored under: the host

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 
 	"github.com/seed-087d674e/tsh/internal/text"
 )
@@ -80,6 +81,30 @@ func trustKind(failure *tls.CertificateVerificationError) TrustKind {
 		}
 	}
 	return TrustOther
+}
+
+// proves reports whether the server at the other end of a connection has the
+// right to the host's name. Without w.insecure there would be no connection.
+func (w webConfig) proves(state tls.ConnectionState) bool {
+	if !w.insecure {
+		return true
+	}
+	host, _, err := net.SplitHostPort(w.addr)
+	if err != nil || len(state.PeerCertificates) == 0 {
+		return false
+	}
+	roots := w.roots
+	if roots == nil {
+		if roots, err = systemRoots(); err != nil {
+			return false
+		}
+	}
+	between := x509.NewCertPool()
+	for _, cert := range state.PeerCertificates[1:] {
+		between.AddCert(cert)
+	}
+	_, err = state.PeerCertificates[0].Verify(x509.VerifyOptions{DNSName: host, Roots: roots, Intermediates: between})
+	return err == nil
 }
 
 // webTLS is the configuration for connections to the proxy's web listener.

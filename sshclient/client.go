@@ -9,6 +9,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -29,8 +30,11 @@ const (
 type Client struct {
 	host     string
 	conn     ssh.Conn
-	teleport bool   // the node understands envs@goteleport.com
-	cancel   func() // releases the context that the dial ran under
+	teleport bool           // the node understands envs@goteleport.com
+	timeout  time.Duration  // of the login, and of starting a command
+	heard    *atomic.Uint64 // changes when anything comes from the node
+	asking   atomic.Bool    // a keepalive is under way
+	cancel   func()         // releases the context that the dial ran under
 
 	dead chan struct{} // closed when the connection is over
 	err  error         // why; readable once dead is closed
@@ -45,8 +49,8 @@ type Client struct {
 // method of Auth, HostKeyCallback (called with t.HostPort(); what it accepts
 // must still be a host certificate that names hosts), BannerCallback (called with raw text of the node, at
 // most 64 KiB in all: clean it before showing it), ClientVersion, Rand,
-// RekeyThreshold and Timeout, which limits the whole of Dial; 0 means 30
-// seconds. The algorithms are this package's choice.
+// RekeyThreshold and Timeout, which limits the whole of Dial and then the start
+// of each command; 0 means 30 seconds. The algorithms are this package's choice.
 //
 // The error is *TargetError, *HostKeyError, *AuthError or *Error. When ctx
 // ends, the connection is closed at once and the error wraps the context's
@@ -81,7 +85,7 @@ func Dial(ctx context.Context, d Dialer, t Target, cfg *ssh.ClientConfig) (*Clie
 		cancel(nil)
 		return nil, err
 	}
-	client.cancel = func() { cancel(nil) }
+	client.cancel, client.timeout = func() { cancel(nil) }, timeout
 	return client, nil
 }
 

@@ -21,7 +21,8 @@
 // offers no way to: ssh.AuthMethod has unexported methods only, so nothing
 // outside that package can leave out the query that ssh.PublicKeys sends
 // before it signs; "none" always goes first; and a channel gives no access to
-// its requests until its opening was confirmed.
+// its requests until its opening was confirmed. Whether the node is still there
+// is asked only when it has been silent for 15 seconds.
 package sshclient
 
 import (

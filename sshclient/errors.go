@@ -10,13 +10,27 @@ import (
 	"github.com/seed-087d674e/tsh/internal/text"
 )
 
-// maxMessage bounds what a node can put into an error.
-const maxMessage = 4 << 10
+const (
+	// maxMessage is how much is read of what a node says when it refuses something.
+	maxMessage = 4 << 10
+	// maxLines bounds what of it, or of any text of a node, gets into an error.
+	maxLines = 10
+)
 
 // ErrNoExitStatus is a session that the node closed without saying how the
 // command ended. It says nothing about what the command did; a program that
 // passes exit codes on should use 255, as OpenSSH does.
 var ErrNoExitStatus = errors.New("the node closed the session without an exit status")
+
+// ErrEscaped is a session that the user has ended here, with the escape
+// character and a dot; see [Command.EscapeChar]. As for a connection that broke,
+// 255 is the exit code to pass on.
+var ErrEscaped = errors.New("ended with the escape sequence")
+
+// ErrNoAnswer is a node that is not there any more, as far as one can tell: it
+// has not started the session in time, or was silent for so long that the
+// connection was closed.
+var ErrNoAnswer = errors.New("the host does not answer")
 
 // Where a connection or session failed; see [Error].
 const (
@@ -75,7 +89,7 @@ func (e *AuthError) Error() string {
 	s := "node " + e.Host + " refused the login " + strconv.Quote(e.Login)
 	switch {
 	case e.Message != "":
-		s += ": " + e.Message
+		s += ": " + clean(e.Message)
 	case len(e.Methods) > 0 && !slices.Contains(e.Methods, methodPublicKey):
 		s += ": it accepts no certificate, only " + strings.Join(e.Methods, ", ")
 	}
@@ -93,7 +107,7 @@ type RefusedError struct {
 func (e *RefusedError) Error() string {
 	s := "node " + e.Host + " refused the request \"" + e.Request + "\""
 	if e.Message != "" {
-		s += ": " + e.Message
+		s += ": " + clean(e.Message)
 	}
 	return s
 }
@@ -136,9 +150,4 @@ func (e *TargetError) Error() string {
 }
 
 // clean makes text from a node short enough and safe to be part of an error.
-func clean(s string) string {
-	if len(s) > maxMessage {
-		s = s[:maxMessage] + "..."
-	}
-	return strings.TrimRight(text.Clean(s), "\n\t ")
-}
+func clean(s string) string { return text.Block(s, maxLines) }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -49,12 +50,14 @@ func hostKeyAlgorithms() []string {
 // the stream at the start (strict key exchange, the answer to CVE-2023-48795).
 type guardConn struct {
 	net.Conn
-	received int    // bytes, counted until the algorithms are known
-	preamble int    // bytes up to the end of the version line
-	line     []byte // start of the current line; nil once the version was seen
-	versions bool   // the version line is complete
-	packet   []byte // the node's first packet as far as it came
-	complete bool   // nothing more to watch
+	heard    atomic.Uint64 // reads that brought something
+	received int           // bytes, counted until the algorithms are known
+	preamble int           // bytes up to the end of the version line
+	line     []byte        // start of the current line; nil once the version was seen
+	versions bool          // the version line is complete
+	packet   []byte        // the node's first packet as far as it came
+	complete bool          // nothing more to watch
+	bad      error         // why the connection is not to be used
 	init     kexInit
 }
 
@@ -77,12 +80,18 @@ type kexInit struct {
 
 func (g *guardConn) Read(p []byte) (int, error) {
 	n, err := g.Conn.Read(p)
-	if g.complete || n == 0 {
+	if n > 0 {
+		g.heard.Add(1)
+	}
+	if g.bad == nil && (g.complete || n == 0) {
 		return n, err
 	}
-	g.received += n
-	if bad := g.watch(p[:n]); bad != nil {
-		return 0, bad
+	if g.bad == nil {
+		g.received += n
+		g.bad = g.watch(p[:n])
+	}
+	if g.bad != nil {
+		return 0, g.bad
 	}
 	return n, err
 }
@@ -116,8 +125,9 @@ func (g *guardConn) watch(p []byte) error {
 	return g.parse()
 }
 
-// parse reads the node's algorithms once they are complete. A first packet that
-// is something else is the transport's to refuse.
+// parse reads the node's algorithms once they are complete. They must be the
+// first packet: another one before them is what somebody on the way puts there
+// to take a later one out unseen, and hides what weakness looks for.
 func (g *guardConn) parse() error {
 	const head = 5 // packet length, padding length; RFC 4253 section 6
 	if len(g.packet) < head {
@@ -131,10 +141,16 @@ func (g *guardConn) parse() error {
 		return nil
 	}
 	g.complete = true
-	if payload := int(size) - 1 - int(g.packet[4]); payload > 0 {
-		_ = ssh.Unmarshal(g.packet[head:head+payload], &g.init)
+	const msgKexInit = 20
+	payload := int(size) - 1 - int(g.packet[4])
+	if payload < 1 || g.packet[head] != msgKexInit {
+		return errors.New("the node's first packet is not its list of algorithms (CVE-2023-48795)")
 	}
+	err := ssh.Unmarshal(g.packet[head:head+payload], &g.init)
 	g.packet = nil
+	if err != nil {
+		return errors.New("the node's list of algorithms cannot be read")
+	}
 	return nil
 }
 
@@ -143,6 +159,12 @@ func (g *guardConn) parse() error {
 // modes that do not notice.
 func (g *guardConn) weakness() error {
 	const strict = "kex-strict-s-v00@openssh.com"
+	switch {
+	case g.bad != nil:
+		return g.bad
+	case !g.complete:
+		return errors.New("the node has no list of algorithms")
+	}
 	if slices.Contains(g.init.KexAlgos, strict) {
 		return nil
 	}

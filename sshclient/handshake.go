@@ -93,6 +93,7 @@ func (h *handshake) run(ctx context.Context, raw net.Conn) (*Client, error) {
 		return nil, h.explain(ctx, err)
 	}
 	client := newClient(h.target.Host, conn, chans, reqs)
+	client.heard = &h.guard.heard
 	if !h.wasAsked() {
 		conn.Close()
 		return nil, &Error{Op: OpHandshake, Host: h.target.Host, Err: errors.New("the node asked for no proof of identity")}

@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
-
-	"github.com/seed-087d674e/tsh/internal/text"
 )
 
 const (
@@ -40,36 +38,16 @@ type Command struct {
 	Stderr io.Writer         // nil discards; with a PTY the node sends both to Stdout
 	PTY    *PTY              // nil: no terminal
 	Env    map[string]string // the node is free to ignore any of it
-}
-
-// Run runs a command on the node and returns when it has ended and all its
-// output has been written. The error is nil for status 0; an *ExitError for
-// every other end of the command; a *RefusedError if the node would not start
-// it; an *Error that wraps [ErrNoExitStatus] if the node did not say how it
-// ended; another *Error if the connection broke or a stream failed.
-//
-// When ctx ends, the session is closed and Run returns at once; the error
-// wraps the context's cause. Run does not wait for a Read of Stdin that
-// blocks: that Read may take input away that comes after Run has returned.
-func (c *Client) Run(ctx context.Context, cmd Command) error {
-	s := &session{
-		client: c, cmd: cmd,
-		stdout: newGate(cmd.Stdout), stderr: newGate(cmd.Stderr),
-		ended: make(chan *ending, 1), over: make(chan struct{}),
-	}
-	defer close(s.over)
-	defer s.stderr.shut()
-	defer s.stdout.shut()
-	result := make(chan error, 1)
-	go s.run(ctx, result)
-	select {
-	case err := <-result:
-		if _, exit := err.(*ExitError); err == nil || exit || ctx.Err() == nil {
-			return err
-		}
-	case <-ctx.Done():
-	}
-	return s.fail(context.Cause(ctx))
+	// Started, if set, is called once when the node has granted the command and
+	// before anything is read from Stdin or written to the outputs: the moment to
+	// change the local terminal. Run waits for it. It is not called if the
+	// command does not start, nor after Run has returned.
+	Started func()
+	// EscapeChar, if not 0, is the character that ends a session with a PTY from
+	// here, however the node does: at the beginning or after a newline, with a dot
+	// it makes Run return an *Error that wraps [ErrEscaped]. Typed twice it is
+	// sent once, and with anything else behind it as it is.
+	EscapeChar byte
 }
 
 // session is one run of a command.
@@ -79,6 +57,10 @@ type session struct {
 	ch             ssh.Channel
 	reqs           <-chan *ssh.Request
 	stdout, stderr *gate
+	limit          *time.Timer   // of the start
+	granted        chan struct{} // the node has started the command
+	begin          chan struct{} // closed when the streams may flow
+	abort          chan error    // why the session has to end
 	ended          chan *ending  // how the command ended; closed when the channel is
 	over           chan struct{} // closed when Run returns
 }
@@ -103,10 +85,16 @@ func (s *session) run(ctx context.Context, result chan<- error) {
 		result <- err
 		return
 	}
-	result <- s.attend()
+	select {
+	case s.granted <- struct{}{}:
+		<-s.begin
+		result <- s.attend()
+	case <-s.over:
+	}
 }
 
 func (s *session) notOpened(err error) error {
+	s.limit.Stop() // it has answered
 	var rejected *ssh.OpenChannelError
 	if errors.As(err, &rejected) {
 		message := clean(rejected.Message)
@@ -188,6 +176,7 @@ func (z Size) wire() (cols, rows, xpix, ypix uint32) {
 // command writes the reason to stderr, says no and closes the channel, not
 // necessarily in this order.
 func (s *session) notStarted(request string, err error) error {
+	s.limit.Stop() // it has answered
 	message := s.lastWords()
 	if err != nil && message == "" {
 		if lost := s.client.lost(); lost != nil {
@@ -241,7 +230,7 @@ func (s *session) lastWords() string {
 // both outputs at their end, and either a status or a closed channel.
 func (s *session) attend() error {
 	input := make(chan error, 1)
-	go func() { input <- feed(s.ch, s.cmd.Stdin, s.over) }()
+	go func() { input <- feed(s.ch, s.stdin(), s.over) }()
 	go s.resize()
 	output := make(chan error, 2)
 	go func() { output <- drain(s.stdout, s.ch) }()
@@ -306,49 +295,4 @@ func (s *session) resize() {
 			return
 		}
 	}
-}
-
-// ending is how a command ended: exit-status or exit-signal, RFC 4254 section 6.10.
-type ending struct {
-	status uint32
-	signal string
-}
-
-// parseEnding is nil for other requests and for what does not parse.
-func parseEnding(r *ssh.Request) *ending {
-	switch r.Type {
-	case "exit-status":
-		var msg struct{ Status uint32 }
-		if ssh.Unmarshal(r.Payload, &msg) == nil {
-			return &ending{status: msg.Status}
-		}
-	case "exit-signal":
-		var msg struct {
-			Signal     string
-			CoreDumped bool
-			Message    string
-			Language   string
-		}
-		if ssh.Unmarshal(r.Payload, &msg) == nil {
-			return &ending{signal: text.Line(short(msg.Signal))}
-		}
-	}
-	return nil
-}
-
-func (e *ending) err() error {
-	const noNumber = 255
-	switch {
-	case e.signal != "":
-		status := noNumber
-		if n := signalNumber(e.signal); n > 0 {
-			status = 128 + n
-		}
-		return &ExitError{Status: status, Signal: e.signal}
-	case e.status > noNumber:
-		return &ExitError{Status: noNumber, sent: e.status}
-	case e.status != 0:
-		return &ExitError{Status: int(e.status), sent: e.status}
-	}
-	return nil
 }

@@ -291,11 +291,11 @@ func TestHostileGRPC(t *testing.T) {
 			_ = p.WriteData(s, false, []byte{0, 0, 0, 0, 9, 'x'})
 			p.trailers(s, "grpc-status", "14", "grpc-message", "going down")
 		}, Unavailable, "going down"},
-		// case N10
+		// case N10, case T05: and it starts no line
 		{"escapes", answer(":status", "200", "content-type", "application/grpc", "grpc-status", "2", "grpc-message",
-			"%1b]0;x%07%0d%0a%e2%80%ae%ff%zz%"), Unknown, `\x1b]0;x\a` + "\n" + `\u202e\xff%zz%`},
+			"%1b]0;x%07%0d%0a%e2%80%ae%ff%zz%"), Unknown, `\x1b]0;x\a` + "\n    " + `\u202e\xff%zz%`},
 		{"long text", answer(":status", "200", "content-type", "application/grpc", "grpc-status", "2", "grpc-message", strings.Repeat("a", 200<<10)),
-			Unknown, strings.Repeat("a", 1024) + "..."},
+			Unknown, strings.Repeat("a", 1021) + "..."},
 	} {
 		c := startPeer(t, tt.misbehave)
 		reply, err := c.Invoke(testContext(t), "/t.S/Do", nil)

@@ -27,12 +27,17 @@ const (
 	Unauthenticated   Code = 16
 )
 
-// maxMessageText is what is kept of a server's error text.
-const maxMessageText = 1 << 10
+const (
+	// maxMessageText is what is kept of a server's error text, in bytes.
+	maxMessageText = 1 << 10
+	// maxLines is how many lines of it are shown.
+	maxLines = 10
+)
 
 // Status is the outcome of a call that the server (or, for a reply that cannot
-// be accepted, this package) says was not OK. Message is fit to print: control
-// characters are visible, and it is at most 1 KiB of the server's text.
+// be accepted, this package) says was not OK. Message is at most 1 KiB of the
+// server's text with control characters made visible; Error makes it fit to be
+// part of a message of ours.
 type Status struct {
 	Code    Code
 	Message string
@@ -42,7 +47,7 @@ func (s *Status) Error() string {
 	if s.Message == "" {
 		return fmt.Sprintf("the server answered with status %d and no text", s.Code)
 	}
-	return s.Message
+	return text.Block(s.Message, maxLines)
 }
 
 // Is makes a deadline that the server noticed first equal to one that we did.

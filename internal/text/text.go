@@ -16,7 +16,8 @@ import (
 	"golang.org/x/text/width"
 )
 
-// Clean returns s with every character that a terminal could act on written in
+// Clean returns s with every character that a terminal could act on, and every
+// one that shows as nothing or as a blank without being a space, written in
 // Go's escaped form (\x1b, \u202e, \U000e0041). Newlines and tabs keep the
 // layout; a carriage return before a newline is dropped. Bytes that are not
 // UTF-8 appear as \xNN.
@@ -24,27 +25,22 @@ func Clean(s string) string {
 	if strings.Contains(s, "\r\n") {
 		s = strings.ReplaceAll(s, "\r\n", "\n")
 	}
-	return escape(s, func(r rune) bool { return r == '\n' || r == '\t' || shown(r) })
+	return escape(s, true)
 }
 
 // Line is Clean for text that must stay on one line: newlines, carriage
 // returns and tabs are written as \n, \r and \t.
-func Line(s string) string { return escape(s, shown) }
+func Line(s string) string { return escape(s, false) }
 
-// shown reports whether r prints as itself and nothing else: letters, marks,
-// numbers, punctuation, symbols and the space characters. Format characters
-// (bidirectional overrides, zero-width characters, tags) do not.
-func shown(r rune) bool { return unicode.IsPrint(r) || unicode.Is(unicode.Zs, r) }
-
-func escape(s string, keep func(rune) bool) string {
-	bad := firstBad(s, keep)
+func escape(s string, layout bool) string {
+	bad := firstBad(s, layout)
 	if bad < 0 {
 		return s
 	}
 	var b strings.Builder
 	b.Grow(len(s) + 16)
-	b.WriteString(s[:bad])
-	for i := bad; i < len(s); {
+	e := eye{layout: layout}
+	for i := 0; i < len(s); {
 		r, size := utf8.DecodeRuneInString(s[i:])
 		switch {
 		case r == utf8.RuneError && size == 1:
@@ -52,7 +48,8 @@ func escape(s string, keep func(rune) bool) string {
 			b.WriteString(`\x`)
 			b.WriteByte(hex[s[i]>>4])
 			b.WriteByte(hex[s[i]&0xf])
-		case keep(r):
+			e.forget()
+		case e.sees(r):
 			b.WriteRune(r)
 		default:
 			quoted := strconv.QuoteRuneToASCII(r)
@@ -63,14 +60,15 @@ func escape(s string, keep func(rune) bool) string {
 	return b.String()
 }
 
-func firstBad(s string, keep func(rune) bool) int {
+func firstBad(s string, layout bool) int {
+	e := eye{layout: layout}
 	for i, r := range s {
 		if r == utf8.RuneError {
 			if _, size := utf8.DecodeRuneInString(s[i:]); size == 1 {
 				return i
 			}
 		}
-		if !keep(r) {
+		if !e.sees(r) {
 			return i
 		}
 	}

@@ -11,14 +11,15 @@ type Timestamp struct {
 	Nanos   int32 `wire:"2"`
 }
 
-// Time is the moment t stands for, in UTC. An absent timestamp, and one before
-// the year 2, which is how servers send "not set", are the zero Time.
+// Time is the moment t stands for, in UTC. An absent timestamp, one before the
+// year 2, which is how servers send "not set", and one that is none, with more
+// than a second of nanoseconds or after the year 9999, are the zero Time.
 func (t *Timestamp) Time() time.Time {
 	const (
 		yearTwo         = -62103974400 // 0002-01-01T00:00:00Z
 		yearTenThousand = 253402300800 // the first that RFC 3339 cannot write
 	)
-	if t == nil || t.Seconds < yearTwo || t.Seconds >= yearTenThousand {
+	if t == nil || t.Seconds < yearTwo || t.Seconds >= yearTenThousand || t.Nanos < 0 || t.Nanos >= 1e9 {
 		return time.Time{}
 	}
 	return time.Unix(t.Seconds, int64(t.Nanos)).UTC()
