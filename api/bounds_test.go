@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"math"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -22,12 +23,19 @@ func TestNodesBudget(t *testing.T) {
 	for range 40000 {
 		many.Resources = append(many.Resources, wire.PaginatedResource{Node: &wire.Server{}})
 	}
-	for want, page := range map[string]*wire.ListUnifiedResourcesResponse{"more than 64 MiB": &big, "more than 200000 nodes": &many} {
-		key := 0
+	dense := wire.ListUnifiedResourcesResponse{}
+	for range 1000 {
+		dense.Resources = append(dense.Resources, wire.PaginatedResource{Node: &wire.Server{Spec: wire.ServerSpec{ProxyIDs: make([]string, 1000)}}})
+	}
+	for want, page := range map[string]*wire.ListUnifiedResourcesResponse{
+		"more than 64 MiB;": &big, "more than 200000 nodes": &many, "than is left for it": &dense,
+	} {
+		key, whole := 0, wire.Marshal(page)
 		server := startAuth(t, func(string, []byte) ([]byte, error) {
 			key++
-			page.NextKey = strings.Repeat("k", key)
-			return wire.Marshal(page), nil
+			// Two messages one after the other are one: the last key counts.
+			next := wire.ListUnifiedResourcesResponse{NextKey: strings.Repeat("k", key)}
+			return append(slices.Clone(whole), wire.Marshal(&next)...), nil
 		})
 		seen := 0
 		var err error

@@ -197,10 +197,13 @@ func (c *Client) Close() error { return c.conn.Close() }
 // call makes a unary call with the messages that request and reply point to.
 func (c *Client) call(ctx context.Context, method string, request, reply any) error {
 	data, err := c.exchange(ctx, method, request)
-	if err == nil {
-		err = c.decode(method, data, reply)
+	if err != nil {
+		return err
 	}
-	return err
+	if err := wire.Unmarshal(data, reply); err != nil {
+		return &Error{Method: method, Addr: c.addr, err: err}
+	}
+	return nil
 }
 
 // exchange makes a unary call and returns the message that came back.
@@ -215,13 +218,6 @@ func (c *Client) exchange(ctx context.Context, method string, request any) ([]by
 		return nil, &Error{Method: method, Addr: c.addr, err: err}
 	}
 	return data, nil
-}
-
-func (c *Client) decode(method string, data []byte, reply any) error {
-	if err := wire.Unmarshal(data, reply); err != nil {
-		return &Error{Method: method, Addr: c.addr, err: err}
-	}
-	return nil
 }
 
 // PingResponse is what the auth server says about itself. Its text comes from

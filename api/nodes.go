@@ -17,6 +17,7 @@ const (
 	maxPages    = 5000
 	maxNodes    = 200000
 	maxBytes    = 64 << 20        // of messages
+	maxMemory   = 256 << 20       // of messages unpacked
 	listTimeout = 5 * time.Minute // if the context has no deadline
 )
 
@@ -39,7 +40,7 @@ type NodesRequest struct {
 // Errors: *Error; one in the predicate is the server's.
 func (c *Client) Nodes(ctx context.Context, req NodesRequest) iter.Seq2[*Node, error] {
 	return func(yield func(*Node, error) bool) {
-		l := nodeList{client: c, request: req, limit: pageSize}
+		l := nodeList{client: c, request: req, limit: pageSize, memory: maxMemory}
 		if _, limited := ctx.Deadline(); !limited {
 			var cancel context.CancelFunc
 			ctx, cancel = context.WithTimeout(ctx, listTimeout)
@@ -49,6 +50,9 @@ func (c *Client) Nodes(ctx context.Context, req NodesRequest) iter.Seq2[*Node, e
 		seen := 0
 		for range maxPages {
 			page, err := l.next(ctx)
+			if l.patience > 0 && ctx.Err() == context.DeadlineExceeded {
+				err = fmt.Errorf("%s has not come to the end of its nodes after %v: %w", c.addr, listTimeout, ctx.Err())
+			}
 			if err != nil {
 				yield(nil, err)
 				return
@@ -83,6 +87,7 @@ type nodeList struct {
 
 	patience time.Duration // with each page; 0 leaves it to the caller's deadline
 	bytes    int           // of all pages
+	memory   int           // what is left for them unpacked
 }
 
 // next fetches a page. Pages that would be too large are asked for again, half
@@ -109,8 +114,7 @@ func (l *nodeList) next(ctx context.Context) ([]wire.PaginatedResource, error) {
 	}
 }
 
-// fetch makes the call for a page. What counts against the budget is what was
-// sent: unpacked it may be several times that.
+// fetch makes the call for a page.
 func (l *nodeList) fetch(ctx context.Context) ([]wire.PaginatedResource, string, error) {
 	if l.patience > 0 {
 		var cancel context.CancelFunc
@@ -125,14 +129,18 @@ func (l *nodeList) fetch(ctx context.Context) ([]wire.PaginatedResource, string,
 	if l.bytes += len(data); l.bytes > maxBytes {
 		return nil, "", fmt.Errorf("%s lists nodes in more than %d MiB; ask for fewer with labels or a search", l.client.addr, maxBytes>>20)
 	}
-	if l.old {
-		var page wire.ListResourcesResponse
-		err = l.client.decode(method, data, &page)
-		return page.Resources, page.NextKey, err
-	}
 	var page wire.ListUnifiedResourcesResponse
-	err = l.client.decode(method, data, &page)
-	return page.Resources, page.NextKey, err
+	if l.old {
+		var old wire.ListResourcesResponse
+		err = wire.UnmarshalWithin(data, &old, &l.memory)
+		page.Resources, page.NextKey = old.Resources, old.NextKey
+	} else {
+		err = wire.UnmarshalWithin(data, &page, &l.memory)
+	}
+	if err != nil {
+		return nil, "", &Error{Method: method, Addr: l.client.addr, err: err}
+	}
+	return page.Resources, page.NextKey, nil
 }
 
 // call is the call for the next page.

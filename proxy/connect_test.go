@@ -30,7 +30,10 @@ func httpProxyServer(t *testing.T, target string, asked chan<- *request) *peer {
 		}
 		defer func() { _ = far.Close() }()
 		_, _ = io.WriteString(conn, "HTTP/1.1 200 Connection established\r\nX-Proxy: yes\r\n\r\n")
-		go func() { _, _ = io.Copy(far, r) }()
+		go func() {
+			_, _ = io.Copy(far, r)
+			_ = far.Close() // a client that resets the connection has no goodbye for the server
+		}()
 		_, _ = io.Copy(conn, far)
 	})
 }

@@ -100,7 +100,7 @@ func (a *app) report(err error) int {
 		signal *interrupted
 	)
 	switch {
-	case err == nil, errors.Is(err, errSilent), errors.As(err, &remote), code == exitSignal+int(syscall.SIGPIPE):
+	case err == nil, errors.Is(err, errSilent), errors.Is(err, sshclient.ErrEscaped), errors.As(err, &remote), code == exitSignal+int(syscall.SIGPIPE):
 		return code
 	case errors.As(err, &signal):
 		a.ui.newline()
@@ -148,6 +148,7 @@ func knownErrors() []knownError {
 		{isMissingNode, "not_found", "tsh ls lists the servers there are"},
 		{isA[*sshclient.HostKeyError], "host_key", "nothing was sent to the server; tell the cluster's administrator"},
 		{isA[*sshclient.AuthError], "auth_failed", ""},
+		{is(sshclient.ErrNoAnswer), "timeout", ""},
 		{is(context.DeadlineExceeded), "timeout", ""},
 		{isA[*net.OpError], "unreachable", ""},
 		{isA[*net.DNSError], "unreachable", ""},

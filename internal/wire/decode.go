@@ -14,9 +14,20 @@ import (
 // Errors say that b is not well-formed, nests too deeply, or would take more
 // than 64 MiB unpacked. No input makes it panic.
 func Unmarshal(b []byte, v any) error {
+	budget := maxMemory
+	return UnmarshalWithin(b, v, &budget)
+}
+
+// UnmarshalWithin is Unmarshal for one of several messages that are kept: what
+// it takes unpacked, in bytes, is subtracted from budget, and an error if that
+// is not enough.
+func UnmarshalWithin(b []byte, v any, budget *int) error {
 	target := reflect.ValueOf(v).Elem()
-	d := decoder{layouts: layouts{}, memory: maxMemory}
-	if err := d.message(b, target, maxDepth); err != nil {
+	most := min(maxMemory, *budget)
+	d := decoder{layouts: layouts{}, memory: most}
+	err := d.message(b, target, maxDepth)
+	*budget -= most - d.memory
+	if err != nil {
 		return fmt.Errorf("%s: %w", target.Type().Name(), err)
 	}
 	return nil

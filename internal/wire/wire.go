@@ -34,7 +34,7 @@ const (
 var (
 	errTruncated = errors.New("malformed protobuf message")
 	errTooDeep   = fmt.Errorf("protobuf message nests deeper than %d", maxDepth)
-	errTooBig    = fmt.Errorf("protobuf message unpacks to more than %d MiB", maxMemory>>20)
+	errTooBig    = fmt.Errorf("protobuf message unpacks to more than %d MiB, or than is left for it", maxMemory>>20)
 )
 
 // field is one tagged field of a message struct.
