@@ -23,7 +23,7 @@ test:
 # bench prints times and their ratios to other programs, in one run.
 bench:
 	$(GO) run ./internal/bench
-	$(GO) test -run='^$$' -bench=. ./keystore/ ./profile/ ./internal/devcluster/
+	$(GO) test -run='^$$' -bench=. ./profile/ ./internal/devcluster/
 
 lint:
 	@unformatted=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/seed-087d674e/tsh/keystore"
 )
 
 // maxDuration bounds what a profile may say: more is a mistake.
@@ -42,7 +44,7 @@ func (p *Profile) checkNames() error {
 		if n[1] == "" || n[0] == "cluster" && n[1] == p.Name {
 			continue
 		}
-		if err := CheckName(n[0], n[1]); err != nil {
+		if err := keystore.CheckName(n[0], n[1]); err != nil {
 			return err
 		}
 	}

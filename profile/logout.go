@@ -46,9 +46,6 @@ func (s *Store) Logout(name, user string) (Removed, error) {
 	return done, errors.Join(errs...)
 }
 
-// LogoutAll is Logout for every user at every proxy.
-func (s *Store) LogoutAll() (Removed, error) { return s.Logout("", "") }
-
 // proxies are those with a key directory, with a profile or without.
 func (s *Store) proxies() ([]string, error) {
 	return keystore.Dir{Home: s.home}.Proxies()

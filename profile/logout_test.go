@@ -95,7 +95,7 @@ func TestLogoutOfOneManyAndNobody(t *testing.T) {
 // Log out and in again: the proxy is known, the old trust is there.
 func TestLoginAfterLogout(t *testing.T) {
 	s, _ := fleet(t)
-	if _, err := s.LogoutAll(); err != nil {
+	if _, err := s.Logout("", ""); err != nil {
 		t.Fatal(err)
 	}
 	p, err := s.Load("")
@@ -134,7 +134,7 @@ func TestLogoutOfDamagedState(t *testing.T) {
 		s := Open(filepath.Join(t.TempDir(), "home"))
 		loggedIn(t, s, "gate", "alice", "harbor")
 		damage(t, s.Home())
-		done, err := s.LogoutAll()
+		done, err := s.Logout("", "")
 		if err != nil || !slices.Equal(done.Logins, []Login{{"gate", "alice"}}) {
 			t.Errorf("%s: %+v, %v", name, done, err)
 		}

@@ -27,7 +27,7 @@ func TestLogoutReportsALoginThatIsBeingStored(t *testing.T) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
 		t.Fatal(err)
 	}
-	if done, err := s.LogoutAll(); err != nil || !slices.Equal(done.Left, []string{stage}) || len(done.Logins) != 3 {
+	if done, err := s.Logout("", ""); err != nil || !slices.Equal(done.Left, []string{stage}) || len(done.Logins) != 3 {
 		t.Errorf("%+v, %v", done, err)
 	}
 }

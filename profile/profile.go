@@ -14,8 +14,6 @@ import (
 	"net"
 	"strings"
 	"time"
-
-	"github.com/seed-087d674e/tsh/keystore"
 )
 
 var (
@@ -85,7 +83,3 @@ func hostOf(addr string) string {
 	}
 	return addr
 }
-
-// CheckName says whether name can be part of a path in the profile directory.
-// Kind is "proxy" (a host without port), "user" or "cluster".
-func CheckName(kind, name string) error { return keystore.CheckName(kind, name) }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/seed-087d674e/tsh/internal/durable"
+	"github.com/seed-087d674e/tsh/keystore"
 )
 
 const (
@@ -66,7 +67,7 @@ func (s *Store) readTyped() []announced {
 		return nil
 	}
 	for _, e := range all {
-		if len(good) < maxEntries && e.Typed != "" && CheckName("proxy", e.Name) == nil {
+		if len(good) < maxEntries && e.Typed != "" && keystore.CheckName("proxy", e.Name) == nil {
 			good = append(good, e)
 		}
 	}

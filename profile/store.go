@@ -50,7 +50,7 @@ func (s *Store) Current() (string, error) {
 	if name == "" {
 		return "", ErrNoCurrent
 	}
-	if err := CheckName("proxy", name); err != nil {
+	if err := keystore.CheckName("proxy", name); err != nil {
 		return "", fmt.Errorf("%w: %s: %w", ErrDamaged, path, err)
 	}
 	return name, nil
@@ -72,7 +72,7 @@ func (s *Store) List() ([]string, error) {
 		if !ok || !e.Type().IsRegular() {
 			continue
 		}
-		if err := CheckName("proxy", name); err != nil {
+		if err := keystore.CheckName("proxy", name); err != nil {
 			slog.Debug("file is no profile", "name", text.Line(e.Name()), "error", err)
 			continue
 		}
@@ -93,7 +93,7 @@ func (s *Store) Load(name string) (*Profile, error) {
 		}
 		name = current
 	}
-	if err := CheckName("proxy", name); err != nil {
+	if err := keystore.CheckName("proxy", name); err != nil {
 		return nil, err
 	}
 	path := s.path(name)
@@ -190,7 +190,7 @@ func (s *Store) stage(p *Profile, id *keystore.Identity) (*durable.Tx, error) {
 	if p.Name != "" && p.Name != name {
 		return nil, fmt.Errorf("profile %q has the address %q of another proxy", p.Name, p.WebProxyAddr)
 	}
-	if err := CheckName("proxy", name); err != nil {
+	if err := keystore.CheckName("proxy", name); err != nil {
 		return nil, err
 	}
 	if err := p.check(); err != nil {

@@ -16,10 +16,12 @@ type claims struct {
 	traits           map[string][]string
 	logins           []string
 	activeRequests   []string
-	allowedResources []string
+	allowedResources []resourceID
 	github           *githubIdentity
+	kubeCluster      string
 	kubeUsers        []string
 	kubeGroups       []string
+	databases        []string
 	extensions       []string
 	criticalOptions  map[string]string
 }
@@ -27,6 +29,26 @@ type claims struct {
 type githubIdentity struct {
 	UserID   string `json:"UserID"`
 	Username string `json:"Username"`
+}
+
+// resourceID names one resource that access was requested to.
+type resourceID struct {
+	Cluster string `json:"cluster"`
+	Kind    string `json:"kind"`
+	Name    string `json:"name"`
+	SubName string `json:"sub_resource,omitempty"`
+
+	text string // as in the certificate
+}
+
+// parseResourceID reads "/cluster/kind/name[/sub]".
+func parseResourceID(s string) resourceID {
+	id := resourceID{text: s}
+	fields := []*string{&id.Cluster, &id.Kind, &id.Name, &id.SubName}
+	for i, part := range strings.SplitN(strings.TrimPrefix(s, "/"), "/", len(fields)) {
+		*fields[i] = part
+	}
+	return id
 }
 
 // Extensions of the cluster's SSH certificates whose content is shown in other
@@ -68,7 +90,11 @@ func (c *claims) readSSH(cert *ssh.Certificate) {
 	}
 	_ = json.Unmarshal([]byte(ext[extActiveRequests]), &requests)
 	c.activeRequests = requests.IDs
-	_ = json.Unmarshal([]byte(ext[extAllowedResources]), &c.allowedResources)
+	var resources []string
+	_ = json.Unmarshal([]byte(ext[extAllowedResources]), &resources)
+	for _, r := range resources {
+		c.allowedResources = append(c.allowedResources, parseResourceID(r))
+	}
 	if ext[extGithubLogin] != "" {
 		c.github = &githubIdentity{UserID: ext[extGithubID], Username: ext[extGithubLogin]}
 	}
@@ -91,6 +117,8 @@ func (c *claims) readSSH(cert *ssh.Certificate) {
 func (c *claims) readTLS(cert *x509.Certificate) {
 	c.kubeUsers = subjectValues(cert, 1, 3, 9999, 1, 1)
 	c.kubeGroups = subjectValues(cert, 1, 3, 9999, 1, 2)
+	c.kubeCluster = strings.Join(subjectValues(cert, 1, 3, 9999, 1, 3), "")
+	c.databases = subjectValues(cert, 1, 3, 9999, 2, 1)
 }
 
 // subjectValues are the values of one attribute of the certificate's subject.

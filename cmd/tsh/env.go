@@ -31,8 +31,8 @@ func (a *app) envCommand() *cobra.Command {
 
 // shellEnv are the variables of one login.
 type shellEnv struct {
-	Proxy   string `json:"TELEPORT_PROXY"`
 	Cluster string `json:"TELEPORT_CLUSTER"`
+	Proxy   string `json:"TELEPORT_PROXY"`
 }
 
 func (a *app) runEnv(o envOptions) error {
@@ -69,9 +69,9 @@ func (a *app) runEnv(o envOptions) error {
 // need no quotes and get none.
 func shellQuote(s string) string {
 	plain := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("@%+=:,./_-[]", r)
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("@%+=:,./_-", r)
 	}
-	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 && !strings.ContainsAny(s, "[]") {
+	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
 		return s
 	}
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"

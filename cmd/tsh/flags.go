@@ -23,6 +23,7 @@ type globals struct {
 	insecure bool
 	debug    bool
 	json     bool
+	escapes  bool
 
 	addKeysToAgent string
 	mfaMode        string
@@ -37,9 +38,10 @@ func (g *globals) addFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&g.insecure, "insecure", false, "do not check the proxy's web certificate")
 	fs.BoolVarP(&g.debug, "debug", "d", false, "say on stderr what is being done [TELEPORT_DEBUG]")
 	fs.BoolVar(&g.json, "json", false, "print data and errors as JSON on stdout")
+	fs.BoolVar(&g.escapes, "enable-escape-sequences", true, "act on ~. and ~~ after Enter in a session with a terminal")
 	fs.StringVarP(&g.addKeysToAgent, "add-keys-to-agent", "k", "auto", "")
 	fs.Lookup("add-keys-to-agent").Hidden = true // only values that ask for nothing are supported yet
-	fs.StringVar(&g.mfaMode, "mfa-mode", "auto", "the second factor to use: auto, otp [TELEPORT_MFA_MODE]")
+	fs.StringVar(&g.mfaMode, "mfa-mode", "auto", "the second factor to use, `MODE` auto or otp [TELEPORT_MFA_MODE]")
 	g.addUnsupported(fs)
 	addNegations(fs)
 }
@@ -101,10 +103,10 @@ func (g *globals) check() error {
 		return fmt.Errorf("--ttl=%d: a lifetime in minutes is needed, %d at most", g.ttl, maxTTL)
 	}
 	if !slices.Contains([]string{"auto", "no"}, g.addKeysToAgent) {
-		return fmt.Errorf("--add-keys-to-agent=%s is not supported yet; use auto or no", g.addKeysToAgent)
+		return fmt.Errorf("--add-keys-to-agent=%s (or TELEPORT_ADD_KEYS_TO_AGENT) is not supported yet; use auto or no", g.addKeysToAgent)
 	}
 	if !slices.Contains([]string{"", "auto", "otp"}, g.mfaMode) {
-		return fmt.Errorf("--mfa-mode=%s is not supported yet; use auto or otp", g.mfaMode)
+		return fmt.Errorf("--mfa-mode=%s (or TELEPORT_MFA_MODE) is not supported yet; use auto or otp", g.mfaMode)
 	}
 	return nil
 }
@@ -119,7 +121,6 @@ func unsupportedFlags() []*unsupportedFlag {
 		{name: "cert-format"},
 		{name: "compat"},
 		{name: "os-log", bool: true, variable: "TELEPORT_OS_LOG"},
-		{name: "enable-escape-sequences", bool: true},
 		{name: "bind-addr", variable: "TELEPORT_LOGIN_BIND_ADDR"},
 		{name: "callback"},
 		{name: "browser-login", variable: "TELEPORT_LOGIN_BROWSER", neutral: []string{"none"}},
@@ -127,6 +128,9 @@ func unsupportedFlags() []*unsupportedFlag {
 		{name: "mlock", variable: "TELEPORT_MLOCK_MODE", neutral: []string{"off", "auto"}},
 		{name: "jumphost", short: "J"},
 		{name: "piv-slot", variable: "TELEPORT_PIV_SLOT"},
+		// These are variables alone.
+		{name: "request-mode", variable: "TELEPORT_REQUEST_MODE", neutral: []string{"off"}, noFlag: true},
+		{name: "global-config", variable: "TELEPORT_GLOBAL_TSH_CONFIG", noFlag: true},
 		// These two ask for what is the case anyway: no version is compared, and
 		// no key is put into an agent.
 		{name: "skip-version-check", bool: true, neutral: []string{"true"}},
@@ -141,6 +145,7 @@ type unsupportedFlag struct {
 	variable string
 	bool     bool
 	neutral  []string
+	noFlag   bool // there is only the variable
 }
 
 func (f *unsupportedFlag) String() string { return "" }
@@ -172,6 +177,9 @@ func (f *unsupportedFlag) Set(value string) error {
 
 func (g *globals) addUnsupported(fs *pflag.FlagSet) {
 	for _, f := range unsupportedFlags() {
+		if f.noFlag {
+			continue
+		}
 		added := fs.VarPF(f, f.name, f.short, "")
 		added.Hidden = true
 		if f.bool {
@@ -186,11 +194,24 @@ func (g *globals) checkEnvironment() error {
 		if f.variable == "" {
 			continue
 		}
-		if err := f.Set(os.Getenv(f.variable)); err != nil && os.Getenv(f.variable) != "" {
-			return fmt.Errorf("environment variable %s: %w", f.variable, err)
+		value := os.Getenv(f.variable)
+		if err := f.Set(value); err != nil && value != "" {
+			return fmt.Errorf("%s=%s is not supported yet", f.variable, value)
 		}
 	}
 	return nil
+}
+
+// boolValue is a boolean variable as a flag's value.
+type boolValue struct{ b *bool }
+
+func (v boolValue) String() string { return "" }
+func (v boolValue) Type() string   { return "bool" }
+
+// Set implements pflag.Value.
+func (v boolValue) Set(value string) (err error) {
+	*v.b, err = strconv.ParseBool(value)
+	return err
 }
 
 // negation is the --no-NAME twin of a boolean flag.
@@ -220,27 +241,23 @@ func addNegations(fs *pflag.FlagSet) {
 	})
 }
 
-// wantsJSON reports whether errors in the command line itself have to be JSON.
+// wantsJSON reports whether an error in the command line itself, which may not
+// have been parsed to its end, has to be JSON. What stands after the host of ssh
+// is not ours.
 func wantsJSON(args []string) bool {
+	ssh := false
 	for _, arg := range args {
-		switch arg {
-		case "--json", "--json=true":
-			return true
-		case "--":
+		switch {
+		case arg == "--":
 			return false
+		case arg == "--json", arg == "--json=true":
+			return true
+		case !strings.HasPrefix(arg, "-"):
+			if ssh {
+				return false
+			}
+			ssh = arg == "ssh"
 		}
 	}
 	return false
-}
-
-// boolValue is a boolean variable as a flag's value.
-type boolValue struct{ b *bool }
-
-func (v boolValue) String() string { return "" }
-func (v boolValue) Type() string   { return "bool" }
-
-// Set implements pflag.Value.
-func (v boolValue) Set(value string) (err error) {
-	*v.b, err = strconv.ParseBool(value)
-	return err
 }

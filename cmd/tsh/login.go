@@ -158,14 +158,26 @@ func (a *app) loginUser(known *profile.Profile) (string, error) {
 	return osUser()
 }
 
+// rememberedPort is the web port that the proxy had last time, 0 if unknown.
+func (t *loginTarget) rememberedPort() int {
+	if t.known == nil {
+		return 0
+	}
+	_, port, err := net.SplitHostPort(t.known.WebProxyAddr)
+	if err != nil {
+		return 0
+	}
+	n, _ := strconv.Atoi(port)
+	return n
+}
+
 // sameAddress reports whether the proxy that was typed is the one the profile
 // stands for: a port, if one was typed, is the stored one.
 func (t *loginTarget) sameAddress() bool {
 	if !t.addr.WebPortGiven || t.addr.Host != t.known.Name {
 		return true
 	}
-	_, port, err := net.SplitHostPort(t.known.WebProxyAddr)
-	return err == nil && port == strconv.Itoa(t.addr.WebPort)
+	return t.rememberedPort() == t.addr.WebPort
 }
 
 // authenticate logs in, stores what comes of it in one commit, and returns it
@@ -174,7 +186,7 @@ func (a *app) authenticate(ctx context.Context, store *profile.Store, t *loginTa
 	if err := checkWritable(store.Home()); err != nil {
 		return nil, withHint(err, "the login could not be stored there; TELEPORT_HOME names another directory")
 	}
-	client := proxy.NewClient(proxy.Options{Addr: t.addr, Insecure: a.globals.insecure})
+	client := proxy.NewClient(proxy.Options{Addr: t.addr, Insecure: a.globals.insecure, RememberedPort: t.rememberedPort()})
 	defer client.Close()
 	t.answered = a.ui.waiting("the proxy " + t.proxy)
 	defer t.answered()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -27,6 +28,8 @@ func (a *app) logoutCommand() *cobra.Command {
 // loggedOut is what --json prints: whose keys were removed.
 type loggedOut struct {
 	LoggedOut []loggedOutUser `json:"logged_out"`
+	Left      []string        `json:"left"` // could not be removed
+	Error     *errorBody      `json:"error,omitempty"`
 }
 
 type loggedOutUser struct {
@@ -52,10 +55,7 @@ func (a *app) runLogout() error {
 		err = fmt.Errorf("%s: %w", a.logoutFilter(), errNothingMatched)
 	}
 	if a.globals.json {
-		if err != nil {
-			return err
-		}
-		return writeJSON(a.out, newLoggedOut(removed))
+		return a.writeLoggedOut(removed, err)
 	}
 	for _, l := range removed.Logins {
 		fmt.Fprintf(a.out, "Logged out %s from %s.\n", text.Line(l.User), text.Line(l.Proxy))
@@ -69,13 +69,24 @@ func (a *app) runLogout() error {
 	return err
 }
 
-func newLoggedOut(removed profile.Removed) loggedOut {
-	out := loggedOut{LoggedOut: []loggedOutUser{}}
+// writeLoggedOut prints what was done and what went wrong as one document.
+func (a *app) writeLoggedOut(removed profile.Removed, err error) error {
+	out := loggedOut{LoggedOut: []loggedOutUser{}, Left: append([]string{}, removed.Left...)}
 	for _, l := range removed.Logins {
 		out.LoggedOut = append(out.LoggedOut, loggedOutUser(l))
 	}
-	return out
+	if err == nil {
+		return writeJSON(a.out, out)
+	}
+	out.Error = &errorBody{Code: codeOf(err), Message: err.Error(), Hint: hintFor(err)}
+	if err := writeJSON(a.out, out); err != nil {
+		return err
+	}
+	return errSilent
 }
+
+// errNothingMatched: nobody is logged in whom the flags mean.
+var errNothingMatched = errors.New("nobody like that is logged in")
 
 // logoutFilter is what the command line narrows the logout down to.
 func (a *app) logoutFilter() string {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -106,7 +105,7 @@ func (a *app) rootCommand() *cobra.Command {
 		},
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usagef("unknown command %q; see: tsh help", args[0])
+				return usagef("unknown command %q", args[0])
 			}
 			return nil
 		},
@@ -147,6 +146,9 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 // themselves.
 func flagError(err error) error {
 	message := err.Error()
+	if _, named, ok := strings.Cut(message, "\" flag: --"); ok { // a value that names its flag itself
+		message = "--" + named
+	}
 	if i := strings.Index(message, "strconv."); i >= 0 {
 		message = message[:i] + message[strings.LastIndex(message, ": ")+2:]
 	}
@@ -160,6 +162,3 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	}
 	return nil
 }
-
-// errNothingMatched: logout and the like found nothing to work on.
-var errNothingMatched = errors.New("nobody like that is logged in")

@@ -52,7 +52,11 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
 			home := filepath.Join(env.WorkDir, "home")
-			env.Vars = append(env.Vars, "HOME="+home, "USERPROFILE="+home, "TELEPORT_HOME="+filepath.Join(home, "tsh state"), "LANG=C.UTF-8", "TERM=xterm", "NO_COLOR=1")
+			fixtures, err := filepath.Abs(filepath.Join("..", "..", "testdata", "fixtures"))
+			if err != nil {
+				return err
+			}
+			env.Vars = append(env.Vars, "HOME="+home, "USERPROFILE="+home, "TELEPORT_HOME="+filepath.Join(home, "tsh state"), "LANG=C.UTF-8", "TERM=xterm", "NO_COLOR=1", "FIXTURES="+fixtures)
 			w := &world{env: env, clock: &settableClock{}}
 			env.Values[worldKey{}] = w
 			env.Defer(w.stop)
@@ -66,6 +70,7 @@ func TestScripts(t *testing.T) {
 			"later":       withWorld((*world).later),
 			"type":        withWorld((*world).typeOn),
 			"nosecrets":   withWorld((*world).noSecrets),
+			"notty":       withWorld((*world).noTTY),
 		},
 	})
 }
@@ -82,9 +87,11 @@ func withWorld(f func(*world, *testscript.TestScript, bool, []string)) func(*tes
 type world struct {
 	env      *testscript.Env
 	clock    *settableClock
+	started  int // clusters, so far
 	running  []*devcluster.Cluster
 	users    map[string]devcluster.Enrolment
-	terminal string // what the last "type" showed
+	terminal string   // what the last "type" showed
+	codes    []string // one-time codes that were given
 }
 
 // settableClock tells the cluster the time.
@@ -110,7 +117,7 @@ func (c *settableClock) advance(d time.Duration) {
 // Its address becomes $PROXY, its certificate authority the one tsh trusts.
 func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
 	config := devcluster.Config{
-		Dir:          ts.MkAbs(fmt.Sprintf("cluster%d", time.Now().UnixNano())),
+		Dir:          ts.MkAbs(fmt.Sprintf("cluster%d", w.started)),
 		Addr:         "127.0.0.1:0",
 		SecondFactor: "off",
 		Suite:        "balanced-v1",
@@ -148,6 +155,7 @@ func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
 			ts.Fatalf("cluster: %q", arg)
 		}
 	}
+	w.started++
 	c, err := devcluster.Start(context.Background(), config)
 	ts.Check(err)
 	w.running, w.users = append(w.running, c), make(map[string]devcluster.Enrolment)
@@ -202,6 +210,7 @@ func (w *world) user(ts *testscript.TestScript, _ bool, args []string) {
 func (w *world) code(ts *testscript.TestScript, name string) string {
 	code, err := totp.GenerateCode(w.users[name].TOTPSecret, w.clock.now())
 	ts.Check(err)
+	w.codes = append(w.codes, code)
 	return code
 }
 
@@ -228,6 +237,11 @@ func (w *world) noSecrets(ts *testscript.TestScript, _ bool, _ []string) {
 	for name, text := range map[string]string{"stdout": ts.ReadFile("stdout"), "stderr": ts.ReadFile("stderr"), "terminal": w.terminal} {
 		if strings.Contains(text, canary) || strings.Contains(text, "PRIVATE KEY") {
 			ts.Fatalf("%s holds a secret:\n%s", name, text)
+		}
+		for _, code := range w.codes {
+			if strings.Contains(text, " "+code) || strings.Contains(text, "="+code) || strings.Contains(text, `"`+code) {
+				ts.Fatalf("%s holds a one-time code:\n%s", name, text)
+			}
 		}
 	}
 }

@@ -39,7 +39,7 @@ func (a *app) selectProfile(store *profile.Store) (*profile.Profile, error) {
 		if err != nil {
 			return nil, err
 		}
-		return a.override(p)
+		return a.override(p), nil
 	}
 	addr, err := proxy.ParseAddr(a.globals.proxy)
 	if err != nil {
@@ -53,17 +53,23 @@ func (a *app) selectProfile(store *profile.Store) (*profile.Profile, error) {
 	if addr.WebPortGiven && name == addr.Host {
 		p.WebProxyAddr = addr.Web() // a port that was typed beats the stored one
 	}
-	return a.override(p)
+	return a.override(p), nil
 }
 
-func (a *app) override(p *profile.Profile) (*profile.Profile, error) {
+func (a *app) override(p *profile.Profile) *profile.Profile {
 	if a.globals.user != "" {
 		p.User = a.globals.user
 	}
+	return p
+}
+
+// checkCluster refuses a cluster, from the flag or the environment, that is not
+// the one that was logged in to.
+func (a *app) checkCluster(p *profile.Profile) error {
 	if c := a.globals.cluster; c != "" && c != p.Cluster {
-		return nil, usagef("--cluster=%s: only %s, the cluster that was logged in to, is supported yet", c, p.Cluster)
+		return usagef("cluster %s (--cluster or TELEPORT_CLUSTER): only %s, the cluster that was logged in to, is supported yet", c, p.Cluster)
 	}
-	return p, nil
+	return nil
 }
 
 // openSession loads the stored login that the command line selects.
@@ -73,6 +79,9 @@ func (a *app) openSession() (*session, error) {
 		return nil, err
 	}
 	p, err := a.selectProfile(store)
+	if err == nil {
+		err = a.checkCluster(p)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// withoutTerminal starts cmd in a session that has no terminal.
+func withoutTerminal(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} }
+
 // case N05, P08: a program that waits for a password on standard input ends at
 // the first signal.
 func TestSignalWhileWaitingForStdin(t *testing.T) {

@@ -170,7 +170,9 @@ func (a *app) runRemote(ctx context.Context, client *sshclient.Client, s *sessio
 		terminal = newRawTerminal(a.io)
 		defer terminal.leave()
 		command.PTY = &sshclient.PTY{Term: os.Getenv("TERM"), Size: terminal.size(), Resize: terminal.resizes()}
-		command.EscapeChar = '~'
+		if a.globals.escapes {
+			command.EscapeChar = '~'
+		}
 		command.Started = func() {
 			begun = true
 			terminal.enter(a.guard)

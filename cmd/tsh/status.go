@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -86,12 +87,14 @@ type statusProfile struct {
 	Traits           map[string][]string `json:"traits,omitempty"`
 	Logins           []string            `json:"logins,omitempty"`
 	KubeEnabled      bool                `json:"kubernetes_enabled"`
+	KubeCluster      string              `json:"kubernetes_cluster,omitempty"`
 	KubeUsers        []string            `json:"kubernetes_users,omitempty"`
 	KubeGroups       []string            `json:"kubernetes_groups,omitempty"`
+	Databases        []string            `json:"databases,omitempty"`
 	ValidUntil       time.Time           `json:"valid_until"`
 	Extensions       []string            `json:"extensions,omitempty"`
 	CriticalOptions  map[string]string   `json:"critical_options,omitempty"`
-	AllowedResources []string            `json:"allowed_resources,omitempty"`
+	AllowedResources []resourceID        `json:"allowed_resources,omitempty"`
 	GithubIdentity   *githubIdentity     `json:"github_identity,omitempty"`
 
 	expired bool
@@ -156,8 +159,9 @@ func (a *app) collectStatus(store *profile.Store, view statusView) (st *status, 
 			continue
 		}
 		if name == view.active {
-			if p, err = a.override(p); err != nil {
-				return nil, nil, err
+			p = a.override(p)
+			if err := a.checkCluster(p); err != nil {
+				a.ui.warn("%v", err)
 			}
 		}
 		id, err := store.IdentityPublic(p)
@@ -227,8 +231,10 @@ func newStatusProfile(p *profile.Profile, id *keystore.Identity, now time.Time) 
 		Traits:           c.traits,
 		Logins:           c.logins,
 		KubeEnabled:      p.KubeProxyAddr != "",
+		KubeCluster:      c.kubeCluster,
 		KubeUsers:        c.kubeUsers,
 		KubeGroups:       c.kubeGroups,
+		Databases:        c.databases,
 		ValidUntil:       until,
 		Extensions:       c.extensions,
 		CriticalOptions:  c.criticalOptions,
@@ -275,9 +281,15 @@ func (a *app) printProfile(mark string, p *statusProfile) {
 	}
 	optional("Logins", p.Logins...)
 	line("Kubernetes", enabled(p.KubeEnabled))
+	if p.KubeCluster != "" {
+		line("Kubernetes cluster", strconv.Quote(p.KubeCluster))
+	}
 	optional("Kubernetes users", p.KubeUsers...)
 	optional("Kubernetes groups", p.KubeGroups...)
-	optional("Allowed Resources", p.AllowedResources...)
+	optional("Databases", p.Databases...)
+	for _, r := range p.AllowedResources {
+		line("Allowed Resources", r.text)
+	}
 	if p.GithubIdentity != nil {
 		line("GitHub username", p.GithubIdentity.Username)
 	}
