@@ -57,16 +57,49 @@ func terminalState(t *testing.T, fd uintptr) (echo, canonical, signals, output b
 	return state.Lflag&unix.ECHO != 0, state.Lflag&unix.ICANON != 0, state.Lflag&unix.ISIG != 0, state.Oflag&unix.OPOST != 0
 }
 
+// loginFromStdin logs in to a cluster without second factor.
+func (c *farCluster) loginFromStdin(t *testing.T) {
+	t.Helper()
+	cmd := exec.Command(release(t), "login", "--proxy="+c.PublicAddr(), "--user=alice", "--password-stdin")
+	cmd.Env, cmd.Stdin = c.env, strings.NewReader(farPassword+"\n")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+}
+
+// A change of the window here reaches the program there.
+func TestWindowChange(t *testing.T) {
+	c := startFarCluster(t, "off")
+	c.net.SetDelay(0)
+	c.loginFromStdin(t)
+	cmd := exec.Command(release(t), "ssh", "-t", "root@node-1", "trap 'stty size; exit 0' WINCH; stty size; echo ready; while :; do sleep 0.05; done")
+	cmd.Env = c.env
+	f, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 24, Cols: 80})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	screen := newScreen(f)
+	if !screen.waitFor("24 80") || !screen.waitFor("ready") {
+		t.Fatalf("the terminal shows:\n%s", screen.text())
+	}
+	if err := pty.Setsize(f, &pty.Winsize{Rows: 30, Cols: 90}); err != nil {
+		t.Fatal(err)
+	}
+	if !screen.waitFor("30 90") {
+		t.Errorf("the terminal shows:\n%s", screen.text())
+	}
+	if status := waitStatus(cmd); status != 0 {
+		t.Errorf("exit status %d", status)
+	}
+}
+
 // case L22, S24: whatever ends a question or a session, the terminal is as
 // before.
 func TestTerminalIsRestored(t *testing.T) {
 	c := startFarCluster(t, "off")
 	c.net.SetDelay(0)
-	login := exec.Command(release(t), "login", "--proxy="+c.PublicAddr(), "--user=alice", "--password-stdin")
-	login.Env, login.Stdin = c.env, strings.NewReader(farPassword+"\n")
-	if out, err := login.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	c.loginFromStdin(t)
 	for _, tc := range []struct {
 		name   string
 		args   []string
