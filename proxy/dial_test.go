@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/seed-087d674e/tsh/internal/wire"
@@ -161,6 +162,28 @@ func TestDialNodeErrors(t *testing.T) {
 	}
 	if server.conns.Load() != 1 {
 		t.Errorf("%d connections", server.conns.Load())
+	}
+}
+
+// Who only writes learns why the proxy has refused, too: an SSH client sends its
+// version before it reads.
+func TestWritersLearnWhyTheProxyRefused(t *testing.T) {
+	ca := newAuthority(t, "example.com")
+	server := startTransport(t, clusterServer(t, ca), func(s *service) error {
+		_, _ = s.recv()
+		_ = s.SendHeader(metadata.Pairs("version", "18.3.0")) // so that the status comes alone, after it
+		return status.Error(codes.NotFound, "ambiguous host could match multiple nodes")
+	})
+	tr := dialTransport(t, server.config(t, ca))
+	for range 20 {
+		conn, err := tr.DialNode(testContext(t), "two:0", "example.com")
+		for err == nil {
+			_, err = conn.Write([]byte("SSH-2.0-x\r\n"))
+		}
+		var failed *NodeError
+		if !errors.As(err, &failed) || !failed.Ambiguous() {
+			t.Fatalf("error %v", err)
+		}
 	}
 }
 

@@ -58,8 +58,9 @@ type streamConn struct {
 	cancel context.CancelCauseFunc
 	dialed func() bool // ends the influence of the context that it was dialled with
 
-	rest    []byte // received and not yet read
-	reached bool   // the far end has been reached
+	reading sync.Mutex // guards what follows, and receiving
+	rest    []byte     // received and not yet read
+	reached bool       // the far end has been reached
 
 	mu     sync.Mutex
 	timers [2]*time.Timer // deadlines of reading and of writing
@@ -85,22 +86,55 @@ func (t *Transport) open(ctx context.Context, method string, cfg streamConfig) (
 
 // Read implements net.Conn.
 func (c *streamConn) Read(p []byte) (int, error) {
+	c.reading.Lock()
+	defer c.reading.Unlock()
 	for len(c.rest) == 0 {
-		message, err := c.stream.Recv()
-		if err == nil {
-			c.rest, err = c.decode(message)
-		}
-		if err != nil {
-			return 0, c.explain(err)
-		}
-		if !c.reached {
-			c.reached = true
-			c.dialed()
+		if err := c.receive(); err != nil {
+			return 0, err
 		}
 	}
 	n := copy(p, c.rest)
 	c.rest = c.rest[n:]
 	return n, nil
+}
+
+// receive adds the next message to what can be read. The error is the one that
+// reading ends with, again and again.
+func (c *streamConn) receive() error {
+	message, err := c.stream.Recv()
+	var payload []byte
+	if err == nil {
+		payload, err = c.decode(message)
+	}
+	if err != nil {
+		return c.explain(err)
+	}
+	if len(c.rest) == 0 {
+		c.rest = payload
+	} else {
+		c.rest = append(c.rest[:len(c.rest):len(c.rest)], payload...)
+	}
+	if !c.reached {
+		c.reached = true
+		c.dialed()
+	}
+	return nil
+}
+
+// ended says why the proxy has ended the call, to somebody who writes and may
+// never come to read.
+func (c *streamConn) ended() error {
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	for {
+		err := c.receive()
+		switch {
+		case errors.Is(err, io.EOF):
+			return io.ErrClosedPipe
+		case err != nil:
+			return err
+		}
+	}
 }
 
 // explain is the error for a call that ended with err.
@@ -124,7 +158,7 @@ func (c *streamConn) Write(p []byte) (int, error) {
 		n := min(len(p), maxFrame)
 		if err := c.stream.Send(c.encode(p[:n])); err != nil {
 			if errors.Is(err, io.EOF) {
-				return written, io.ErrClosedPipe // reading tells why
+				return written, c.ended()
 			}
 			return written, c.explain(err)
 		}
