@@ -120,15 +120,11 @@ type loginTarget struct {
 // loginTarget works out whom to log in where: from flags and environment, else
 // from the profile that an earlier login left.
 func (a *app) loginTarget(store *profile.Store) (*loginTarget, error) {
-	t := &loginTarget{proxy: a.globals.proxy}
-	name := ""
-	if t.proxy != "" {
-		var err error
-		if t.addr, err = proxy.ParseAddr(t.proxy); err != nil {
-			return nil, &usageError{err}
-		}
-		name = store.Resolve(t.addr.Host)
+	addr, name, err := a.namedProxy(store)
+	if err != nil {
+		return nil, err
 	}
+	t := &loginTarget{proxy: a.globals.proxy, addr: addr}
 	known, err := store.Load(name)
 	switch {
 	case err == nil:

@@ -9,7 +9,6 @@ import (
 
 	"github.com/seed-087d674e/tsh/internal/text"
 	"github.com/seed-087d674e/tsh/profile"
-	"github.com/seed-087d674e/tsh/proxy"
 )
 
 func (a *app) logoutCommand() *cobra.Command {
@@ -42,13 +41,9 @@ func (a *app) runLogout() error {
 	if err != nil {
 		return err
 	}
-	name := ""
-	if a.globals.proxy != "" {
-		addr, err := proxy.ParseAddr(a.globals.proxy)
-		if err != nil {
-			return &usageError{err}
-		}
-		name = store.Resolve(addr.Host)
+	_, name, err := a.namedProxy(store)
+	if err != nil {
+		return err
 	}
 	removed, err := store.Logout(name, a.globals.user)
 	if err == nil && len(removed.Logins) == 0 && a.logoutFilter() != "" {

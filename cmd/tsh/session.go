@@ -31,22 +31,14 @@ func openStore() (*profile.Store, error) {
 // selectProfile loads the profile that --proxy (or its variable) names, else
 // the current one, with what the command line says about user and cluster.
 func (a *app) selectProfile(store *profile.Store) (*profile.Profile, error) {
-	if a.globals.proxy == "" {
-		p, err := store.Load("")
-		if errors.Is(err, profile.ErrNoCurrent) {
-			return nil, fmt.Errorf("not logged in: %w", err)
-		}
-		if err != nil {
-			return nil, err
-		}
-		return a.override(p), nil
-	}
-	addr, err := proxy.ParseAddr(a.globals.proxy)
+	addr, name, err := a.namedProxy(store)
 	if err != nil {
-		return nil, &usageError{err}
+		return nil, err
 	}
-	name := store.Resolve(addr.Host)
 	p, err := store.Load(name)
+	if errors.Is(err, profile.ErrNoCurrent) {
+		return nil, fmt.Errorf("not logged in: %w", err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -54,6 +46,18 @@ func (a *app) selectProfile(store *profile.Store) (*profile.Profile, error) {
 		p.WebProxyAddr = addr.Web() // a port that was typed beats the stored one
 	}
 	return a.override(p), nil
+}
+
+// namedProxy is the proxy that --proxy (or its variable) names, and the name of
+// its profile; both are empty if none is named.
+func (a *app) namedProxy(store *profile.Store) (addr proxy.Addr, name string, err error) {
+	if a.globals.proxy == "" {
+		return addr, "", nil
+	}
+	if addr, err = proxy.ParseAddr(a.globals.proxy); err != nil {
+		return addr, "", &usageError{err}
+	}
+	return addr, store.Resolve(addr.Host), nil
 }
 
 func (a *app) override(p *profile.Profile) *profile.Profile {
