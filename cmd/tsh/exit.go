@@ -106,14 +106,11 @@ func (a *app) report(err error) int {
 		a.ui.newline()
 		return code
 	}
-	message, hint := err.Error(), hintFor(err)
-	if a.globals.json {
-		document := jsonError{Error: errorBody{Code: codeOf(err), Message: message, Hint: hint}}
-		if writeJSON(a.out, document) == nil {
-			return code
-		}
+	body := describe(err)
+	if a.globals.json && writeJSON(a.out, jsonError{body}) == nil {
+		return code
 	}
-	a.ui.fail(message, hint)
+	a.ui.fail(body.Message, body.Hint)
 	return code
 }
 
@@ -132,6 +129,7 @@ type errorBody struct {
 // code for programs and a hint for people. The first that matches counts.
 func knownErrors() []knownError {
 	return []knownError{
+		{isA[*proxy.Error], "refused_by_proxy", ""},
 		{isUsage, "usage", ""},
 		{is(login.ErrCannotAsk), "no_terminal", "run it in a terminal, or give the password on standard input with: tsh login --password-stdin"},
 		{is(login.ErrUnsupported), "unsupported_login", ""},
@@ -161,39 +159,26 @@ type knownError struct {
 	hint string
 }
 
-func codeOf(err error) string {
+// describe is what programs and people are told of err: its stable code, and
+// what to do about it, which a command may have said itself.
+func describe(err error) errorBody {
+	body := errorBody{Code: "failed", Message: err.Error()}
 	var trust *proxy.TrustError
 	if errors.As(err, &trust) {
-		return "untrusted_proxy"
-	}
-	var refusal *proxy.Error
-	if errors.As(err, &refusal) {
-		return "refused_by_proxy"
-	}
-	for _, k := range knownErrors() {
-		if k.is(err) {
-			return k.code
+		body.Code, body.Hint = "untrusted_proxy", trustHint(trust)
+	} else {
+		for _, k := range knownErrors() {
+			if k.is(err) {
+				body.Code, body.Hint = k.code, k.hint
+				break
+			}
 		}
 	}
-	return "failed"
-}
-
-// hintFor is what to do about err: what the command said, or what is known.
-func hintFor(err error) string {
 	var hinted *hintedError
 	if errors.As(err, &hinted) {
-		return hinted.hint
+		body.Hint = hinted.hint
 	}
-	var trust *proxy.TrustError
-	if errors.As(err, &trust) {
-		return trustHint(trust)
-	}
-	for _, k := range knownErrors() {
-		if k.is(err) {
-			return k.hint
-		}
-	}
-	return ""
+	return body
 }
 
 func trustHint(err *proxy.TrustError) string {

@@ -70,10 +70,11 @@ func (a *app) runLogin(ctx context.Context, o loginOptions) error {
 		}
 	}
 	target.passwordStdin = o.passwordStdin
-	if _, err := a.authenticate(ctx, store, target); err != nil {
+	s, err := a.authenticate(ctx, store, target)
+	if err != nil {
 		return err
 	}
-	return a.showStatus(store, statusView{active: target.name, verbose: o.verbose, format: a.loginFormat()})
+	return a.showStatus(store, statusView{active: s.profile.Name, verbose: o.verbose, format: a.loginFormat()})
 }
 
 // loginFormat is how login prints what it leaves: it has --json and no --format,
@@ -110,7 +111,6 @@ type loginTarget struct {
 	proxy string           // as typed, or as stored
 	user  string           // the cluster's name for the person
 	known *profile.Profile // what an earlier login left, or nil
-	name  string           // the profile's name, known after the login
 
 	passwordStdin bool
 	keepCurrent   bool
@@ -128,7 +128,7 @@ func (a *app) loginTarget(store *profile.Store) (*loginTarget, error) {
 	known, err := store.Load(name)
 	switch {
 	case err == nil:
-		t.known, t.name = known, known.Name
+		t.known = known
 	case t.proxy == "" && errors.Is(err, profile.ErrNoCurrent):
 		return nil, usagef("there is no earlier login, so the proxy has to be named: tsh login --proxy=HOST")
 	case t.proxy == "":
@@ -213,7 +213,6 @@ func (a *app) authenticate(ctx context.Context, store *profile.Store, t *loginTa
 	if err := save(fresh, result.Identity); err != nil {
 		return nil, err
 	}
-	t.name = fresh.Name
 	return a.useSession(store, fresh)
 }
 

@@ -73,7 +73,8 @@ func (a *app) writeLoggedOut(removed profile.Removed, err error) error {
 	if err == nil {
 		return writeJSON(a.out, out)
 	}
-	out.Error = &errorBody{Code: codeOf(err), Message: err.Error(), Hint: hintFor(err)}
+	failure := describe(err)
+	out.Error = &failure
 	if err := writeJSON(a.out, out); err != nil {
 		return err
 	}

@@ -136,7 +136,7 @@ func (a *app) writeFailedStatus(st *status, problem error) error {
 	document := struct {
 		*status
 		Error errorBody `json:"error"`
-	}{st, errorBody{Code: codeOf(problem), Message: problem.Error(), Hint: hintFor(problem)}}
+	}{st, describe(problem)}
 	if err := writeJSON(a.out, document); err != nil {
 		return err
 	}
