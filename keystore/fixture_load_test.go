@@ -69,7 +69,7 @@ func TestWritingReproducesTheReferenceClient(t *testing.T) {
 	}
 	commit(t, empty, id)
 	checkSame(t, filepath.Join(home, "keys"), filepath.Join(empty, "keys"))
-	if a, b := read(t, filepath.Join(home, "known_hosts")), read(t, filepath.Join(empty, "known_hosts")); a != b {
+	if a, b := testenv.Read(t, filepath.Join(home, "known_hosts")), testenv.Read(t, filepath.Join(empty, "known_hosts")); a != b {
 		t.Errorf("known_hosts is\n%s, want\n%s", b, a)
 	}
 }
@@ -84,7 +84,7 @@ func TestWritingOneRSAKeyServesBothGenerations(t *testing.T) {
 	commit(t, empty, id)
 	dir := filepath.Join(empty, "keys", "localhost")
 	for ours, theirs := range map[string]string{"fixture14.key": "fixture14", "fixture14.crt": "fixture14-x509.pem"} {
-		if read(t, filepath.Join(dir, ours)) != read(t, filepath.Join(home, "keys", "localhost", theirs)) {
+		if testenv.Read(t, filepath.Join(dir, ours)) != testenv.Read(t, filepath.Join(home, "keys", "localhost", theirs)) {
 			t.Errorf("%s differs from %s", ours, theirs)
 		}
 		if err := os.Remove(filepath.Join(dir, ours)); err != nil {

@@ -131,9 +131,9 @@ func TestSHA1SignatureIsRefused(t *testing.T) {
 func TestRevokedKeysAreRefused(t *testing.T) {
 	home, c, _ := stored(t, SuiteBalanced)
 	cert := c.hostCert(t, nil, "node1")
-	known := read(t, home+"/known_hosts")
+	known := testenv.Read(t, home+"/known_hosts")
 	for name, key := range map[string]ssh.PublicKey{"authority": c.hostSSH.PublicKey(), "host": cert.Key} {
-		write(t, home+"/known_hosts", known+"@revoked * "+string(ssh.MarshalAuthorizedKey(key)))
+		testenv.Write(t, home+"/known_hosts", known+"@revoked * "+string(ssh.MarshalAuthorizedKey(key)))
 		id, err := Dir{Home: home}.Load("gate", "alice", "harbor")
 		if err != nil {
 			t.Fatal(err)

@@ -108,7 +108,7 @@ func TestAddingLines(t *testing.T) {
 
 func TestOurLineIsTheOneOfTheReferenceClient(t *testing.T) {
 	home := testenv.CopyHome(t, "18.3")
-	data := read(t, home+"/known_hosts")
+	data := testenv.Read(t, home+"/known_hosts")
 	got := readTrust([]byte(data), "localhost", all)
 	lines := hostLines("localhost", Authority{Cluster: "real.example.test", SSHKeys: got.keys["real.example.test"]})
 	if len(lines) != 1 || lines[0]+"\n" != data {

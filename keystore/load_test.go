@@ -93,14 +93,14 @@ func TestDamagedFiles(t *testing.T) {
 		{"junk certificate", "alice.crt", "junk"},
 		{"another certificate", "alice.crt", string(encodePEM(pemCert, foreign.TLSCert.Raw))},
 		{"half a certificate", "alice.crt", string(encodePEM(pemCert, id.TLSCert.Raw[:100]))},
-		{"plain key as certificate", "alice-ssh/harbor-cert.pub", read(t, gate(home, "alice.pub"))},
+		{"plain key as certificate", "alice-ssh/harbor-cert.pub", testenv.Read(t, gate(home, "alice.pub"))},
 		{"junk SSH certificate", "alice-ssh/harbor-cert.pub", "ssh-ed25519-cert-v01@openssh.com AAAA\n"},
 		{"huge", "alice.crt", strings.Repeat("x", maxCertFile+1)},
 		{"huge known_hosts", "../../known_hosts", strings.Repeat("x", maxKnownHosts+1)},
 	} {
 		path := gate(home, tc.file)
-		old := read(t, path)
-		write(t, path, tc.content)
+		old := testenv.Read(t, path)
+		testenv.Write(t, path, tc.content)
 		before := testenv.Snapshot(t, home)
 		d, waited := quick(home)
 		_, err := d.Load("gate", "alice", "harbor")
@@ -113,7 +113,7 @@ func TestDamagedFiles(t *testing.T) {
 		if !maps.Equal(before, testenv.Snapshot(t, home)) {
 			t.Errorf("%s: reading changed files", tc.name)
 		}
-		write(t, path, old)
+		testenv.Write(t, path, old)
 	}
 	if _, err := (Dir{Home: home}).Load("gate", "alice", "harbor"); err != nil {
 		t.Errorf("restored: %v", err)
@@ -124,9 +124,9 @@ func TestDamagedFiles(t *testing.T) {
 // before it signs anything, and a new login replaces it.
 func TestKeyWithAForeignPublicHalf(t *testing.T) {
 	home, _, id := stored(t, SuiteBalanced)
-	data := []byte(read(t, gate(home, "alice")))
+	data := []byte(testenv.Read(t, gate(home, "alice")))
 	bad := corruptSeed(t, data)
-	write(t, gate(home, "alice"), string(bad))
+	testenv.Write(t, gate(home, "alice"), string(bad))
 	got, err := Dir{Home: home}.Load("gate", "alice", "harbor")
 	if err != nil {
 		t.Fatal(err)
@@ -151,9 +151,9 @@ func TestTornPairsAreReadAgain(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "home")
 		commit(t, dir, id)
 		return map[string]string{
-			"alice": read(t, gate(dir, "alice")), "alice.key": read(t, gate(dir, "alice.key")), "alice.crt": read(t, gate(dir, "alice.crt")),
-			"alice-ssh/harbor-cert.pub": read(t, gate(dir, "alice-ssh", "harbor-cert.pub")),
-			"../../known_hosts":         read(t, filepath.Join(dir, "known_hosts")), "cas/harbor.pem": read(t, gate(dir, "cas", "harbor.pem")),
+			"alice": testenv.Read(t, gate(dir, "alice")), "alice.key": testenv.Read(t, gate(dir, "alice.key")), "alice.crt": testenv.Read(t, gate(dir, "alice.crt")),
+			"alice-ssh/harbor-cert.pub": testenv.Read(t, gate(dir, "alice-ssh", "harbor-cert.pub")),
+			"../../known_hosts":         testenv.Read(t, filepath.Join(dir, "known_hosts")), "cas/harbor.pem": testenv.Read(t, gate(dir, "cas", "harbor.pem")),
 		}
 	}
 	newer := files(c.issue(t, "gate", "alice", SuiteBalanced))
@@ -171,13 +171,13 @@ func TestTornPairsAreReadAgain(t *testing.T) {
 		{"authorities just emptied", map[string]string{"cas/harbor.pem": ""}},
 	} {
 		for name, content := range tc.torn {
-			write(t, gate(home, name), content)
+			testenv.Write(t, gate(home, name), content)
 		}
 		waits := 0
 		d := Dir{Home: home, wait: func(time.Duration) {
 			if waits++; waits == 2 { // the writer comes to its end
 				for name, content := range newer {
-					write(t, gate(home, name), content)
+					testenv.Write(t, gate(home, name), content)
 				}
 			}
 		}}
@@ -188,7 +188,7 @@ func TestTornPairsAreReadAgain(t *testing.T) {
 			t.Errorf("%s: authorities %v", tc.name, id.Authorities)
 		}
 		for name, content := range older {
-			write(t, gate(home, name), content)
+			testenv.Write(t, gate(home, name), content)
 		}
 	}
 }
@@ -196,7 +196,7 @@ func TestTornPairsAreReadAgain(t *testing.T) {
 // Without any trust the identity still loads; only connecting is impossible.
 func TestIdentityWithoutTrust(t *testing.T) {
 	home, _, _ := stored(t, SuiteBalanced)
-	write(t, filepath.Join(home, "known_hosts"), "")
+	testenv.Write(t, filepath.Join(home, "known_hosts"), "")
 	d, _ := quick(home)
 	id, err := d.Load("gate", "alice", "harbor")
 	if err != nil {
@@ -221,7 +221,7 @@ func TestAuthoritiesAreThoseOfRootAndSelectedCluster(t *testing.T) {
 	// What another client's insecure mode accepted is nobody's cluster.
 	known := filepath.Join(home, "known_hosts")
 	_, text := keyText(t)
-	write(t, known, read(t, known)+"@cert-authority gate,node1:3022,*.node1:3022 "+text+" type=host\n")
+	testenv.Write(t, known, testenv.Read(t, known)+"@cert-authority gate,node1:3022,*.node1:3022 "+text+" type=host\n")
 	for _, tc := range []struct {
 		cluster, want string
 		all           bool
@@ -258,8 +258,8 @@ func TestAuthoritiesInOtherPlaces(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, err, id)
 		}
 	}
-	write(t, gate(home, "cas", "empty.pem"), "")
-	write(t, gate(home, "cas", "junk"), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+	testenv.Write(t, gate(home, "cas", "empty.pem"), "")
+	testenv.Write(t, gate(home, "cas", "junk"), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
 	load("foreign files beside")
 	if err := os.Rename(gate(home, "cas", "harbor.pem"), gate(home, "cas", "renamed")); err != nil {
 		t.Fatal(err)
@@ -294,7 +294,7 @@ func TestDiskErrorsStayDiskErrors(t *testing.T) {
 	if err := os.RemoveAll(gate(home)); err != nil {
 		t.Fatal(err)
 	}
-	write(t, gate(home), "a file")
+	testenv.Write(t, gate(home), "a file")
 	d, _ := quick(home)
 	if _, err := d.Load("gate", "alice", "harbor"); err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("err = %v", err)

@@ -24,7 +24,7 @@ func TestLayoutOfFourteen(t *testing.T) {
 		renewed bool // the certificate of 18's names is used
 	}{
 		{"alone", func(*testing.T, string, *Identity) {}, false},
-		{"with the empty key file that 18 leaves", func(t *testing.T, home string, _ *Identity) { write(t, dir(home, "fixture14.key"), "") }, false},
+		{"with the empty key file that 18 leaves", func(t *testing.T, home string, _ *Identity) { testenv.Write(t, dir(home, "fixture14.key"), "") }, false},
 		{"with links to it", func(t *testing.T, home string, _ *Identity) {
 			link(t, "fixture14", dir(home, "fixture14.key"))
 			link(t, "fixture14-x509.pem", dir(home, "fixture14.crt"))
@@ -82,8 +82,8 @@ func writeTLS(t *testing.T, base string, id *Identity) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, base+".key", string(key))
-	write(t, base+".crt", string(encodePEM(pemCert, id.TLSCert.Raw)))
+	testenv.Write(t, base+".key", string(key))
+	testenv.Write(t, base+".crt", string(encodePEM(pemCert, id.TLSCert.Raw)))
 }
 
 func link(t *testing.T, to, path string) {
@@ -97,7 +97,7 @@ func link(t *testing.T, to, path string) {
 func TestStaleCertificateOfFourteenIsIgnored(t *testing.T) {
 	home, _, id := stored(t, SuiteLegacy)
 	other := newCluster(t, "harbor").issue(t, "gate", "alice", SuiteLegacy)
-	write(t, gate(home, "alice-x509.pem"), string(encodePEM(pemCert, other.TLSCert.Raw)))
+	testenv.Write(t, gate(home, "alice-x509.pem"), string(encodePEM(pemCert, other.TLSCert.Raw)))
 	d, waited := quick(home)
 	got, err := d.Load("gate", "alice", "harbor")
 	if err != nil || !got.TLSCert.Equal(id.TLSCert) || *waited != 0 {
@@ -195,7 +195,7 @@ func TestNewLoginReplacesLinks(t *testing.T) {
 func TestRemovalDoesNotFollowLinks(t *testing.T) {
 	home, _, _ := stored(t, SuiteBalanced)
 	outside := filepath.Join(t.TempDir(), "outside")
-	write(t, filepath.Join(outside, "file"), "foreign")
+	testenv.Write(t, filepath.Join(outside, "file"), "foreign")
 	link(t, outside, gate(home, "alice-db"))
 	tx := durable.Begin(home)
 	if err := (Dir{Home: home}).StageRemove(tx, "gate", "alice"); err != nil {
@@ -204,7 +204,7 @@ func TestRemovalDoesNotFollowLinks(t *testing.T) {
 	if err := tx.Commit(); err != nil {
 		t.Fatal(err)
 	}
-	if read(t, filepath.Join(outside, "file")) != "foreign" {
+	if testenv.Read(t, filepath.Join(outside, "file")) != "foreign" {
 		t.Error("the link was followed")
 	}
 	if left, err := (Dir{Home: home}).UserFiles("gate", "alice"); err != nil || len(left) != 0 {

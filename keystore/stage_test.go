@@ -60,11 +60,11 @@ func TestNewLoginClearsTheOldOne(t *testing.T) {
 	commit(t, home, onLeaf)
 	foreign := []string{"alice-ssh/note", "alice-kube/harbor/k.cred", "bob", "bob.key", "bob-ssh/harbor-cert.pub", "cas/quay.pem", "README", "../port/x"}
 	for _, f := range append(foreign, "kube_credentials.lock", "alice.ppk") {
-		write(t, gate(home, f), "foreign "+f)
+		testenv.Write(t, gate(home, f), "foreign "+f)
 	}
 	commit(t, home, c.issue(t, "gate", "alice", SuiteBalanced))
 	for _, f := range foreign {
-		if read(t, gate(home, f)) != "foreign "+f {
+		if testenv.Read(t, gate(home, f)) != "foreign "+f {
 			t.Errorf("%s changed", f)
 		}
 	}
@@ -89,14 +89,14 @@ func TestAuthoritiesAreAdded(t *testing.T) {
 	id.Authorities[0].SSHKeys = append(id.Authorities[0].SSHKeys, rotated.hostSSH.PublicKey())
 	id.Authorities[0].TLSCerts = append(id.Authorities[0].TLSCerts, rotated.hostTLS)
 	commit(t, home, id)
-	certs := decodeAuthorities("", []byte(read(t, gate(home, "certs.pem"))))
+	certs := decodeAuthorities("", []byte(testenv.Read(t, gate(home, "certs.pem"))))
 	if len(certs) != 3 || !certs[0].Equal(c.hostTLS) || !certs[1].Equal(rotated.hostTLS) || !certs[2].Equal(leaf.hostTLS) {
 		t.Errorf("certs.pem holds %d certificates", len(certs))
 	}
-	if n := strings.Count(read(t, filepath.Join(home, "known_hosts")), "\n"); n != 3 {
+	if n := strings.Count(testenv.Read(t, filepath.Join(home, "known_hosts")), "\n"); n != 3 {
 		t.Errorf("known_hosts has %d lines", n)
 	}
-	if n := len(decodeAuthorities("", []byte(read(t, gate(home, "cas", "harbor.pem"))))); n != 2 {
+	if n := len(decodeAuthorities("", []byte(testenv.Read(t, gate(home, "cas", "harbor.pem"))))); n != 2 {
 		t.Errorf("cas/harbor.pem holds %d certificates", n)
 	}
 }
@@ -168,10 +168,10 @@ func TestUserFilesAreFoundByName(t *testing.T) {
 		"alice-kube/c/k.cred", "alice-db/c/d.key", "alice-app/c/a.crt", "alice-windowsdesktop/c/w.key", "alice-ssh/harbor-cert.pub", "kube_credentials.lock",
 	}
 	for _, f := range append(files, "bob.key", "cas/harbor.pem", "certs.pem", "alice-other/x", "alicex.key") {
-		write(t, gate(home, f), "junk")
+		testenv.Write(t, gate(home, f), "junk")
 	}
-	write(t, gate(home, "carol"), "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n")
-	write(t, gate(home, "notes"), "text")
+	testenv.Write(t, gate(home, "carol"), "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n")
+	testenv.Write(t, gate(home, "notes"), "text")
 	d := Dir{Home: home}
 	got, err := d.UserFiles("gate", "alice")
 	if err != nil || len(got) != len(files) {
@@ -193,8 +193,8 @@ func TestUserFilesAreFoundByName(t *testing.T) {
 // An account named like another one's directory keeps its key.
 func TestRemovingAUserSparesANamesake(t *testing.T) {
 	home := t.TempDir()
-	write(t, gate(home, "svc.key"), "junk")
-	write(t, gate(home, "svc-app"), "the key of another user")
+	testenv.Write(t, gate(home, "svc.key"), "junk")
+	testenv.Write(t, gate(home, "svc-app"), "the key of another user")
 	files, err := Dir{Home: home}.UserFiles("gate", "svc")
 	if err != nil || slices.ContainsFunc(files, func(f string) bool { return filepath.Base(f) == "svc-app" }) {
 		t.Errorf("files %v, %v", files, err)
@@ -204,9 +204,9 @@ func TestRemovingAUserSparesANamesake(t *testing.T) {
 // The public key file is compared byte for byte by other clients: it is repaired.
 func TestPublicKeyFileIsRepaired(t *testing.T) {
 	home, _, id := stored(t, SuiteBalanced)
-	write(t, gate(home, "alice.pub"), strings.TrimSpace(read(t, gate(home, "alice.pub")))+" comment\n")
+	testenv.Write(t, gate(home, "alice.pub"), strings.TrimSpace(testenv.Read(t, gate(home, "alice.pub")))+" comment\n")
 	commit(t, home, id)
-	if got := read(t, gate(home, "alice.pub")); got != string(ssh.MarshalAuthorizedKey(id.SSHCert.Key)) {
+	if got := testenv.Read(t, gate(home, "alice.pub")); got != string(ssh.MarshalAuthorizedKey(id.SSHCert.Key)) {
 		t.Errorf("it is %q", got)
 	}
 }

@@ -76,7 +76,7 @@ func withAuthority(id *Identity, a ...Authority) *Identity {
 // proxy logs in, and adds no key of its own beside them.
 func TestUnprovenLoginAddsNoTrust(t *testing.T) {
 	home, c, _ := stored(t, SuiteBalanced)
-	hosts := read(t, filepath.Join(home, "known_hosts"))
+	hosts := testenv.Read(t, filepath.Join(home, "known_hosts"))
 	id := c.issue(t, "gate", "alice", SuiteBalanced)
 	evil := newCluster(t, "harbor").authority()
 	id.Authorities[0].SSHKeys = append(id.Authorities[0].SSHKeys, evil.SSHKeys...)
@@ -92,7 +92,7 @@ func TestUnprovenLoginAddsNoTrust(t *testing.T) {
 	if len(got.Authorities) != 1 || len(got.Authorities[0].SSHKeys) != 1 || len(got.Authorities[0].TLSCerts) != 1 {
 		t.Errorf("trusts %+v", got.Authorities)
 	}
-	if now := read(t, filepath.Join(home, "known_hosts")); now != hosts {
+	if now := testenv.Read(t, filepath.Join(home, "known_hosts")); now != hosts {
 		t.Errorf("known_hosts is\n%s", now)
 	}
 }
@@ -125,15 +125,15 @@ func TestProvenLoginReplacesRotatedKeys(t *testing.T) {
 	home, c, _ := stored(t, SuiteBalanced)
 	path := filepath.Join(home, "known_hosts")
 	_, text := keyText(t)
-	own := read(t, path)
+	own := testenv.Read(t, path)
 	user := strings.Replace(own, "type=host", "type=user", 1)
 	foreign := []string{
 		"# mine \t\n", "\x00\xff junk\r\n", "@cert-authority gate,harbor,*.harbor ssh-future AAAA type=host\n", user,
 		"@cert-authority port,harbor,*.harbor " + text + " type=host\n", "@cert-authority gate,pier,*.pier " + text + " type=host\n",
 		"@cert-authority *.harbor " + text + " type=host\n", "host.example.net " + text + " a note\n", "@revoked * " + text + " stolen on a Monday\n",
 	}
-	write(t, path, strings.Join(foreign[:3], "")+own+strings.Join(foreign[3:], ""))
-	write(t, gate(home, "cas", "pier.pem"), "theirs")
+	testenv.Write(t, path, strings.Join(foreign[:3], "")+own+strings.Join(foreign[3:], ""))
+	testenv.Write(t, gate(home, "cas", "pier.pem"), "theirs")
 	next := newCluster(t, "harbor")
 	both := c.issue(t, "gate", "alice", SuiteBalanced)
 	both.Authorities[0].SSHKeys = append(both.Authorities[0].SSHKeys, next.hostSSH.PublicKey())
@@ -147,11 +147,11 @@ func TestProvenLoginReplacesRotatedKeys(t *testing.T) {
 			t.Errorf("step %d: trusts %+v", step, a)
 		}
 	}
-	got := read(t, path)
+	got := testenv.Read(t, path)
 	if !strings.HasPrefix(got, strings.Join(foreign, "")) || strings.Contains(got, own) {
 		t.Errorf("known_hosts is\n%q", got)
 	}
-	if read(t, gate(home, "cas", "pier.pem")) != "theirs" {
+	if testenv.Read(t, gate(home, "cas", "pier.pem")) != "theirs" {
 		t.Error("the file of another cluster changed")
 	}
 }
@@ -202,7 +202,7 @@ func TestRevokedLines(t *testing.T) {
 		home, _, _ := stored(t, SuiteBalanced)
 		path := filepath.Join(home, "known_hosts")
 		known := "@cert-authority gate,harbor,*.harbor " + text + " type=host\n"
-		write(t, path, "# first\n"+line+"\n"+read(t, path)+known)
+		testenv.Write(t, path, "# first\n"+line+"\n"+testenv.Read(t, path)+known)
 		id, err := Dir{Home: home}.Load("gate", "alice", "harbor")
 		if err != nil {
 			t.Fatal(err)

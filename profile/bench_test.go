@@ -43,7 +43,7 @@ func BenchmarkStatus(b *testing.B) {
 func BenchmarkList1000(b *testing.B) {
 	home := b.TempDir()
 	for i := range 1000 {
-		write(b, filepath.Join(home, fmt.Sprintf("gate%d.example.net.yaml", i)), "web_proxy_addr: x:1\n")
+		testenv.Write(b, filepath.Join(home, fmt.Sprintf("gate%d.example.net.yaml", i)), "web_proxy_addr: x:1\n")
 	}
 	store := Open(home)
 	for b.Loop() {

@@ -28,7 +28,7 @@ func TestAddressesAreChecked(t *testing.T) {
 			if key == "web_proxy_addr" {
 				content = ""
 			}
-			write(t, filepath.Join(home, "gate.yaml"), content+key+": "+addr+"\n")
+			testenv.Write(t, filepath.Join(home, "gate.yaml"), content+key+": "+addr+"\n")
 			_, err := Open(home).Load("gate")
 			switch {
 			case key == "web_proxy_addr" && (addr == `""` || addr == `"gate"` || addr == `":443"`):
@@ -41,7 +41,7 @@ func TestAddressesAreChecked(t *testing.T) {
 		}
 	}
 	home := t.TempDir()
-	write(t, filepath.Join(home, "gate.yaml"), "web_proxy_addr: gate\nrelay_addr: none\n")
+	testenv.Write(t, filepath.Join(home, "gate.yaml"), "web_proxy_addr: gate\nrelay_addr: none\n")
 	if _, err := Open(home).Load("gate"); err != nil {
 		t.Errorf("what other clients write: %v", err)
 	}
@@ -91,7 +91,7 @@ func TestProfilesThatCannotBeReadBackAreNotWritten(t *testing.T) {
 func TestDurationsOfAFileAreChecked(t *testing.T) {
 	for _, value := range []string{"ssh_dial_timeout: 25h", "piv_pin_cache_ttl: 86400000000001", "ssh_dial_timeout: -1s"} {
 		home := t.TempDir()
-		write(t, filepath.Join(home, "gate.yaml"), "web_proxy_addr: gate:443\n"+value+"\n")
+		testenv.Write(t, filepath.Join(home, "gate.yaml"), "web_proxy_addr: gate:443\n"+value+"\n")
 		if _, err := Open(home).Load("gate"); !isDamaged(err) || !strings.Contains(err.Error(), value[:8]) {
 			t.Errorf("%s: %v", value, err)
 		}
@@ -122,7 +122,7 @@ func TestAnotherHostDoesNotTakeALoginOver(t *testing.T) {
 	if err := s.Commit(p, id); err != nil {
 		t.Errorf("the proxy itself: %v", err)
 	}
-	if data := read(t, filepath.Join(s.Home(), "gate.yaml")); strings.Contains(strings.ToLower(data), "proven") {
+	if data := testenv.Read(t, filepath.Join(s.Home(), "gate.yaml")); strings.Contains(strings.ToLower(data), "proven") {
 		t.Errorf("it is stored:\n%s", data)
 	}
 	if _, err := s.Logout("gate", ""); err != nil {
@@ -136,7 +136,7 @@ func TestAnotherHostDoesNotTakeALoginOver(t *testing.T) {
 func TestLogoutClearsWhatKilledLoginsLeft(t *testing.T) {
 	s, _ := fleet(t)
 	stage := filepath.Join(s.Home(), "config", "tsh", "tx-KILLED")
-	write(t, filepath.Join(stage, "001"), "-----BEGIN PRIVATE KEY-----")
+	testenv.Write(t, filepath.Join(stage, "001"), "-----BEGIN PRIVATE KEY-----")
 	done, err := s.Logout("quay", "") // whoever is meant
 	if err != nil || len(done.Left) != 0 {
 		t.Errorf("%+v, %v", done, err)

@@ -28,10 +28,10 @@ func fleet(t *testing.T) (*Store, func() []string) {
 	}
 	loggedIn(t, s, "port", "alice", "pier")
 	for _, f := range []string{"keys/gate/alice-x509.pem", "keys/gate/alice-db/harbor/pg.key", "keys/gate/alice.ppk"} {
-		write(t, filepath.Join(s.Home(), f), "x")
+		testenv.Write(t, filepath.Join(s.Home(), f), "x")
 	}
 	for _, f := range []string{"mine.txt", "keys/gate/notes", "config/config.yaml", "keys/README"} {
-		write(t, filepath.Join(s.Home(), f), "foreign")
+		testenv.Write(t, filepath.Join(s.Home(), f), "foreign")
 	}
 	who := func() []string {
 		var all []string
@@ -114,16 +114,16 @@ func TestLoginAfterLogout(t *testing.T) {
 // Whatever state the files are in, logout removes them.
 func TestLogoutOfDamagedState(t *testing.T) {
 	for name, damage := range map[string]func(t *testing.T, home string){
-		"profile is binary":   func(t *testing.T, home string) { write(t, filepath.Join(home, "gate.yaml"), "\x00") },
+		"profile is binary":   func(t *testing.T, home string) { testenv.Write(t, filepath.Join(home, "gate.yaml"), "\x00") },
 		"profile is missing":  func(t *testing.T, home string) { remove(t, filepath.Join(home, "gate.yaml")) },
-		"current is a path":   func(t *testing.T, home string) { write(t, filepath.Join(home, "current-profile"), "../x") },
+		"current is a path":   func(t *testing.T, home string) { testenv.Write(t, filepath.Join(home, "current-profile"), "../x") },
 		"no current":          func(t *testing.T, home string) { remove(t, filepath.Join(home, "current-profile")) },
-		"keys are junk":       func(t *testing.T, home string) { write(t, filepath.Join(home, "keys/gate/alice.key"), "junk") },
+		"keys are junk":       func(t *testing.T, home string) { testenv.Write(t, filepath.Join(home, "keys/gate/alice.key"), "junk") },
 		"key is gone":         func(t *testing.T, home string) { remove(t, filepath.Join(home, "keys/gate/alice")) },
 		"certificate is gone": func(t *testing.T, home string) { remove(t, filepath.Join(home, "keys/gate/alice-ssh")) },
 		"key is a directory": func(t *testing.T, home string) {
 			remove(t, filepath.Join(home, "keys/gate/alice.crt"))
-			write(t, filepath.Join(home, "keys/gate/alice.crt/x"), "")
+			testenv.Write(t, filepath.Join(home, "keys/gate/alice.crt/x"), "")
 		},
 		"only the certificate is left": func(t *testing.T, home string) {
 			for _, f := range []string{"alice", "alice.key", "alice-ssh", "alice.pub"} {

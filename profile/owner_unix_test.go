@@ -12,13 +12,14 @@ import (
 	"testing"
 
 	"github.com/seed-087d674e/tsh/internal/durable"
+	"github.com/seed-087d674e/tsh/internal/testenv"
 )
 
 // case F19: the directory of a login that is being stored stays and is reported.
 func TestLogoutReportsALoginThatIsBeingStored(t *testing.T) {
 	s, _ := fleet(t)
 	stage := filepath.Join(s.Home(), "config", "tsh", "tx-BUSY")
-	write(t, filepath.Join(stage, "stage.lock"), "")
+	testenv.Write(t, filepath.Join(stage, "stage.lock"), "")
 	f, err := os.Open(filepath.Join(stage, "stage.lock"))
 	if err != nil {
 		t.Fatal(err)

@@ -64,7 +64,7 @@ func TestMemoryIsBoundedAndTolerant(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, filepath.Join(s.Home(), typedFile), string(data))
+	testenv.Write(t, filepath.Join(s.Home(), typedFile), string(data))
 	for _, typed := range []string{"alias7", "new"} {
 		p.Typed = typed
 		if err := s.Commit(p, nil); err != nil {
@@ -79,7 +79,7 @@ func TestMemoryIsBoundedAndTolerant(t *testing.T) {
 	}
 	path := filepath.Join(s.Home(), typedFile)
 	for _, junk := range []string{"", "{", "[{\"typed\":\"a\",\"name\":\"../x\"}]", "null", strings.Repeat("[", 1<<16), `[{"typed":1}]`, "\x00"} {
-		write(t, path, junk)
+		testenv.Write(t, path, junk)
 		before := testenv.Snapshot(t, filepath.Dir(path))
 		if got := s.Resolve("a"); got != "a" {
 			t.Errorf("%.20q: leads to %q", junk, got)
@@ -97,7 +97,7 @@ func TestMemoryIsBoundedAndTolerant(t *testing.T) {
 func TestAThousandProfiles(t *testing.T) {
 	s := Open(t.TempDir())
 	for i := range 1000 {
-		write(t, s.path(fmt.Sprintf("gate%d.example.net", i)), fmt.Sprintf("web_proxy_addr: gate%d.example.net:443\nuser: alice\n", i))
+		testenv.Write(t, s.path(fmt.Sprintf("gate%d.example.net", i)), fmt.Sprintf("web_proxy_addr: gate%d.example.net:443\nuser: alice\n", i))
 	}
 	names, err := s.List()
 	if err != nil || len(names) != 1000 {

@@ -177,7 +177,7 @@ func TestCurrentProfileIsValidated(t *testing.T) {
 		strings.Repeat("a", 1<<20): ErrDamaged, "gate\nport\n": ErrDamaged,
 	} {
 		home := t.TempDir()
-		write(t, filepath.Join(home, "current-profile"), content)
+		testenv.Write(t, filepath.Join(home, "current-profile"), content)
 		if _, err := Open(home).Current(); !errors.Is(err, want) {
 			t.Errorf("%.20q: %v", content, err)
 		}
@@ -186,7 +186,7 @@ func TestCurrentProfileIsValidated(t *testing.T) {
 		}
 	}
 	home := t.TempDir()
-	write(t, filepath.Join(home, "current-profile"), " gate\r\n")
+	testenv.Write(t, filepath.Join(home, "current-profile"), " gate\r\n")
 	if name, err := Open(home).Current(); err != nil || name != "gate" {
 		t.Errorf("white space: %q, %v", name, err)
 	}
@@ -195,7 +195,7 @@ func TestCurrentProfileIsValidated(t *testing.T) {
 func TestListTakesRegularFilesWithNames(t *testing.T) {
 	home := t.TempDir()
 	for _, f := range []string{"gate.yaml", "a.yaml", "a-b.yaml", "..yaml", ".yaml", "x y.yaml", "gate.yaml.tmp", "known_hosts", "dir.yaml/x"} {
-		write(t, filepath.Join(home, f), "x: y\n")
+		testenv.Write(t, filepath.Join(home, f), "x: y\n")
 	}
 	if err := os.Symlink("gate.yaml", filepath.Join(home, "link.yaml")); err != nil {
 		t.Log("no links here:", err)
@@ -208,9 +208,9 @@ func TestListTakesRegularFilesWithNames(t *testing.T) {
 func TestProfilesThatCannotBeLoaded(t *testing.T) {
 	home := t.TempDir()
 	s := Open(home)
-	write(t, filepath.Join(home, "empty.yaml"), "")
-	write(t, filepath.Join(home, "noaddr.yaml"), "user: alice\n")
-	write(t, filepath.Join(home, "nouser.yaml"), "web_proxy_addr: nouser:443\n")
+	testenv.Write(t, filepath.Join(home, "empty.yaml"), "")
+	testenv.Write(t, filepath.Join(home, "noaddr.yaml"), "user: alice\n")
+	testenv.Write(t, filepath.Join(home, "nouser.yaml"), "web_proxy_addr: nouser:443\n")
 	for _, name := range []string{"missing", "empty", "noaddr"} {
 		if _, err := s.Load(name); !errors.Is(err, ErrNotFound) {
 			t.Errorf("%s: %v", name, err)
@@ -296,8 +296,8 @@ func deref(p *Profile, id *keystore.Identity) (Profile, keystore.Identity) { ret
 // case F10: a login replaces a profile that cannot be read; a failed read did not.
 func TestLoginRepairsADamagedProfile(t *testing.T) {
 	s := Open(filepath.Join(t.TempDir(), "home"))
-	write(t, filepath.Join(s.Home(), "gate.yaml"), "\x00\x00")
-	write(t, filepath.Join(s.Home(), "current-profile"), "../x")
+	testenv.Write(t, filepath.Join(s.Home(), "gate.yaml"), "\x00\x00")
+	testenv.Write(t, filepath.Join(s.Home(), "current-profile"), "../x")
 	loggedIn(t, s, "gate", "alice", "harbor")
 	if p, err := s.Load(""); err != nil || p.User != "alice" {
 		t.Errorf("%+v, %v", p, err)
@@ -313,12 +313,12 @@ func TestCommitEditsTheFileThatIsThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := filepath.Join(s.Home(), "gate.yaml")
-	write(t, path, "# mine\n"+read(t, path)+"newer: key\n")
+	testenv.Write(t, path, "# mine\n"+testenv.Read(t, path)+"newer: key\n")
 	p.MFAMode = "platform"
 	if err := s.Commit(p, nil); err != nil {
 		t.Fatal(err)
 	}
-	got := read(t, path)
+	got := testenv.Read(t, path)
 	if !strings.HasPrefix(got, "# mine\n") || !strings.Contains(got, "newer: key\n") || !strings.Contains(got, "mfa_mode: platform\n") {
 		t.Errorf("file is\n%s", got)
 	}
@@ -326,7 +326,7 @@ func TestCommitEditsTheFileThatIsThere(t *testing.T) {
 
 func TestHomeOfThePerson(t *testing.T) {
 	dir := t.TempDir()
-	write(t, filepath.Join(dir, "file"), "")
+	testenv.Write(t, filepath.Join(dir, "file"), "")
 	abs := filepath.Join(dir, "a b")
 	for _, tc := range []struct{ variable, home, want string }{
 		{abs, dir, abs},

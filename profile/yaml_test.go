@@ -11,7 +11,7 @@ import (
 )
 
 func TestFileOfTheReferenceClientIsWrittenByteForByte(t *testing.T) {
-	want := read(t, filepath.Join(fixtures, "18.3", "home", "localhost.yaml"))
+	want := testenv.Read(t, filepath.Join(fixtures, "18.3", "home", "localhost.yaml"))
 	p := &Profile{
 		Name: "localhost", WebProxyAddr: "localhost:4080", SSHProxyAddr: "localhost:4081", KubeProxyAddr: "localhost:4080",
 		PostgresProxyAddr: "localhost:4080", MySQLProxyAddr: "localhost:4081", User: "fixture", Cluster: "real.example.test",
@@ -162,7 +162,7 @@ func TestBrokenFiles(t *testing.T) {
 	} {
 		home := t.TempDir()
 		path := filepath.Join(home, "gate.yaml")
-		write(t, path, file)
+		testenv.Write(t, path, file)
 		before := testenv.Snapshot(t, home)
 		p, err := Open(home).Load("gate")
 		if err == nil || !strings.Contains(err.Error(), path) || len(err.Error()) > 600 {
@@ -180,7 +180,7 @@ func TestBrokenFiles(t *testing.T) {
 func TestFileOf100MB(t *testing.T) {
 	home := t.TempDir()
 	path := filepath.Join(home, "gate.yaml")
-	write(t, path, "web_proxy_addr: gate:443\n")
+	testenv.Write(t, path, "web_proxy_addr: gate:443\n")
 	if err := os.Truncate(path, 100<<20); err != nil {
 		t.Fatal(err)
 	}

@@ -67,6 +67,27 @@ func Snapshot(t testing.TB, dir string) map[string]string {
 	return all
 }
 
+// Write makes a file that only we can read, with the directories above it.
+func Write(t testing.TB, path, content string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Read is what a file holds.
+func Read(t testing.TB, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
 // moduleRoot is the directory of go.mod, above the package that is tested.
 func moduleRoot(t testing.TB) string {
 	t.Helper()
