@@ -66,7 +66,7 @@ func (m certsByCluster) add(certs []*x509.Certificate, wanted func(cluster strin
 // that is noticed where it is needed.
 func (p *paths) loadAuthorities(clusters []string, all bool) ([]Authority, trust, error) {
 	wanted := wantedClusters(clusters, all)
-	data, err := durable.ReadFile(p.abs(knownHostsFile), maxKnownHosts)
+	data, err := p.view.ReadFile(knownHostsFile, maxKnownHosts)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, trust{}, damaged(err)
 	}
@@ -136,7 +136,7 @@ func (p *paths) loadCerts(certs certsByCluster, clusters []string, all bool) err
 }
 
 func (p *paths) readCerts(rel string) []*x509.Certificate {
-	data, err := durable.ReadFile(p.abs(rel), maxCAFile)
+	data, err := p.view.ReadFile(rel, maxCAFile)
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
 			slog.Debug("authority file not used", "error", err)
@@ -149,7 +149,7 @@ func (p *paths) readCerts(rel string) []*x509.Certificate {
 // stageAuthorities puts what the identity trusts in cas, certs.pem and
 // known_hosts, in this order, unless what is stored may not be changed by it.
 func (p *paths) stageAuthorities(tx *durable.Tx, id *Identity) error {
-	old, err := durable.ReadFile(p.abs(knownHostsFile), maxKnownHosts)
+	old, err := p.view.ReadFile(knownHostsFile, maxKnownHosts)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -200,7 +200,7 @@ func (p *paths) checkOwners(knownHosts []byte, id *Identity) error {
 
 // stageBytes writes a file that has no key in it when its content changes.
 func (p *paths) stageBytes(tx *durable.Tx, rel string, data []byte) {
-	if old, err := durable.ReadFile(p.abs(rel), maxCAFile); err == nil && string(old) == string(data) {
+	if old, err := p.view.ReadFile(rel, maxCAFile); err == nil && string(old) == string(data) {
 		return
 	}
 	tx.Write(rel, data, secretMode)
@@ -209,9 +209,14 @@ func (p *paths) stageBytes(tx *durable.Tx, rel string, data []byte) {
 // paths are the names of one login's files, relative to home.
 type paths struct {
 	home, proxy, user, cluster string
+	view                       *durable.View
 	proven                     string   // host that was verified, see Dir.Proven
-	exposed                    []string // warnings about keys that others can read
-	noticed                    []string // other warnings
+	exposed                    []string // see Identity.Exposed
+	noticed                    []string // see Identity.Warnings
+	keyring                    Keyring  // opens sealed keys
+	seal                       *Seal    // see Dir.Seal
+	withoutKeys                bool     // see Dir.WithoutKeys
+	sealKeys                   map[string][]byte
 }
 
 func (p *paths) abs(rel string) string { return filepath.Join(p.home, rel) }
@@ -238,7 +243,12 @@ func newPaths(home, proxy, user, cluster string) (*paths, error) {
 			return nil, fmt.Errorf("%s name of %d bytes is too long for a file name", n.kind, len(n.name))
 		}
 	}
-	return &paths{home: home, proxy: proxy, user: user, cluster: cluster}, nil
+	return barePaths(home, proxy, user, cluster), nil
+}
+
+// barePaths is newPaths without a check.
+func barePaths(home, proxy, user, cluster string) *paths {
+	return &paths{home: home, proxy: proxy, user: user, cluster: cluster, view: durable.Look(home)}
 }
 
 // twinUser returns a user of the proxy whose name differs from ours only in the

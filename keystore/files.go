@@ -7,14 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"syscall"
 	"time"
 
 	"github.com/seed-087d674e/tsh/internal/durable"
-	"golang.org/x/crypto/ssh"
 )
 
 // Names below keys/<proxy>.
@@ -41,6 +38,14 @@ type Dir struct {
 	// login, or that was verified with the stored authorities. It is empty when
 	// nothing was verified.
 	Proven string
+	// Seal is, for Stage, how new private keys are stored; nil means in the clear.
+	Seal *Seal
+	// WithoutKeys leaves, for Stage, private keys out: they are in an ssh-agent. Those
+	// of an earlier login are removed.
+	WithoutKeys bool
+	// Keyring opens sealed private keys, for Load. It is asked at most once for an
+	// identity; nil means the operating system's.
+	Keyring Keyring
 
 	wait func(time.Duration) // between reads of files that are being written
 }
@@ -75,8 +80,12 @@ func damaged(err error) error {
 // Load returns the identity of a user at a proxy for a cluster, with private
 // keys. It never changes a file. Certificates are not judged by time or against
 // Check; that they carry the keys beside them is made sure. Errors match
-// ErrNotFound (files missing or empty), ErrDamaged, or *KeyError; other errors
-// come from the names, the disk, or files that belong to another user.
+// ErrNotFound (files missing or empty), ErrDamaged, *KeyError, or *KeyringError;
+// other errors come from the names, the disk, or files that belong to another user.
+//
+// Sealed private keys are opened with the keyring. Where there are certificates for
+// one ECDSA key and no private keys, the ssh-agent has to have that key: it then
+// signs, and the identity holds no key.
 func (d Dir) Load(proxy, user, cluster string) (*Identity, error) {
 	return d.load(proxy, user, cluster, (*paths).readPrivate)
 }
@@ -95,12 +104,14 @@ func (d Dir) load(proxy, user, cluster string, read func(*paths, *Identity, bool
 	if err := durable.PlainDirs(p.home, p.dir(p.user+sshDirSuffix)); err != nil {
 		return nil, damaged(err)
 	}
+	p.keyring = d.Keyring
+	defer p.forgetSealKeys()
 	release := func() {}
 	for try := 1; ; try++ {
 		id := &Identity{Proxy: proxy, User: user, Cluster: cluster}
-		p.exposed, p.noticed = nil, nil
+		p.exposed, p.noticed, p.view = nil, nil, durable.Look(p.home)
 		err := read(p, id, d.AllAuthorities)
-		id.Warnings = append(p.exposed, p.noticed...)
+		id.Exposed, id.Warnings = p.exposed, p.noticed
 		release()
 		var torn *tornError
 		if !errors.As(err, &torn) {
@@ -153,10 +164,15 @@ func (p *paths) readPublic(id *Identity, _ bool) error {
 	if err != nil {
 		return err
 	}
+	cert, certErr := p.readTLSCert(tlsCertSuffix)
+	if certErr == nil && p.inAgent(id.SSHCert, cert) {
+		id.TLSCert, id.InAgent = cert, true
+		return nil
+	}
 	if err := p.haveKey(""); err != nil {
 		return err
 	}
-	cert, err := p.readTLSCert(tlsCertSuffix)
+	err = certErr
 	if err == nil {
 		err = p.haveKey(tlsKeySuffix)
 	}
@@ -175,7 +191,7 @@ func (p *paths) readPublic(id *Identity, _ bool) error {
 // use.
 func (p *paths) haveKey(suffix string) error {
 	path := p.abs(p.file(suffix))
-	info, err := os.Stat(path)
+	info, err := p.view.Stat(p.file(suffix))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%w: %s is missing", ErrNotFound, path)
@@ -193,10 +209,11 @@ func (p *paths) readPrivate(id *Identity, all bool) error {
 	if err != nil {
 		return err
 	}
-	for _, dir := range loose {
-		p.noticed = append(p.noticed, fmt.Sprintf("other users can write to %s; chmod 700 it", dir))
-	}
+	p.exposed = append(p.exposed, loose...)
 	keyData, err := p.readKey("")
+	if errors.Is(err, ErrNotFound) && p.readFromAgent(id) {
+		return p.takeFromAgent(id, all)
+	}
 	if err != nil {
 		return err
 	}
@@ -244,7 +261,7 @@ func (p *paths) readAuthorities(id *Identity, all bool) error {
 
 func (p *paths) anyEmpty(rel ...string) bool {
 	return slices.ContainsFunc(rel, func(r string) bool {
-		info, err := os.Lstat(p.abs(r))
+		info, err := p.view.Lstat(r)
 		return err == nil && info.Size() == 0
 	})
 }
@@ -316,79 +333,3 @@ func laterCert(cert, old *x509.Certificate, sshKey crypto.PublicKey) *x509.Certi
 }
 
 func torn(err error) error { return &tornError{damaged(err)} }
-
-// read returns the content of a file. Missing is ErrNotFound; so is an empty
-// file, which another client's lock makes, but there a writer may be at work.
-func (p *paths) read(rel string, limit int64, read func(string, int64) ([]byte, error)) ([]byte, error) {
-	data, err := read(p.abs(rel), limit)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("%w: %s is missing", ErrNotFound, p.abs(rel))
-	case err != nil:
-		return nil, damaged(err)
-	case len(data) == 0:
-		return nil, &tornError{fmt.Errorf("%w: %s is empty", ErrNotFound, p.abs(rel))}
-	}
-	return data, nil
-}
-
-// readLinked allows the one link that other layouts need: <user>.key to <user>,
-// <user>.crt to <user>-x509.pem.
-func (p *paths) readLinked(rel, target string, limit int64, read func(string, int64) ([]byte, error)) ([]byte, error) {
-	data, err := p.read(rel, limit, read)
-	if !errors.Is(err, durable.ErrLink) {
-		return data, err
-	}
-	to, linkErr := os.Readlink(p.abs(rel))
-	if linkErr != nil || to != filepath.Base(target) {
-		return nil, err
-	}
-	return p.read(target, limit, read)
-}
-
-func (p *paths) readKey(suffix string) ([]byte, error) {
-	return p.readLinked(p.file(suffix), p.file(""), maxKeyFile, func(path string, limit int64) ([]byte, error) {
-		data, exposed, err := durable.ReadPrivate(path, limit)
-		if exposed != 0 {
-			p.exposed = append(p.exposed, fmt.Sprintf("%s can be read by others (mode %04o); chmod 600 it, or log in again", path, exposed))
-		}
-		return data, err
-	})
-}
-
-func (p *paths) decodeKey(suffix string, data []byte) (crypto.Signer, error) {
-	key, err := decodeKey(data)
-	var other *KeyError
-	if errors.As(err, &other) {
-		other.Path = p.abs(p.file(suffix))
-		return nil, other
-	}
-	if err != nil {
-		return nil, torn(fmt.Errorf("%s %w", p.abs(p.file(suffix)), err))
-	}
-	return key, nil
-}
-
-func (p *paths) readTLSCert(suffix string) (*x509.Certificate, error) {
-	data, err := p.readLinked(p.file(suffix), p.file(oldTLSCertSuffix), maxCertFile, durable.ReadFile)
-	if err != nil {
-		return nil, err
-	}
-	cert, err := decodeCert(data)
-	if err != nil {
-		return nil, torn(fmt.Errorf("%s %w", p.abs(p.file(suffix)), err))
-	}
-	return cert, nil
-}
-
-func (p *paths) readSSHCert() (*ssh.Certificate, error) {
-	data, err := p.read(p.sshCert(), maxCertFile, durable.ReadFile)
-	if err != nil {
-		return nil, err
-	}
-	cert, err := decodeSSHCert(data)
-	if err != nil {
-		return nil, torn(fmt.Errorf("%s %w", p.abs(p.sshCert()), err))
-	}
-	return cert, nil
-}

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/seed-087d674e/tsh/internal/durable"
 	"github.com/seed-087d674e/tsh/internal/testenv"
 )
 
@@ -97,11 +96,7 @@ func TestWritingOneRSAKeyServesBothGenerations(t *testing.T) {
 // commit stores id and is expected to succeed.
 func commit(t testing.TB, home string, id *Identity) {
 	t.Helper()
-	tx := durable.Begin(home)
-	if err := (Dir{Home: home, Proven: id.Proxy}).Stage(tx, id); err != nil {
-		t.Fatal(err)
-	}
-	if err := tx.Commit(); err != nil {
+	if err := store(Dir{Home: home, Proven: id.Proxy}, id); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 
 	"golang.org/x/crypto/ssh"
@@ -52,6 +53,22 @@ func GenerateKeys(suite Suite) (sshKey, tlsKey crypto.Signer, err error) {
 	}
 	tlsKey, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	return sshKey, tlsKey, err
+}
+
+// ErrNeedsRSA: a cluster's suite leaves no choice but RSA keys.
+var ErrNeedsRSA = errors.New("the cluster needs RSA keys (signature algorithm suite legacy), which an ssh-agent cannot use for TLS here")
+
+// GenerateOneKey makes one ECDSA P-256 key for both protocols: of the keys that
+// clusters take, the kind with which an ssh-agent can sign for TLS, too. With the
+// legacy suite it is ErrNeedsRSA.
+func GenerateOneKey(suite Suite) (crypto.Signer, error) {
+	switch suite {
+	case "", SuiteLegacy:
+		return nil, ErrNeedsRSA
+	case SuiteBalanced, SuiteHSM, SuiteFIPS:
+		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	}
+	return nil, fmt.Errorf("signature algorithm suite %q is not known", string(suite))
 }
 
 // PublicKeys returns the public keys in the forms that the login calls carry: an

@@ -70,6 +70,9 @@ func (id *Identity) SSHClientConfig() (*ssh.ClientConfig, error) {
 
 // certSigner signs with the certificate; RSA keys never with SHA-1.
 func certSigner(id *Identity) (ssh.Signer, error) {
+	if key := agentSigner(id.SSHKey); key != nil {
+		return ssh.NewCertSigner(id.SSHCert, key.SSHSigner())
+	}
 	signer, err := ssh.NewSignerFromSigner(id.SSHKey)
 	if err != nil {
 		return nil, err

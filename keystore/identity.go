@@ -41,13 +41,18 @@ type Identity struct {
 	SSHCert        *ssh.Certificate
 	TLSCert        *x509.Certificate
 	Authorities    []Authority
+	// InAgent says that the private key, one for both, is in the ssh-agent alone: SSHKey
+	// and TLSKey sign through it.
+	InAgent bool
 	// Now is the clock by which host certificates and servers are judged; nil
 	// means time.Now.
 	Now func() time.Time
-	// Warnings are what was noticed while loading that the person should mend:
-	// private keys that others can read, directories they can write to, and lines
+	// Warnings are what was noticed while loading that the person should mend: lines
 	// of known_hosts that mean to revoke a key and cannot be read.
 	Warnings []string
+	// Exposed are private keys that other users can read, and directories around them
+	// that others can write to; see profile.Store.Protect.
+	Exposed []string
 
 	revoked map[string]bool // wire form of keys that known_hosts marks @revoked
 }

@@ -1,6 +1,7 @@
 package keystore
 
 import (
+	"context"
 	"crypto"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-087d674e/tsh/internal/durable"
 	"github.com/seed-087d674e/tsh/internal/testenv"
 	"golang.org/x/crypto/ssh"
 )
@@ -162,4 +164,37 @@ func corruptSeed(t testing.TB, data []byte) []byte {
 		t.Fatal(err)
 	}
 	return out
+}
+
+// store is what a profile does with an identity.
+func store(d Dir, id *Identity) error {
+	tx, err := durable.Begin(context.Background(), d.Home)
+	defer tx.Close()
+	if err != nil {
+		return err
+	}
+	if err := d.Stage(tx, id); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// logOut removes what a user has at a proxy.
+func logOut(t testing.TB, home, proxy, user string) {
+	t.Helper()
+	files, err := (Dir{Home: home}).UserFiles(proxy, user)
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	tx, err := durable.Begin(t.Context(), home)
+	defer tx.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		tx.Remove(f)
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -6,11 +6,11 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
-	"github.com/seed-087d674e/tsh/internal/durable"
 	"github.com/seed-087d674e/tsh/internal/testenv"
 )
 
@@ -146,7 +146,7 @@ func TestPlantedFilesAreRefused(t *testing.T) {
 }
 
 // case F14: a private key that others can read is used, as other clients use it,
-// with a warning; a login repairs it.
+// and named; a login repairs it.
 func TestPrivateKeysOpenToOthers(t *testing.T) {
 	for _, file := range []string{"alice", "alice.key"} {
 		home, _, id := stored(t, SuiteBalanced)
@@ -155,12 +155,12 @@ func TestPrivateKeysOpenToOthers(t *testing.T) {
 		}
 		d, _ := quick(home)
 		loaded, err := d.Load("gate", "alice", "harbor")
-		if err != nil || len(loaded.Warnings) != 1 || !strings.Contains(loaded.Warnings[0], gate(home, file)+" can be read by others (mode 0644); chmod 600 it") {
-			t.Errorf("%s: %v, warnings %q", file, err, loaded.Warnings)
+		if err != nil || !slices.Equal(loaded.Exposed, []string{gate(home, file)}) {
+			t.Errorf("%s: %v, exposed %q", file, err, loaded.Exposed)
 		}
 		commit(t, home, id) // a login writes it anew
-		if loaded, err := d.Load("gate", "alice", "harbor"); err != nil || len(loaded.Warnings) > 0 {
-			t.Errorf("%s after a login: %v, warnings %q", file, err, loaded.Warnings)
+		if loaded, err := d.Load("gate", "alice", "harbor"); err != nil || len(loaded.Exposed) > 0 {
+			t.Errorf("%s after a login: %v, exposed %q", file, err, loaded.Exposed)
 		}
 	}
 }
@@ -197,13 +197,7 @@ func TestRemovalDoesNotFollowLinks(t *testing.T) {
 	outside := filepath.Join(t.TempDir(), "outside")
 	testenv.Write(t, filepath.Join(outside, "file"), "foreign")
 	link(t, outside, gate(home, "alice-db"))
-	tx := durable.Begin(home)
-	if err := (Dir{Home: home}).StageRemove(tx, "gate", "alice"); err != nil {
-		t.Fatal(err)
-	}
-	if err := tx.Commit(); err != nil {
-		t.Fatal(err)
-	}
+	logOut(t, home, "gate", "alice")
 	if testenv.Read(t, filepath.Join(outside, "file")) != "foreign" {
 		t.Error("the link was followed")
 	}

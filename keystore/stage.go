@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -50,6 +51,7 @@ func (d Dir) Stage(tx *durable.Tx, id *Identity) error {
 		return err
 	}
 	p.proven = d.Proven
+	p.seal, p.withoutKeys = d.Seal, d.WithoutKeys
 	if err := id.Check(); err != nil {
 		return err
 	}
@@ -73,16 +75,13 @@ func (d Dir) Stage(tx *durable.Tx, id *Identity) error {
 
 func (p *paths) stageTLS(tx *durable.Tx, id *Identity) error {
 	newKey, newCert := !p.hasKey(tlsKeySuffix, id.TLSKey), !p.hasCert(tlsCertSuffix, id.TLSCert)
-	if !newKey && !newCert {
-		return nil
+	if newKey || newCert {
+		tx.Lock(p.file(tlsKeySuffix), keyLockTimeout, keyLockRetry)
 	}
-	tx.Lock(p.file(tlsKeySuffix), keyLockTimeout, keyLockRetry)
 	if newKey {
-		data, err := encodeTLSKey(id.TLSKey)
-		if err != nil {
+		if err := p.stageKey(tx, tlsKeySuffix, id.TLSKey, encodeTLSKey); err != nil {
 			return err
 		}
-		tx.Write(p.file(tlsKeySuffix), data, secretMode)
 	}
 	if newCert {
 		tx.Write(p.file(tlsCertSuffix), encodePEM(pemCert, id.TLSCert.Raw), secretMode)
@@ -90,19 +89,39 @@ func (p *paths) stageTLS(tx *durable.Tx, id *Identity) error {
 	return nil
 }
 
+// stageKey stores a private key as the login wants it.
+func (p *paths) stageKey(tx *durable.Tx, suffix string, key crypto.Signer, encode func(crypto.Signer) ([]byte, error)) error {
+	if p.withoutKeys {
+		tx.Remove(p.file(suffix))
+		return nil
+	}
+	if agentSigner(key) != nil {
+		return errNoKeys
+	}
+	data, err := encode(key)
+	if err == nil && p.seal != nil {
+		plain := data
+		data, err = p.sealKey(p.seal, suffix, key.Public(), plain)
+		clear(plain)
+	}
+	if err != nil {
+		return err
+	}
+	tx.Write(p.file(suffix), data, secretMode)
+	return nil
+}
+
 func (p *paths) stageSSH(tx *durable.Tx, id *Identity) error {
 	newKey := !p.hasKey("", id.SSHKey)
 	if newKey {
-		data, err := encodeSSHKey(id.SSHKey)
-		if err != nil {
+		if err := p.stageKey(tx, "", id.SSHKey, encodeSSHKey); err != nil {
 			return err
 		}
-		tx.Write(p.file(""), data, secretMode)
 	}
 	// Other clients compare the public key file byte for byte.
 	p.stageBytes(tx, p.file(pubSuffix), ssh.MarshalAuthorizedKey(id.SSHCert.Key))
 	p.stageBytes(tx, p.sshCert(), ssh.MarshalAuthorizedKey(id.SSHCert))
-	if newKey {
+	if newKey || p.withoutKeys {
 		p.stageStale(tx, id)
 	}
 	return nil
@@ -141,7 +160,7 @@ func (p *paths) stageStale(tx *durable.Tx, id *Identity) {
 func (p *paths) stageOldLayout(tx *durable.Tx, id *Identity) {
 	_, isRSA := id.SSHKey.(*rsa.PrivateKey)
 	switch {
-	case isRSA && samePublic(id.SSHKey.Public(), id.TLSKey.Public()):
+	case isRSA && p.seal == nil && !p.withoutKeys && samePublic(id.SSHKey.Public(), id.TLSKey.Public()):
 		if !p.hasCert(oldTLSCertSuffix, id.TLSCert) {
 			tx.Write(p.file(oldTLSCertSuffix), encodePEM(pemCert, id.TLSCert.Raw), secretMode)
 		}
@@ -150,15 +169,28 @@ func (p *paths) stageOldLayout(tx *durable.Tx, id *Identity) {
 	}
 }
 
+// hasKey reports whether a file holds the key already, in the way the login wants it
+// stored.
 func (p *paths) hasKey(suffix string, key crypto.Signer) bool {
+	p.exposed = nil
 	data, err := p.readKey(suffix)
 	if err != nil {
-		return false
+		return p.withoutKeys && errors.Is(err, ErrNotFound) && !p.exists(p.file(suffix))
 	}
 	defer clear(data)
-	old, err := p.decodeKey(suffix, data)
 	// A key that others can read is written anew, readable by nobody else.
-	return err == nil && len(p.exposed) == 0 && samePublic(old.Public(), key.Public()) && checkHalves(old) == nil
+	if p.withoutKeys || len(p.exposed) > 0 {
+		return false
+	}
+	block, _ := pem.Decode(data)
+	if sealed(block) {
+		return p.seal != nil && block.Headers[headerSlot] == p.seal.Slot && samePublic(sealedPublic(block), key.Public())
+	}
+	if p.seal != nil {
+		return false
+	}
+	old, err := p.decodeKey(suffix, data)
+	return err == nil && samePublic(old.Public(), key.Public()) && checkHalves(old) == nil
 }
 
 func (p *paths) hasCert(suffix string, cert *x509.Certificate) bool {
@@ -171,15 +203,6 @@ func (p *paths) exists(rel string) bool {
 	return err == nil
 }
 
-// StageRemove adds to tx the removal of everything that UserFiles lists.
-func (d Dir) StageRemove(tx *durable.Tx, proxy, user string) error {
-	files, err := d.UserFiles(proxy, user)
-	for _, f := range files {
-		tx.Remove(f)
-	}
-	return err
-}
-
 // UserFiles lists what a user has at a proxy, relative to Home: keys and
 // certificates of every layout and the directories with certificates for
 // resources, secrets first. It looks at names only, so that it works whatever the
@@ -188,7 +211,7 @@ func (d Dir) UserFiles(proxy, user string) ([]string, error) {
 	if !isElement(proxy) || !isElement(user) || user == casDir || user == certsFile {
 		return nil, fmt.Errorf("user %q at proxy %q cannot be a file name", user, proxy)
 	}
-	p := &paths{home: d.Home, proxy: proxy, user: user}
+	p := barePaths(d.Home, proxy, user, "")
 	if err := durable.PlainDirs(p.home, p.dir()); err != nil {
 		return nil, err
 	}
@@ -220,7 +243,7 @@ func (d Dir) Users(proxy string) ([]string, error) {
 	if !isElement(proxy) {
 		return nil, fmt.Errorf("proxy %q cannot be a file name", proxy)
 	}
-	p := &paths{home: d.Home, proxy: proxy}
+	p := barePaths(d.Home, proxy, "", "")
 	entries, err := p.list(p.dir())
 	if err != nil {
 		return nil, err
@@ -247,7 +270,7 @@ func (p *paths) userOf(e fs.DirEntry) string {
 	if user, ok := strings.CutSuffix(name, tlsKeySuffix); ok {
 		return user
 	}
-	data, err := durable.ReadFile(p.abs(p.dir(name)), maxKeyFile)
+	data, err := p.view.ReadFile(p.dir(name), maxKeyFile)
 	if err == nil && bytes.HasPrefix(data, []byte("-----BEGIN ")) && bytes.Contains(data, []byte("PRIVATE KEY-----")) {
 		clear(data)
 		return name
@@ -257,7 +280,7 @@ func (p *paths) userOf(e fs.DirEntry) string {
 
 // Proxies lists the proxies that have a key directory, sorted.
 func (d Dir) Proxies() ([]string, error) {
-	p := &paths{home: d.Home}
+	p := barePaths(d.Home, "", "", "")
 	entries, err := p.list(keysDir)
 	if err != nil {
 		return nil, err

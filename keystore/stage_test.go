@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/seed-087d674e/tsh/internal/durable"
 	"github.com/seed-087d674e/tsh/internal/testenv"
 	"golang.org/x/crypto/ssh"
 )
@@ -107,7 +106,7 @@ func TestClusterOfAnotherProxy(t *testing.T) {
 	before := testenv.Snapshot(t, home)
 	for _, name := range []string{"harbor", "Harbor"} {
 		liar := newCluster(t, name).issue(t, "evil", "alice", SuiteBalanced)
-		err := (Dir{Home: home}).Stage(durable.Begin(home), liar)
+		err := store(Dir{Home: home}, liar)
 		var conflict *ConflictError
 		if !errors.As(err, &conflict) || conflict.OtherProxy != "gate" || conflict.OtherCluster != "harbor" {
 			t.Fatalf("err = %v", err)
@@ -122,15 +121,8 @@ func TestClusterOfAnotherProxy(t *testing.T) {
 		t.Error("files changed")
 	}
 	commit(t, home, c.issue(t, "second", "alice", SuiteBalanced)) // another address of the same cluster
-	d := Dir{Home: home}
-	tx := durable.Begin(home)
 	for _, proxy := range []string{"gate", "second"} {
-		if err := d.StageRemove(tx, proxy, "alice"); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := tx.Commit(); err != nil {
-		t.Fatal(err)
+		logOut(t, home, proxy, "alice")
 	}
 	commit(t, home, newCluster(t, "harbor").issue(t, "moved", "alice", SuiteBalanced)) // after the logout it may move
 }
@@ -139,11 +131,11 @@ func TestClusterOfAnotherProxy(t *testing.T) {
 func TestTwinsInCaseAreRefused(t *testing.T) {
 	home, c, _ := stored(t, SuiteBalanced)
 	d := Dir{Home: home}
-	if err := d.Stage(durable.Begin(home), c.issue(t, "gate", "Alice", SuiteBalanced)); err == nil || !strings.Contains(err.Error(), "case") {
+	if err := store(d, c.issue(t, "gate", "Alice", SuiteBalanced)); err == nil || !strings.Contains(err.Error(), "case") {
 		t.Errorf("user: %v", err)
 	}
 	var conflict *ConflictError
-	if err := d.Stage(durable.Begin(home), newCluster(t, "HARBOR").issue(t, "gate", "alice", SuiteBalanced)); !errors.As(err, &conflict) {
+	if err := store(d, newCluster(t, "HARBOR").issue(t, "gate", "alice", SuiteBalanced)); !errors.As(err, &conflict) {
 		t.Errorf("cluster: %v", err)
 	}
 }
@@ -152,12 +144,11 @@ func TestAnIdentityThatFailsCheckIsNotStored(t *testing.T) {
 	home := t.TempDir()
 	id := newCluster(t, "harbor").issue(t, "gate", "alice", SuiteBalanced)
 	id.SSHCert.ValidPrincipals = nil
-	tx := durable.Begin(home)
-	if err := (Dir{Home: home}).Stage(tx, id); err == nil {
-		t.Error("it was staged")
+	if err := store(Dir{Home: home}, id); err == nil {
+		t.Error("it was stored")
 	}
-	if entries, _ := os.ReadDir(home); len(entries) != 0 {
-		t.Errorf("left %v", entries)
+	if _, err := os.Lstat(filepath.Join(home, "keys")); err == nil {
+		t.Error("keys is there")
 	}
 }
 

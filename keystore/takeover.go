@@ -3,6 +3,8 @@ package keystore
 import (
 	"bytes"
 	"crypto/x509"
+	"errors"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -14,6 +16,33 @@ import (
 // a name may be replaced only by the host that proved it is that name, or as long
 // as nobody is logged in there. Authorities are public: that a stranger brings the
 // stored ones proves nothing, so that such a login never adds any.
+
+// Vet returns the error that Stage would return because of the authorities of id, for
+// an identity that is not to be stored, and has it refuse the keys that known_hosts
+// revokes, as a stored one does.
+func (d Dir) Vet(id *Identity) error {
+	p, err := newPaths(d.Home, id.Proxy, id.User, id.Cluster)
+	if err != nil {
+		return err
+	}
+	p.proven = d.Proven
+	if err := id.Check(); err != nil {
+		return err
+	}
+	hosts, err := p.view.ReadFile(knownHostsFile, maxKnownHosts)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := p.checkOwners(hosts, id); err != nil {
+		return err
+	}
+	if _, err := p.takesTrust(hosts, id); err != nil {
+		return err
+	}
+	t := readTrust(hosts, p.proxy, wantedClusters(nil, false))
+	id.revoked, id.Warnings = t.revoked, t.warnings(p.abs(knownHostsFile))
+	return nil
+}
 
 // takesTrust judges, for the known_hosts given, whether the authorities of id take
 // the place of the stored ones. If not, they must be the stored ones: a
@@ -47,7 +76,7 @@ func (p *paths) inUse() (bool, error) {
 		return true, err
 	}
 	for _, user := range users {
-		q := paths{home: p.home, proxy: p.proxy, user: user}
+		q := barePaths(p.home, p.proxy, user, "")
 		for _, suffix := range []string{"", tlsKeySuffix} {
 			if info, err := os.Lstat(q.abs(q.file(suffix))); err == nil && info.Size() > 0 {
 				return true, nil

@@ -30,7 +30,7 @@ func (id *Identity) TLSConfig() (*tls.Config, error) {
 	if empty {
 		return nil, fmt.Errorf("%w: no TLS authority is known for %s", ErrDamaged, id.Proxy)
 	}
-	cert := &tls.Certificate{Certificate: [][]byte{id.TLSCert.Raw}, PrivateKey: id.TLSKey, Leaf: id.TLSCert}
+	cert := id.clientCertificate()
 	return &tls.Config{
 		RootCAs:    roots,
 		ServerName: ServerName,

@@ -22,9 +22,15 @@ type keyPair struct {
 	err      error
 }
 
-func generate(suite keystore.Suite) keyPair {
+func generate(suite keystore.Suite, one bool) keyPair {
 	var k keyPair
-	if k.ssh, k.tls, k.err = keystore.GenerateKeys(suite); k.err == nil {
+	if one {
+		k.ssh, k.err = keystore.GenerateOneKey(suite)
+		k.tls = k.ssh
+	} else {
+		k.ssh, k.tls, k.err = keystore.GenerateKeys(suite)
+	}
+	if k.err == nil {
 		k.sshPub, k.tlsPub, k.err = keystore.PublicKeys(k.ssh, k.tls)
 	}
 	return k

@@ -28,6 +28,9 @@ type Request struct {
 	// Set it only where an earlier login has shown that the cluster takes
 	// passwords: elsewhere the proxy's certificate and its answer come first.
 	AskFirst bool
+	// OneKey asks for certificates for one ECDSA P-256 key, which an ssh-agent can use
+	// for both protocols. A cluster that needs RSA keys is refused.
+	OneKey bool
 	// Now is the clock that certificates are judged by, when they have come:
 	// people take their time to answer.
 	Now func() time.Time
@@ -107,7 +110,7 @@ func Run(ctx context.Context, client *proxy.Client, req Request, ui UI) (*Result
 	if !client.Verified() {
 		s.ping = s.ping.Unproven() // anyone may have said whose name it bears
 	}
-	m, err := choose(s.ping, password)
+	m, err := choose(s.ping, req, password)
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +120,7 @@ func Run(ctx context.Context, client *proxy.Client, req Request, ui UI) (*Result
 	upgrade := make(chan bool, 1)
 	go func() { upgrade <- client.UpgradeRequired(ctx) }()
 	// RSA keys take long enough to be noticed: make them while the person types.
-	s.keys = sync.OnceValue(func() keyPair { return generate(keystore.Suite(s.ping.Auth.SignatureSuite())) })
+	s.keys = sync.OnceValue(func() keyPair { return generate(keystore.Suite(s.ping.Auth.SignatureSuite()), req.OneKey) })
 	go s.keys()
 
 	if err := s.showMOTD(ctx, password); err != nil {
@@ -135,7 +138,7 @@ func Run(ctx context.Context, client *proxy.Client, req Request, ui UI) (*Result
 }
 
 // choose picks the method that the cluster's answer asks for.
-func choose(ping *proxy.Ping, password *question) (method, error) {
+func choose(ping *proxy.Ping, req Request, password *question) (method, error) {
 	if policy := ping.Auth.PrivateKeyPolicy; policy != "" && policy != "none" {
 		return nil, fmt.Errorf("%w: the cluster requires private keys of policy %q, which live on a hardware token", ErrUnsupported, policy)
 	}
@@ -143,6 +146,9 @@ func choose(ping *proxy.Ping, password *question) (method, error) {
 	case keystore.SuiteLegacy, keystore.SuiteBalanced, keystore.SuiteFIPS, keystore.SuiteHSM:
 	default:
 		return nil, fmt.Errorf("%w: the cluster asks for keys of the unknown suite %q", ErrUnsupported, suite)
+	}
+	if req.OneKey && keystore.Suite(ping.Auth.SignatureSuite()) == keystore.SuiteLegacy {
+		return nil, fmt.Errorf("%w: %w", ErrUnsupported, keystore.ErrNeedsRSA)
 	}
 	if ping.Auth.Type != "local" {
 		return nil, fmt.Errorf("%w: the cluster logs people in through its %q connector", ErrUnsupported, ping.Auth.Type)

@@ -66,7 +66,7 @@ func BenchmarkCommit(b *testing.B) {
 	}
 	dir := b.TempDir()
 	for i := 0; b.Loop(); i++ {
-		if err := Open(filepath.Join(dir, fmt.Sprint(i))).Commit(p, id); err != nil {
+		if err := Open(filepath.Join(dir, fmt.Sprint(i))).Commit(b.Context(), p, id); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -1,6 +1,7 @@
 package profile
 
 import (
+	"context"
 	"errors"
 	"maps"
 	"os"
@@ -51,7 +52,7 @@ func TestAddressesAreChecked(t *testing.T) {
 func TestProfilesThatCannotBeReadBackAreNotWritten(t *testing.T) {
 	s := Open(filepath.Join(t.TempDir(), "home"))
 	loggedIn(t, s, "gate", "alice", "harbor")
-	before := testenv.Snapshot(t, s.Home())
+	before := snapshot(t, s.Home())
 	for name, change := range map[string]func(*Profile){
 		"negative timeout":      func(p *Profile) { p.SSHDialTimeout = -time.Second },
 		"timeout of two days":   func(p *Profile) { p.SSHDialTimeout = 48 * time.Hour },
@@ -67,10 +68,10 @@ func TestProfilesThatCannotBeReadBackAreNotWritten(t *testing.T) {
 			t.Fatal(err)
 		}
 		change(p)
-		if err := s.Commit(p, nil); err == nil {
+		if err := s.Commit(t.Context(), p, nil); err == nil {
 			t.Errorf("%s: it was written", name)
 		}
-		if !maps.Equal(before, testenv.Snapshot(t, s.Home())) {
+		if !maps.Equal(before, snapshot(t, s.Home())) {
 			t.Fatalf("%s: files changed", name)
 		}
 	}
@@ -79,7 +80,7 @@ func TestProfilesThatCannotBeReadBackAreNotWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.AuthConnector, p.DynamicForwardPorts, p.SSHDialTimeout = "yes: #\n\x00\u202e", []string{}, 24*time.Hour
-	if err := s.Commit(p, nil); err != nil {
+	if err := s.Commit(t.Context(), p, nil); err != nil {
 		t.Errorf("strange and possible: %v", err)
 	}
 	if back, err := s.Load("gate"); err != nil || back.AuthConnector != p.AuthConnector || back.SSHDialTimeout != 24*time.Hour {
@@ -103,29 +104,29 @@ func TestDurationsOfAFileAreChecked(t *testing.T) {
 func TestAnotherHostDoesNotTakeALoginOver(t *testing.T) {
 	s := Open(filepath.Join(t.TempDir(), "home"))
 	loggedIn(t, s, "gate", "alice", "harbor")
-	before := testenv.Snapshot(t, s.Home())
+	before := snapshot(t, s.Home())
 	for _, proven := range []string{"", "evil"} {
-		for name, save := range map[string]func(*Profile, *keystore.Identity) error{"commit": s.Commit, "save": s.Save} {
+		for name, save := range map[string]func(context.Context, *Profile, *keystore.Identity) error{"commit": s.Commit, "save": s.Save} {
 			p, id := login(t, "gate", "alice", "harbor")
 			p.Proven, p.Typed = proven, "evil"
 			var conflict *keystore.ConflictError
-			if err := save(p, id); !errors.As(err, &conflict) || conflict.Reached != proven {
+			if err := save(t.Context(), p, id); !errors.As(err, &conflict) || conflict.Reached != proven {
 				t.Errorf("%s, reached %q: %v", name, proven, err)
 			}
-			if !maps.Equal(before, testenv.Snapshot(t, s.Home())) {
+			if !maps.Equal(before, snapshot(t, s.Home())) {
 				t.Fatalf("%s, reached %q: files changed", name, proven)
 			}
 		}
 	}
 	p, id := login(t, "gate", "alice", "harbor")
 	p.Proven = "gate"
-	if err := s.Commit(p, id); err != nil {
+	if err := s.Commit(t.Context(), p, id); err != nil {
 		t.Errorf("the proxy itself: %v", err)
 	}
 	if data := testenv.Read(t, filepath.Join(s.Home(), "gate.yaml")); strings.Contains(strings.ToLower(data), "proven") {
 		t.Errorf("it is stored:\n%s", data)
 	}
-	if _, err := s.Logout("gate", ""); err != nil {
+	if _, err := s.Logout(t.Context(), "gate", ""); err != nil {
 		t.Fatal(err)
 	}
 	loggedIn(t, s, "gate", "alice", "harbor")
@@ -137,7 +138,7 @@ func TestLogoutClearsWhatKilledLoginsLeft(t *testing.T) {
 	s, _ := fleet(t)
 	stage := filepath.Join(s.Home(), "config", "tsh", "tx-KILLED")
 	testenv.Write(t, filepath.Join(stage, "001"), "-----BEGIN PRIVATE KEY-----")
-	done, err := s.Logout("quay", "") // whoever is meant
+	done, err := s.Logout(t.Context(), "quay", "") // whoever is meant
 	if err != nil || len(done.Left) != 0 {
 		t.Errorf("%+v, %v", done, err)
 	}

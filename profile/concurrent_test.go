@@ -16,7 +16,7 @@ func TestReadersBesideReloginsSeeNoTornState(t *testing.T) {
 	p, first := login(t, "gate", "alice", "harbor")
 	_, second := login(t, "gate", "alice", "harbor")
 	second.Authorities = first.Authorities
-	if err := s.Commit(p, first); err != nil {
+	if err := s.Commit(t.Context(), p, first); err != nil {
 		t.Fatal(err)
 	}
 	var stop atomic.Bool
@@ -44,7 +44,7 @@ func TestReadersBesideReloginsSeeNoTornState(t *testing.T) {
 		if i%2 == 0 {
 			id = second
 		}
-		if err := s.Commit(p, id); err != nil {
+		if err := s.Commit(t.Context(), p, id); err != nil {
 			t.Error(err)
 			break
 		}
@@ -65,7 +65,7 @@ func TestLoginsAtOnceKeepEachOthersTrust(t *testing.T) {
 	var logins sync.WaitGroup
 	for i := range names {
 		logins.Go(func() {
-			if err := s.Commit(profiles[i], ids[i]); err != nil {
+			if err := s.Commit(t.Context(), profiles[i], ids[i]); err != nil {
 				t.Error(err)
 			}
 		})

@@ -6,6 +6,8 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"math/big"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -83,7 +85,19 @@ func signed(t testing.TB, tmpl, parent *x509.Certificate, pub crypto.PublicKey, 
 func loggedIn(t testing.TB, s *Store, proxy, user, cluster string) {
 	t.Helper()
 	p, id := login(t, proxy, user, cluster)
-	if err := s.Commit(p, id); err != nil {
+	if err := s.Commit(t.Context(), p, id); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// snapshot is testenv.Snapshot without the file in which we say who has the lock.
+func snapshot(t testing.TB, dir string) map[string]string {
+	t.Helper()
+	all := testenv.Snapshot(t, dir)
+	for file := range all {
+		if strings.HasSuffix(filepath.ToSlash(file), "config/tsh/lock") {
+			delete(all, file)
+		}
+	}
+	return all
 }

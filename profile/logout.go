@@ -1,11 +1,13 @@
 package profile
 
 import (
+	"context"
 	"errors"
 	"path/filepath"
 	"slices"
 
 	"github.com/seed-087d674e/tsh/internal/durable"
+	"github.com/seed-087d674e/tsh/internal/sshagent"
 	"github.com/seed-087d674e/tsh/keystore"
 )
 
@@ -16,39 +18,82 @@ type Login struct{ Proxy, User string }
 type Removed struct {
 	Logins []Login  // who had files
 	Paths  []string // files and directories that are gone
-	Left   []string // files and directories that could not be removed, or are in use
+	Left   []string // files, directories and keyring entries that could not be removed
 }
 
 // Logout removes the keys and certificates of a user at the proxy name, in every
-// layout; an empty user means every user there, an empty name every proxy. The
-// profile stays, so that the next login knows the proxy, as do known_hosts, the
-// authorities and everything of other users. It works from file names, whatever
-// the files contain, goes on after errors, and returns them together with what is
-// left. Repeating it is harmless. What killed logins left half written goes, too;
-// a login that is being stored at this moment is among what is left.
-func (s *Store) Logout(name, user string) (Removed, error) {
+// layout, with their entries in the keyring and in the ssh-agent; an empty user means
+// every user there, an empty name every proxy. The profile stays, so that the next
+// login knows the proxy, as do known_hosts, the authorities and everything of other
+// users. It works from file names, whatever the files contain, removes private keys
+// first, goes on after errors, and returns them together with what is left. Repeating
+// it is harmless. What killed logins left half written goes, too.
+func (s *Store) Logout(ctx context.Context, name, user string) (Removed, error) {
 	var done Removed
+	tx, lockErr := durable.BeginRemoval(ctx, s.home)
+	defer tx.Close()
+	leaving, findErr := s.leaving(name, user)
+	for _, l := range leaving {
+		done.Logins = append(done.Logins, l.Login)
+	}
+	// The first files of a login are its private keys.
+	for i, more := 0, true; more; i++ {
+		more = false
+		for _, l := range leaving {
+			if i < len(l.files) {
+				tx.Remove(l.files[i])
+				more = true
+			}
+		}
+	}
+	errs := []error{lockErr, findErr, tx.Commit()}
+	tx.Close()
+	for _, l := range leaving {
+		errs = append(errs, s.account(l, &done))
+		for _, name := range s.dropSlots(ctx, l.slots) {
+			done.Left = append(done.Left, "keyring entry "+name)
+		}
+	}
+	s.leaveAgent(done.Logins)
+	return done, errors.Join(errs...)
+}
+
+// leaver is a login that is about to end.
+type leaver struct {
+	Login
+	files []string
+	slots []string
+}
+
+func (s *Store) leaving(name, user string) (found []leaver, err error) {
+	dir := keystore.Dir{Home: s.home}
 	proxies, errs := []string{name}, []error(nil)
 	if name == "" {
-		all, err := s.proxies()
+		all, err := dir.Proxies()
 		proxies, errs = all, append(errs, err)
 	} else if p, err := s.Load(name); err == nil && p.Host() != name {
 		proxies = append(proxies, p.Host())
 	}
+	state := s.readKeys()
 	for _, proxy := range proxies {
 		users, err := s.users(proxy, user)
 		errs = append(errs, err)
 		for _, u := range users {
-			errs = append(errs, s.remove(proxy, u, &done))
+			l := leaver{Login: Login{proxy, u}}
+			l.files, err = dir.UserFiles(proxy, u)
+			errs = append(errs, err)
+			l.slots = dir.SealedSlots(proxy, u)
+			for _, k := range state.of(proxy, u) {
+				if !slices.Contains(l.slots, k.Slot) {
+					l.slots = append(l.slots, k.Slot)
+				}
+			}
+			if len(l.files)+len(l.slots) > 0 {
+				found = append(found, l)
+			}
 		}
 	}
-	done.Left = append(done.Left, durable.Sweep(s.home)...)
-	return done, errors.Join(errs...)
-}
-
-// proxies are those with a key directory, with a profile or without.
-func (s *Store) proxies() ([]string, error) {
-	return keystore.Dir{Home: s.home}.Proxies()
+	return found, errors.Join(errs...)
 }
 
 func (s *Store) users(proxy, user string) ([]string, error) {
@@ -63,25 +108,39 @@ func (s *Store) users(proxy, user string) ([]string, error) {
 	return users, err
 }
 
-func (s *Store) remove(proxy, user string, done *Removed) error {
-	dir := keystore.Dir{Home: s.home}
-	files, err := dir.UserFiles(proxy, user)
-	if err != nil || len(files) == 0 {
-		return err
-	}
-	done.Logins = append(done.Logins, Login{proxy, user})
-	tx := durable.Begin(s.home)
-	if err := dir.StageRemove(tx, proxy, user); err != nil {
-		return err
-	}
-	err = tx.Commit()
-	left, leftErr := dir.UserFiles(proxy, user)
-	for _, f := range files {
+// account says which files of a login are gone and which are left.
+func (s *Store) account(l leaver, done *Removed) error {
+	left, err := keystore.Dir{Home: s.home}.UserFiles(l.Proxy, l.User)
+	for _, f := range l.files {
 		if slices.Contains(left, f) {
 			done.Left = append(done.Left, filepath.Join(s.home, f))
 		} else {
 			done.Paths = append(done.Paths, filepath.Join(s.home, f))
 		}
 	}
-	return errors.Join(err, leftErr)
+	return err
+}
+
+// leaveAgent removes what a login, ours or another client's, has put into the
+// ssh-agent. An agent that does not answer is only worth a word: its entries end with
+// the certificates.
+func (s *Store) leaveAgent(logins []Login) {
+	if len(logins) == 0 {
+		return
+	}
+	agent, err := sshagent.Dial(AgentPatience)
+	if errors.Is(err, sshagent.ErrNone) {
+		return
+	}
+	if err == nil {
+		defer agent.Close()
+		for _, l := range logins {
+			if _, removeErr := agent.Remove(l.Proxy, l.User); err == nil {
+				err = removeErr
+			}
+		}
+	}
+	if err != nil {
+		s.notice("keys may be left in the ssh-agent until their certificates end: %v", err)
+	}
 }

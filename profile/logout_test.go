@@ -18,12 +18,12 @@ func fleet(t *testing.T) (*Store, func() []string) {
 	t.Helper()
 	s := Open(filepath.Join(t.TempDir(), "home"))
 	p, id := login(t, "gate", "alice", "harbor")
-	if err := s.Commit(p, id); err != nil {
+	if err := s.Commit(t.Context(), p, id); err != nil {
 		t.Fatal(err)
 	}
 	second, secondID := login(t, "gate", "bob", "harbor")
 	secondID.Authorities = id.Authorities
-	if err := s.Commit(second, secondID); err != nil {
+	if err := s.Commit(t.Context(), second, secondID); err != nil {
 		t.Fatal(err)
 	}
 	loggedIn(t, s, "port", "alice", "pier")
@@ -63,14 +63,14 @@ func TestLogoutOfOneManyAndNobody(t *testing.T) {
 		{"quay", "", nil, "alice@gate bob@gate alice@port"},
 	} {
 		s, who := fleet(t)
-		before := testenv.Snapshot(t, s.Home())
-		done, err := s.Logout(tc.name, tc.user)
+		before := snapshot(t, s.Home())
+		done, err := s.Logout(t.Context(), tc.name, tc.user)
 		if err != nil || !slices.Equal(done.Logins, tc.gone) || strings.Join(who(), " ") != tc.left || len(done.Left) != 0 {
 			t.Errorf("%q %q: %+v, %v; left %v", tc.name, tc.user, done, err, who())
 		}
 		// What is gone was announced, and nothing but keys and certificates went:
 		// profiles, current profile, trust and foreign files are as they were.
-		after := testenv.Snapshot(t, s.Home())
+		after := snapshot(t, s.Home())
 		for file, content := range before {
 			if after[file] == content {
 				continue
@@ -86,7 +86,7 @@ func TestLogoutOfOneManyAndNobody(t *testing.T) {
 		if p, err := s.Load("gate"); err != nil || p.WebProxyAddr != "gate:443" {
 			t.Errorf("the proxy is forgotten: %v", err)
 		}
-		if again, err := s.Logout(tc.name, tc.user); err != nil || len(again.Logins) != 0 {
+		if again, err := s.Logout(t.Context(), tc.name, tc.user); err != nil || len(again.Logins) != 0 {
 			t.Errorf("a second time: %+v, %v", again, err)
 		}
 	}
@@ -95,7 +95,7 @@ func TestLogoutOfOneManyAndNobody(t *testing.T) {
 // Log out and in again: the proxy is known, the old trust is there.
 func TestLoginAfterLogout(t *testing.T) {
 	s, _ := fleet(t)
-	if _, err := s.Logout("", ""); err != nil {
+	if _, err := s.Logout(t.Context(), "", ""); err != nil {
 		t.Fatal(err)
 	}
 	p, err := s.Load("")
@@ -134,7 +134,7 @@ func TestLogoutOfDamagedState(t *testing.T) {
 		s := Open(filepath.Join(t.TempDir(), "home"))
 		loggedIn(t, s, "gate", "alice", "harbor")
 		damage(t, s.Home())
-		done, err := s.Logout("", "")
+		done, err := s.Logout(t.Context(), "", "")
 		if err != nil || !slices.Equal(done.Logins, []Login{{"gate", "alice"}}) {
 			t.Errorf("%s: %+v, %v", name, done, err)
 		}
@@ -155,13 +155,13 @@ func remove(t *testing.T, path string) {
 
 func TestLogoutDoesNotLeaveTheDirectory(t *testing.T) {
 	s, _ := fleet(t)
-	before := testenv.Snapshot(t, filepath.Dir(s.Home()))
+	before := snapshot(t, filepath.Dir(s.Home()))
 	for _, l := range [][2]string{{"..", "home"}, {"gate", "../port/alice"}, {"gate", ".."}, {"gate", "cas"}, {"../keys/gate", "alice"}} {
-		if done, err := s.Logout(l[0], l[1]); err == nil || len(done.Paths) != 0 {
+		if done, err := s.Logout(t.Context(), l[0], l[1]); err == nil || len(done.Paths) != 0 {
 			t.Errorf("%q: %+v", l, done)
 		}
 	}
-	if !maps.Equal(before, testenv.Snapshot(t, filepath.Dir(s.Home()))) {
+	if !maps.Equal(before, snapshot(t, filepath.Dir(s.Home()))) {
 		t.Error("files changed")
 	}
 }

@@ -3,32 +3,31 @@
 package profile
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/seed-087d674e/tsh/internal/durable"
-	"github.com/seed-087d674e/tsh/internal/testenv"
 )
 
-// case F19: the directory of a login that is being stored stays and is reported.
-func TestLogoutReportsALoginThatIsBeingStored(t *testing.T) {
+// case F18, F19: a process that keeps the lock does not keep secrets from being
+// removed; the error says that it was there.
+func TestLogoutBesideAProcessThatHangs(t *testing.T) {
 	s, _ := fleet(t)
-	stage := filepath.Join(s.Home(), "config", "tsh", "tx-BUSY")
-	testenv.Write(t, filepath.Join(stage, "stage.lock"), "")
-	f, err := os.Open(filepath.Join(stage, "stage.lock"))
+	tx, err := durable.Begin(t.Context(), s.Home())
+	defer tx.Close()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
-		t.Fatal(err)
-	}
-	if done, err := s.Logout("", ""); err != nil || !slices.Equal(done.Left, []string{stage}) || len(done.Logins) != 3 {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	enough := errors.New("waited enough")
+	cancel(enough)
+	done, err := s.Logout(ctx, "", "")
+	if !errors.Is(err, enough) || len(done.Logins) != 3 || len(done.Left) != 0 {
 		t.Errorf("%+v, %v", done, err)
 	}
 }

@@ -66,6 +66,10 @@ type Profile struct {
 	// Store.Commit. It is no part of the file.
 	Proven string
 
+	// Keystore is where the private keys of the next login are to be kept; see
+	// Store.Commit, which remembers it. It is no part of the file.
+	Keystore Keystore
+
 	raw []byte // the file it was loaded from
 }
 

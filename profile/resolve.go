@@ -57,7 +57,7 @@ func (s *Store) readTyped() []announced {
 	if err := durable.PlainDirs(s.home, filepath.Dir(typedFile)); err != nil {
 		return nil
 	}
-	data, err := durable.ReadFile(filepath.Join(s.home, typedFile), maxTyped)
+	data, err := durable.Look(s.home).ReadFile(typedFile, maxTyped)
 	if err != nil {
 		return nil
 	}

@@ -16,7 +16,7 @@ func TestWhatWasTypedLeadsToTheProfile(t *testing.T) {
 		t.Helper()
 		p, id := login(t, proxy, "alice", cluster)
 		p.Typed = as
-		if err := s.Commit(p, id); err != nil {
+		if err := s.Commit(t.Context(), p, id); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -67,7 +67,7 @@ func TestMemoryIsBoundedAndTolerant(t *testing.T) {
 	testenv.Write(t, filepath.Join(s.Home(), typedFile), string(data))
 	for _, typed := range []string{"alias7", "new"} {
 		p.Typed = typed
-		if err := s.Commit(p, nil); err != nil {
+		if err := s.Commit(t.Context(), p, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -80,16 +80,16 @@ func TestMemoryIsBoundedAndTolerant(t *testing.T) {
 	path := filepath.Join(s.Home(), typedFile)
 	for _, junk := range []string{"", "{", "[{\"typed\":\"a\",\"name\":\"../x\"}]", "null", strings.Repeat("[", 1<<16), `[{"typed":1}]`, "\x00"} {
 		testenv.Write(t, path, junk)
-		before := testenv.Snapshot(t, filepath.Dir(path))
+		before := snapshot(t, filepath.Dir(path))
 		if got := s.Resolve("a"); got != "a" {
 			t.Errorf("%.20q: leads to %q", junk, got)
 		}
-		if !maps.Equal(before, testenv.Snapshot(t, filepath.Dir(path))) {
+		if !maps.Equal(before, snapshot(t, filepath.Dir(path))) {
 			t.Errorf("%.20q: changed by reading", junk)
 		}
 	}
 	p.Typed = "again"
-	if err := s.Commit(p, nil); err != nil || s.Resolve("again") != "gate" {
+	if err := s.Commit(t.Context(), p, nil); err != nil || s.Resolve("again") != "gate" {
 		t.Errorf("junk is in the way: %v", err)
 	}
 }

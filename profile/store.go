@@ -2,6 +2,7 @@ package profile
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/seed-087d674e/tsh/internal/durable"
+	"github.com/seed-087d674e/tsh/internal/keyring"
 	"github.com/seed-087d674e/tsh/internal/text"
 	"github.com/seed-087d674e/tsh/keystore"
 )
@@ -24,13 +26,33 @@ const (
 	fileMode fs.FileMode = 0o600
 )
 
-// Store is a profile directory. It keeps no state: every call reads the disk, so
-// that several processes can use the directory at once.
-type Store struct{ home string }
+// Store is a profile directory. Every call reads the disk, so that several processes
+// can use the directory at once; only the key that opens sealed private keys is asked
+// for once.
+type Store struct {
+	// Notice is told what a person should know of a change that went well all the
+	// same: that keys could not be stored as wanted, what is left behind. Nil means
+	// that nobody wants to know.
+	Notice func(message string)
 
-// Open returns the store in the directory home, which need not exist. It does not
-// touch the disk.
-func Open(home string) *Store { return &Store{home: home} }
+	home string
+	ring *askedOnce
+}
+
+// Open returns the store in the directory home, which need not exist. It touches
+// neither the disk nor the keyring.
+func Open(home string) *Store { return OpenWith(home, keyring.System{}) }
+
+// OpenWith is Open with another keyring than the operating system's.
+func OpenWith(home string, ring keystore.Keyring) *Store {
+	return &Store{home: home, ring: &askedOnce{ring: ring}}
+}
+
+func (s *Store) notice(format string, args ...any) {
+	if s.Notice != nil {
+		s.Notice(fmt.Sprintf(format, args...))
+	}
+}
 
 // Home returns the directory.
 func (s *Store) Home() string { return s.home }
@@ -39,7 +61,7 @@ func (s *Store) Home() string { return s.home }
 // ErrNoCurrent. Whether that profile exists is Load's business.
 func (s *Store) Current() (string, error) {
 	path := filepath.Join(s.home, currentFile)
-	data, err := durable.ReadFile(path, maxCurrent)
+	data, err := durable.Look(s.home).ReadFile(currentFile, maxCurrent)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", ErrNoCurrent
 	}
@@ -97,7 +119,7 @@ func (s *Store) Load(name string) (*Profile, error) {
 		return nil, err
 	}
 	path := s.path(name)
-	data, err := durable.ReadFile(path, maxFile)
+	data, err := durable.Look(s.home).ReadFile(name+extension, maxFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: %s", ErrNotFound, name)
 	}
@@ -127,7 +149,9 @@ func readError(err error) error {
 	return err
 }
 
-func (s *Store) path(name string) string { return filepath.Join(s.home, name+extension) }
+func (s *Store) abs(path string) string { return filepath.Join(s.home, filepath.FromSlash(path)) }
+
+func (s *Store) path(name string) string { return s.abs(name + extension) }
 
 // Identity loads what p's login got, with private keys and with the authorities
 // of the root and the selected cluster (of all, with LoadAllCAs). Errors are those
@@ -152,101 +176,31 @@ func (s *Store) IdentityPublic(p *Profile) (*keystore.Identity, error) {
 }
 
 func (s *Store) dir(p *Profile) keystore.Dir {
-	return keystore.Dir{Home: s.home, AllAuthorities: p.LoadAllCAs}
+	return keystore.Dir{Home: s.home, AllAuthorities: p.LoadAllCAs, Keyring: s.ring}
 }
 
-// Commit stores a login as one change: keys and certificates, authorities,
-// known_hosts, profile, and last the name of the current profile. It refuses an
-// identity that fails Check, one of another proxy, user or cluster than the
-// profile's, (*keystore.ConflictError) a cluster that another proxy is known as or
-// a login that p.Proven has no right to replace, addresses and durations that Load
-// would refuse, and files of another user. Without an identity (nil) it stores the profile alone. Files that say the
-// same already are not written.
-func (s *Store) Commit(p *Profile, id *keystore.Identity) error {
-	tx, err := s.stage(p, id)
-	if err != nil {
-		return err
-	}
-	s.stageCurrent(tx, p.Host())
-	return tx.Commit()
-}
-
-// Save is Commit for a login that nobody asked for by name, such as one that a
-// command needed to go on: it leaves the current profile as it is, unless there
-// is none.
-func (s *Store) Save(p *Profile, id *keystore.Identity) error {
-	tx, err := s.stage(p, id)
-	if err != nil {
-		return err
-	}
-	if _, err := s.Current(); err != nil {
-		s.stageCurrent(tx, p.Host())
-	}
-	return tx.Commit()
-}
-
-func (s *Store) stage(p *Profile, id *keystore.Identity) (*durable.Tx, error) {
-	name := p.Host()
-	if p.Name != "" && p.Name != name {
-		return nil, fmt.Errorf("profile %q has the address %q of another proxy", p.Name, p.WebProxyAddr)
-	}
-	if err := keystore.CheckName("proxy", name); err != nil {
-		return nil, err
-	}
-	if err := p.check(); err != nil {
-		return nil, err
-	}
-	tx := durable.Begin(s.home)
-	// It counts only once the profile is there, and coming first it is not in the
-	// way of the locks.
-	s.stageTyped(tx, p.Typed, name)
-	if id != nil {
-		if id.Proxy != name || id.User != p.User || id.Cluster != p.Cluster {
-			return nil, fmt.Errorf("identity of %q at %q for cluster %q does not belong to profile %s (%q, %q)",
-				id.User, id.Proxy, id.Cluster, name, p.User, p.Cluster)
+// Protect takes the permissions of others away from files and directories that
+// keystore.Identity.Exposed names, and returns for each what was done. Those that
+// cannot be changed are in the error, with what the person can do.
+func (s *Store) Protect(paths []string) (done []string, err error) {
+	var errs []error
+	for _, path := range paths {
+		at := path
+		if path == s.home { // it may be a link
+			if to, err := filepath.EvalSymlinks(path); err == nil {
+				at = to
+			}
 		}
-		if err := (keystore.Dir{Home: s.home, Proven: p.Proven}).Stage(tx, id); err != nil {
-			return nil, err
+		had, err := durable.Protect(at)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("other users can get at %s; chmod go= it: %w", path, err))
+			continue
 		}
+		done = append(done, fmt.Sprintf("other users could get at %s (mode %04o); only you can now", path, had))
 	}
-	return tx, s.stageProfile(tx, p, name)
+	return done, errors.Join(errs...)
 }
 
-// stageProfile edits the file that is there; it may have changed since p was
-// loaded. One that cannot be read is replaced: that is what a login is for.
-func (s *Store) stageProfile(tx *durable.Tx, p *Profile, name string) error {
-	old, err := durable.ReadFile(s.path(name), maxFile)
-	base := old
-	if errors.Is(err, fs.ErrNotExist) {
-		base = p.raw
-	}
-	named := *p
-	named.Name = name
-	data, encErr := named.encode(base)
-	if encErr == nil {
-		encErr = named.checkEncoded(data)
-	}
-	if encErr != nil {
-		return encErr
-	}
-	if err != nil || !bytes.Equal(data, old) {
-		tx.Write(name+extension, data, fileMode)
-	}
-	return nil
-}
-
-// Select makes name the current profile. It must exist and be readable.
-func (s *Store) Select(name string) error {
-	if _, err := s.Load(name); err != nil || name == "" {
-		return err
-	}
-	tx := durable.Begin(s.home)
-	s.stageCurrent(tx, name)
-	return tx.Commit()
-}
-
-func (s *Store) stageCurrent(tx *durable.Tx, name string) {
-	if now, err := s.Current(); err != nil || now != name {
-		tx.Write(currentFile, []byte(name+"\n"), fileMode)
-	}
-}
+// Settle finishes what a killed process began to store, unless somebody is at it; see
+// durable.Settle. Readers see it without, other clients do not.
+func (s *Store) Settle(ctx context.Context) error { return durable.Settle(ctx, s.home) }

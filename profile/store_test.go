@@ -21,7 +21,7 @@ func TestHomesOfTheReferenceClient(t *testing.T) {
 		"14.0": {WebProxyAddr: "localhost:5080", SSHProxyAddr: "localhost:5023", User: "fixture14", Cluster: "old.example.test"},
 	} {
 		home := testenv.CopyHome(t, version)
-		before := testenv.Snapshot(t, home)
+		before := snapshot(t, home)
 		s := Open(home)
 		if names, err := s.List(); err != nil || !slices.Equal(names, []string{"localhost"}) {
 			t.Errorf("%s: list %v, %v", version, names, err)
@@ -40,7 +40,7 @@ func TestHomesOfTheReferenceClient(t *testing.T) {
 		if id, err := s.IdentityPublic(p); err != nil || id.TLSCert.Subject.CommonName != want.User {
 			t.Errorf("%s: public identity: %v", version, err)
 		}
-		if !maps.Equal(before, testenv.Snapshot(t, home)) {
+		if !maps.Equal(before, snapshot(t, home)) {
 			t.Errorf("%s: reading changed files", version)
 		}
 	}
@@ -63,10 +63,10 @@ func TestCommitReproducesTheReferenceClient(t *testing.T) {
 	anew.raw = nil
 	for name, prof := range map[string]*Profile{"loaded": p, "made anew": &anew} {
 		empty := filepath.Join(t.TempDir(), "home")
-		if err := Open(empty).Commit(prof, id); err != nil {
+		if err := Open(empty).Commit(t.Context(), prof, id); err != nil {
 			t.Fatal(err)
 		}
-		want, got := testenv.Snapshot(t, home), testenv.Snapshot(t, empty)
+		want, got := snapshot(t, home), snapshot(t, empty)
 		for file := range want {
 			_, a, _ := strings.Cut(want[file], "\n")
 			_, b, _ := strings.Cut(got[file], "\n")
@@ -87,11 +87,11 @@ func TestCommitReproducesTheReferenceClient(t *testing.T) {
 		}
 	}
 	// Committing to where it came from changes nothing at all.
-	before := testenv.Snapshot(t, home)
-	if err := s.Commit(p, id); err != nil {
+	before := snapshot(t, home)
+	if err := s.Commit(t.Context(), p, id); err != nil {
 		t.Fatal(err)
 	}
-	if !maps.Equal(before, testenv.Snapshot(t, home)) {
+	if !maps.Equal(before, snapshot(t, home)) {
 		t.Error("files changed")
 	}
 }
@@ -109,14 +109,14 @@ func TestTwoProxiesAndTheCurrentOne(t *testing.T) {
 	if name, err := s.Current(); err != nil || name != "port" {
 		t.Errorf("current is %q, %v", name, err)
 	}
-	if err := s.Select("gate"); err != nil {
+	if err := s.Select(t.Context(), "gate"); err != nil {
 		t.Fatal(err)
 	}
 	p, err := s.Load("")
 	if err != nil || p.User != "alice" {
 		t.Errorf("%+v, %v", p, err)
 	}
-	if err := s.Select("quay"); !errors.Is(err, ErrNotFound) {
+	if err := s.Select(t.Context(), "quay"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("selecting what is not there: %v", err)
 	}
 	for _, name := range []string{"gate", "port"} {
@@ -134,14 +134,14 @@ func TestTwoProxiesAndTheCurrentOne(t *testing.T) {
 func TestSaveLeavesTheCurrentProfile(t *testing.T) {
 	s := Open(filepath.Join(t.TempDir(), "home"))
 	p, id := login(t, "gate", "alice", "harbor")
-	if err := s.Save(p, id); err != nil {
+	if err := s.Save(t.Context(), p, id); err != nil {
 		t.Fatal(err)
 	}
 	if name, _ := s.Current(); name != "gate" {
 		t.Errorf("the first login is the current one, not %q", name)
 	}
 	p, id = login(t, "port", "bob", "pier")
-	if err := s.Save(p, id); err != nil {
+	if err := s.Save(t.Context(), p, id); err != nil {
 		t.Fatal(err)
 	}
 	if name, _ := s.Current(); name != "gate" {
@@ -152,12 +152,12 @@ func TestSaveLeavesTheCurrentProfile(t *testing.T) {
 func TestSwitchingTheUserOfAProxy(t *testing.T) {
 	s := Open(filepath.Join(t.TempDir(), "home"))
 	p, id := login(t, "gate", "alice", "harbor")
-	if err := s.Commit(p, id); err != nil {
+	if err := s.Commit(t.Context(), p, id); err != nil {
 		t.Fatal(err)
 	}
 	other, otherID := login(t, "gate", "bob", "harbor")
 	otherID.Authorities = id.Authorities
-	if err := s.Commit(other, otherID); err != nil {
+	if err := s.Commit(t.Context(), other, otherID); err != nil {
 		t.Fatal(err)
 	}
 	loaded, err := s.Load("gate")
@@ -246,7 +246,7 @@ func TestFileUnderAnotherNameThanItsAddress(t *testing.T) {
 	if err != nil || id.Proxy != "localhost" {
 		t.Fatal(err)
 	}
-	if err := s.Commit(p, id); err == nil {
+	if err := s.Commit(t.Context(), p, id); err == nil {
 		t.Error("it was committed under the wrong name")
 	}
 }
@@ -266,7 +266,7 @@ func TestCommitRefuses(t *testing.T) {
 	home := t.TempDir()
 	s := Open(filepath.Join(home, "home"))
 	loggedIn(t, s, "gate", "alice", "harbor")
-	before := testenv.Snapshot(t, home)
+	before := snapshot(t, home)
 	for name, change := range map[string]func(*Profile, *keystore.Identity){
 		"an identity of another proxy":   func(p *Profile, _ *keystore.Identity) { p.WebProxyAddr = "quay:443" },
 		"an identity of another user":    func(p *Profile, _ *keystore.Identity) { p.User = "eve" },
@@ -279,14 +279,14 @@ func TestCommitRefuses(t *testing.T) {
 	} {
 		p, id := login(t, "port", "bob", "pier")
 		change(p, id)
-		if err := s.Commit(p, id); err == nil {
+		if err := s.Commit(t.Context(), p, id); err == nil {
 			t.Errorf("%s was committed", name)
 		}
-		if !maps.Equal(before, testenv.Snapshot(t, home)) {
+		if !maps.Equal(before, snapshot(t, home)) {
 			t.Fatalf("%s left something", name)
 		}
 	}
-	if err := s.Commit(&Profile{WebProxyAddr: "port:443", User: "a/b"}, nil); err == nil {
+	if err := s.Commit(t.Context(), &Profile{WebProxyAddr: "port:443", User: "a/b"}, nil); err == nil {
 		t.Error("a profile with a bad user was committed")
 	}
 }
@@ -315,7 +315,7 @@ func TestCommitEditsTheFileThatIsThere(t *testing.T) {
 	path := filepath.Join(s.Home(), "gate.yaml")
 	testenv.Write(t, path, "# mine\n"+testenv.Read(t, path)+"newer: key\n")
 	p.MFAMode = "platform"
-	if err := s.Commit(p, nil); err != nil {
+	if err := s.Commit(t.Context(), p, nil); err != nil {
 		t.Fatal(err)
 	}
 	got := testenv.Read(t, path)

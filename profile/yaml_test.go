@@ -163,14 +163,14 @@ func TestBrokenFiles(t *testing.T) {
 		home := t.TempDir()
 		path := filepath.Join(home, "gate.yaml")
 		testenv.Write(t, path, file)
-		before := testenv.Snapshot(t, home)
+		before := snapshot(t, home)
 		p, err := Open(home).Load("gate")
 		if err == nil || !strings.Contains(err.Error(), path) || len(err.Error()) > 600 {
 			t.Errorf("%s: %+v, %v", name, p, err)
 		} else if !isDamaged(err) {
 			t.Errorf("%s: %v is not ErrDamaged", name, err)
 		}
-		if !reflect.DeepEqual(before, testenv.Snapshot(t, home)) {
+		if !reflect.DeepEqual(before, snapshot(t, home)) {
 			t.Errorf("%s: the file was changed", name)
 		}
 	}

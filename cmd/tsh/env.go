@@ -49,7 +49,7 @@ func (a *app) runEnv(o envOptions) error {
 		}
 		return nil
 	}
-	store, err := openStore()
+	store, err := a.openStore()
 	if err != nil {
 		return err
 	}

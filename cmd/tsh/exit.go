@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/seed-087d674e/tsh/api"
+	"github.com/seed-087d674e/tsh/internal/durable"
 	"github.com/seed-087d674e/tsh/keystore"
 	"github.com/seed-087d674e/tsh/login"
 	"github.com/seed-087d674e/tsh/profile"
@@ -130,6 +131,9 @@ type errorBody struct {
 func knownErrors() []knownError {
 	return []knownError{
 		{isA[*proxy.Error], "refused_by_proxy", ""},
+		{isA[*keystore.KeyringError], "keyring", "unlock the keyring and try again; --keystore=file keeps the keys of a new login in files,\n--add-keys-to-agent=only in the ssh-agent, and --keystore=keyring,file in files where the keyring fails"},
+		{isA[*durable.BusyError], "busy", "try again when that process is done, or end it"},
+		{isA[*durable.UnfinishedError], "unfinished", "see what is wrong with the disk; tsh doctor says what is left to do"},
 		{isUsage, "usage", ""},
 		{is(login.ErrCannotAsk), "no_terminal", "run it in a terminal, or give the password on standard input with: tsh login --password-stdin"},
 		{is(login.ErrUnsupported), "unsupported_login", ""},

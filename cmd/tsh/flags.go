@@ -26,6 +26,10 @@ type globals struct {
 	escapes  bool
 
 	addKeysToAgent string
+	useAgent       bool
+	agentGiven     bool   // a mode for the ssh-agent was asked for
+	keystore       string // where private keys go; "" is where they were
+	keystoreGiven  bool   // ... as a flag
 	mfaMode        string
 }
 
@@ -39,8 +43,9 @@ func (g *globals) addFlags(fs *pflag.FlagSet) {
 	fs.BoolVarP(&g.debug, "debug", "d", false, "say on stderr what is being done [TELEPORT_DEBUG]")
 	fs.BoolVar(&g.json, "json", false, "print data and errors as JSON on stdout")
 	fs.BoolVar(&g.escapes, "enable-escape-sequences", true, "act on ~. and ~~ after Enter in a session with a terminal")
-	fs.StringVarP(&g.addKeysToAgent, "add-keys-to-agent", "k", "auto", "")
-	fs.Lookup("add-keys-to-agent").Hidden = true // only values that ask for nothing are supported yet
+	fs.StringVarP(&g.addKeysToAgent, "add-keys-to-agent", "k", agentAuto, "put the key of a login into the ssh-agent, `MODE` auto, no, yes or only [TELEPORT_ADD_KEYS_TO_AGENT]")
+	fs.BoolVar(&g.useAgent, "use-local-ssh-agent", true, "--no-use-local-ssh-agent is --add-keys-to-agent=no [TELEPORT_USE_LOCAL_SSH_AGENT]")
+	fs.Lookup("use-local-ssh-agent").Hidden = true // of old; the other flag says more
 	fs.StringVar(&g.mfaMode, "mfa-mode", "auto", "the second factor to use, `MODE` auto or otp [TELEPORT_MFA_MODE]")
 	g.addUnsupported(fs)
 	addNegations(fs)
@@ -57,11 +62,15 @@ func environment() map[string][]string {
 		"cluster":           {"TELEPORT_CLUSTER", "TELEPORT_SITE"},
 		"add-keys-to-agent": {"TELEPORT_ADD_KEYS_TO_AGENT"},
 		"mfa-mode":          {"TELEPORT_MFA_MODE"},
+		"keystore":          {"TSH_KEYSTORE"},
+
+		"use-local-ssh-agent": {"TELEPORT_USE_LOCAL_SSH_AGENT"},
 	}
 }
 
 // complete fills flags that were not given from the environment.
 func (g *globals) complete(fs *pflag.FlagSet) error {
+	g.keystoreGiven = fs.Changed("keystore")
 	for name, variables := range environment() {
 		if fs.Changed(name) || fs.Changed("no-"+name) {
 			continue
@@ -83,6 +92,10 @@ func (g *globals) complete(fs *pflag.FlagSet) error {
 	if err := g.checkEnvironment(); err != nil {
 		return err
 	}
+	if !g.useAgent {
+		g.addKeysToAgent = agentNo
+	}
+	g.agentGiven = fs.Changed("add-keys-to-agent")
 	return g.check()
 }
 
@@ -102,8 +115,8 @@ func (g *globals) check() error {
 	if g.ttl < 0 || g.ttl > maxTTL {
 		return fmt.Errorf("--ttl=%d: a lifetime in minutes is needed, %d at most", g.ttl, maxTTL)
 	}
-	if !slices.Contains([]string{"auto", "no"}, g.addKeysToAgent) {
-		return fmt.Errorf("--add-keys-to-agent=%s (or TELEPORT_ADD_KEYS_TO_AGENT) is not supported yet; use auto or no", g.addKeysToAgent)
+	if err := g.checkKeys(); err != nil {
+		return err
 	}
 	if !slices.Contains([]string{"", "auto", "otp"}, g.mfaMode) {
 		return fmt.Errorf("--mfa-mode=%s (or TELEPORT_MFA_MODE) is not supported yet; use auto or otp", g.mfaMode)
@@ -131,10 +144,8 @@ func unsupportedFlags() []*unsupportedFlag {
 		// These are variables alone.
 		{name: "request-mode", variable: "TELEPORT_REQUEST_MODE", neutral: []string{"off"}, noFlag: true},
 		{name: "global-config", variable: "TELEPORT_GLOBAL_TSH_CONFIG", noFlag: true},
-		// These two ask for what is the case anyway: no version is compared, and
-		// no key is put into an agent.
+		// It asks for what is the case anyway: no version is compared.
 		{name: "skip-version-check", bool: true, neutral: []string{"true"}},
-		{name: "use-local-ssh-agent", bool: true, variable: "TELEPORT_USE_LOCAL_SSH_AGENT", neutral: []string{"true"}},
 	}
 }
 

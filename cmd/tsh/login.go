@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -14,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/seed-087d674e/tsh/internal/text"
+	"github.com/seed-087d674e/tsh/keystore"
 	"github.com/seed-087d674e/tsh/login"
 	"github.com/seed-087d674e/tsh/profile"
 	"github.com/seed-087d674e/tsh/proxy"
@@ -24,6 +23,7 @@ type loginOptions struct {
 	force         bool
 	passwordStdin bool
 	verbose       bool
+	migrateKeys   string
 }
 
 func (a *app) loginCommand() *cobra.Command {
@@ -37,6 +37,9 @@ func (a *app) loginCommand() *cobra.Command {
 		Example: "  tsh login --proxy=teleport.example.com --user=alice\n" +
 			"  tsh login --force\n" +
 			"  SSL_CERT_FILE=ca.pem tsh login --proxy=localhost:3080\n" +
+			"  tsh login --proxy=teleport.example.com --keystore=keyring\n" +
+			"  tsh login --proxy=teleport.example.com --add-keys-to-agent=only\n" +
+			"  tsh login --migrate-keys=keyring\n" +
 			"  printf '%s\\n%s\\n' \"$PASSWORD\" \"$CODE\" | tsh login --proxy=localhost:3080 --password-stdin",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -49,22 +52,33 @@ func (a *app) loginCommand() *cobra.Command {
 	fs := cmd.Flags()
 	fs.BoolVar(&o.force, "force", false, "authenticate even if there is a valid login")
 	fs.BoolVar(&o.passwordStdin, "password-stdin", false, "read the password from line 1 of stdin, and the one-time code, if one is needed, from line 2")
+	fs.StringVar(&o.migrateKeys, "migrate-keys", "", "move the private keys of a login that is there to `PLACE`, file or keyring, and do nothing else")
+	a.globals.addKeystore(fs)
 	fs.BoolVarP(&o.verbose, "verbose", "v", false, "also list the variables that replace what is stored")
 	addNegations(fs)
 	return cmd
 }
 
 func (a *app) runLogin(ctx context.Context, o loginOptions) error {
-	store, err := openStore()
+	if a.globals.keystore == string(keysInMemory) && a.globals.addKeysToAgent != agentOnly {
+		return usagef("login with --keystore=memory (or TSH_KEYSTORE) would leave nothing to log in with; --add-keys-to-agent=only keeps the key in the ssh-agent, and ssh and ls log in for themselves with --keystore=memory")
+	}
+	store, err := a.openStore()
 	if err != nil {
 		return err
+	}
+	if o.migrateKeys != "" {
+		if err := a.migrateKeys(ctx, store, profile.Keystore(o.migrateKeys)); err != nil {
+			return err
+		}
+		return a.showStatus(store, statusView{active: a.selectedName(store), verbose: o.verbose, format: a.loginFormat()})
 	}
 	target, err := a.loginTarget(store)
 	if err != nil {
 		return err
 	}
 	if target.known != nil && !o.force {
-		done, err := a.reuse(store, target, o)
+		done, err := a.reuse(ctx, store, target, o)
 		if done || err != nil {
 			return err
 		}
@@ -88,17 +102,30 @@ func (a *app) loginFormat() string {
 
 // reuse selects and shows the stored login if it is valid and for the same
 // proxy and user; done reports whether it was.
-func (a *app) reuse(store *profile.Store, target *loginTarget, o loginOptions) (done bool, err error) {
+func (a *app) reuse(ctx context.Context, store *profile.Store, target *loginTarget, o loginOptions) (done bool, err error) {
 	p := target.known
 	if p.User != target.user || !target.sameAddress() {
 		return false, nil
 	}
 	id, err := store.Identity(p)
+	var locked *keystore.KeyringError
+	if errors.As(err, &locked) && !a.globals.keystoreGiven {
+		return false, err // it may be in order; a login would not help
+	}
 	if err != nil || id.CheckTime(a.now()) != nil {
 		return false, nil // whatever is wrong with it, a login mends it
 	}
+	keys := a.keysOf(store, p.Name)
+	if id.InAgent != (keys == profile.KeysInAgent) {
+		return false, nil // an agent takes a key of its own and gives none away
+	}
+	if a.globals.keystoreGiven && keys != store.Keystore(p.Name) {
+		if err := store.MigrateKeys(ctx, p, keys); err != nil {
+			return false, err
+		}
+	}
 	if current, err := store.Current(); err != nil || current != p.Name {
-		if err := store.Select(p.Name); err != nil {
+		if err := store.Select(ctx, p.Name); err != nil {
 			return false, err
 		}
 	}
@@ -114,7 +141,8 @@ type loginTarget struct {
 
 	passwordStdin bool
 	keepCurrent   bool
-	answered      func() // the proxy has answered: nothing is waited for any more
+	keys          profile.Keystore // where private keys go; see keysOf
+	answered      func()           // the proxy has answered: nothing is waited for any more
 }
 
 // loginTarget works out whom to log in where: from flags and environment, else
@@ -179,8 +207,13 @@ func (t *loginTarget) sameAddress() bool {
 // authenticate logs in, stores what comes of it in one commit, and returns it
 // ready for use.
 func (a *app) authenticate(ctx context.Context, store *profile.Store, t *loginTarget) (*session, error) {
-	if err := checkWritable(store.Home()); err != nil {
-		return nil, withHint(err, "the login could not be stored there; TELEPORT_HOME names another directory")
+	name := ""
+	if t.known != nil {
+		name = t.known.Name
+	}
+	t.keys = a.keysOf(store, name)
+	if err := a.checkKeysCanGo(store, t.keys); err != nil {
+		return nil, err
 	}
 	client := proxy.NewClient(proxy.Options{Addr: t.addr, Insecure: a.globals.insecure, RememberedPort: t.rememberedPort()})
 	defer client.Close()
@@ -191,6 +224,7 @@ func (a *app) authenticate(ctx context.Context, store *profile.Store, t *loginTa
 		Connector: a.globals.auth,
 		TTL:       time.Duration(a.globals.ttl) * time.Minute,
 		AskFirst:  t.known != nil && takesPassword(t.known),
+		OneKey:    t.keys == profile.KeysInAgent,
 		Now:       a.now,
 	}, a.loginUI(t))
 	if err != nil {
@@ -206,28 +240,7 @@ func (a *app) authenticate(ctx context.Context, store *profile.Store, t *loginTa
 	if client.Verified() {
 		fresh.Proven = t.addr.Host
 	}
-	save := store.Commit
-	if t.keepCurrent {
-		save = store.Save
-	}
-	if err := save(fresh, result.Identity); err != nil {
-		return nil, err
-	}
-	return a.useSession(store, fresh)
-}
-
-// checkWritable finds out whether a login can be stored before the person goes
-// through it.
-func checkWritable(home string) error {
-	dir := filepath.Join(home, "config", "tsh")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	probe, err := os.MkdirTemp(dir, "probe-")
-	if err != nil {
-		return err
-	}
-	return os.Remove(probe)
+	return a.keepLogin(ctx, store, t, fresh, result.Identity)
 }
 
 // takesPassword reports whether the last login to p was with a password.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -20,7 +21,7 @@ func (a *app) logoutCommand() *cobra.Command {
 			"Addresses stay, so that the next login knows the proxy.",
 		Example: "  tsh logout\n  tsh logout --proxy=teleport.example.com --user=alice",
 		Args:    noArgs,
-		RunE:    func(*cobra.Command, []string) error { return a.runLogout() },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.runLogout(cmd.Context()) },
 	}
 }
 
@@ -36,8 +37,8 @@ type loggedOutUser struct {
 	User  string `json:"user"`
 }
 
-func (a *app) runLogout() error {
-	store, err := openStore()
+func (a *app) runLogout(ctx context.Context) error {
+	store, err := a.openStore()
 	if err != nil {
 		return err
 	}
@@ -45,7 +46,7 @@ func (a *app) runLogout() error {
 	if err != nil {
 		return err
 	}
-	removed, err := store.Logout(name, a.globals.user)
+	removed, err := store.Logout(ctx, name, a.globals.user)
 	if err == nil && len(removed.Logins) == 0 && a.logoutFilter() != "" {
 		err = fmt.Errorf("%s: %w", a.logoutFilter(), errNothingMatched)
 	}

@@ -48,6 +48,7 @@ func (a *app) lsCommand() *cobra.Command {
 	fs.StringVar(&o.search, "search", "", "show servers that match all of these comma-separated `WORDS`")
 	fs.StringVar(&o.query, "query", "", "show servers that match a predicate `EXPRESSION`")
 	o.format.addFlag(fs, formatText, formatJSON, formatYAML, formatNames)
+	a.globals.addKeystore(fs)
 	addNegations(fs)
 	return cmd
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/seed-087d674e/tsh/profile"
 )
 
 // app is one run of the program: what every command works with.
@@ -21,6 +23,7 @@ type app struct {
 	now     func() time.Time
 	globals globals
 	guard   *guard
+	store   *profile.Store // see openStore
 }
 
 // testOnlyNow replaces the clock that certificates are judged by.

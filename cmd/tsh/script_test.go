@@ -57,7 +57,7 @@ func TestScripts(t *testing.T) {
 				return err
 			}
 			env.Vars = append(env.Vars, "HOME="+home, "USERPROFILE="+home, "TELEPORT_HOME="+filepath.Join(home, "tsh state"), "LANG=C.UTF-8", "TERM=xterm", "NO_COLOR=1", "FIXTURES="+fixtures)
-			w := &world{env: env, clock: &settableClock{}}
+			w := &world{env: env, clock: &settableClock{}, services: services{t: t}}
 			env.Values[worldKey{}] = w
 			env.Defer(w.stop)
 			return os.MkdirAll(home, 0o700)
@@ -71,6 +71,8 @@ func TestScripts(t *testing.T) {
 			"type":        withWorld((*world).typeOn),
 			"nosecrets":   withWorld((*world).noSecrets),
 			"notty":       withWorld((*world).noTTY),
+			"agent":       withWorld((*world).agent),
+			"keyring":     withWorld((*world).systemKeyring),
 		},
 	})
 }
@@ -87,6 +89,7 @@ func withWorld(f func(*world, *testscript.TestScript, bool, []string)) func(*tes
 type world struct {
 	env      *testscript.Env
 	clock    *settableClock
+	services services
 	started  int // clusters, so far
 	running  []*devcluster.Cluster
 	users    map[string]devcluster.Enrolment

@@ -2,9 +2,13 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
+	"os"
 	"os/user"
+	"path/filepath"
 	"strings"
 
 	"github.com/seed-087d674e/tsh/api"
@@ -20,12 +24,27 @@ type session struct {
 	id      *keystore.Identity
 }
 
-func openStore() (*profile.Store, error) {
+// openStore opens the profile directory, once for a run of the program: what the
+// keyring said is then asked for once, too. A login that was killed while it was
+// being stored is put in place.
+func (a *app) openStore() (*profile.Store, error) {
+	if a.store != nil {
+		return a.store, nil
+	}
 	home, err := profile.Home()
+	if err != nil && a.globals.keystore == string(keysInMemory) {
+		// Nothing will be stored; what is not there says that nobody is logged in.
+		home, err = filepath.Join(os.TempDir(), "tsh-nothing-"+rand.Text()), nil
+	}
 	if err != nil {
 		return nil, err
 	}
-	return profile.Open(home), nil
+	a.store = profile.Open(home)
+	a.store.Notice = func(message string) { a.ui.warn("%s", message) }
+	if err := a.store.Settle(context.Background()); err != nil {
+		slog.Debug("interrupted change is not finished", "error", err)
+	}
+	return a.store, nil
 }
 
 // selectProfile loads the profile that --proxy (or its variable) names, else
@@ -46,6 +65,15 @@ func (a *app) selectProfile(store *profile.Store) (*profile.Profile, error) {
 		p.WebProxyAddr = addr.Web() // a port that was typed beats the stored one
 	}
 	return a.override(p), nil
+}
+
+// selectedName is the name of the profile that the command line selects.
+func (a *app) selectedName(store *profile.Store) string {
+	p, err := a.selectProfile(store)
+	if err != nil {
+		return ""
+	}
+	return p.Name
 }
 
 // namedProxy is the proxy that --proxy (or its variable) names, and the name of
@@ -78,7 +106,7 @@ func (a *app) checkCluster(p *profile.Profile) error {
 
 // openSession loads the stored login that the command line selects.
 func (a *app) openSession() (*session, error) {
-	store, err := openStore()
+	store, err := a.openStore()
 	if err != nil {
 		return nil, err
 	}
@@ -102,11 +130,23 @@ func (a *app) useSession(store *profile.Store, p *profile.Profile) (*session, er
 	if err := id.CheckTime(a.now()); err != nil {
 		return nil, err
 	}
+	return a.readySession(store, p, id), nil
+}
+
+// readySession is a session with what the person should know of it.
+func (a *app) readySession(store *profile.Store, p *profile.Profile, id *keystore.Identity) *session {
 	id.Now = a.now
+	repaired, err := store.Protect(id.Exposed)
+	for _, what := range repaired {
+		a.ui.warn("%s", what)
+	}
+	if err != nil {
+		a.ui.warn("%s", err)
+	}
 	for _, warning := range id.Warnings {
 		a.ui.warn("%s", warning)
 	}
-	return &session{p, id}, nil
+	return &session{p, id}
 }
 
 // withSession runs use with the stored login. Where the credentials are
@@ -138,7 +178,7 @@ func needsLogin(err error) bool {
 // relogin logs in because of cause. It returns cause where there is nobody to
 // ask, or no proxy to ask. The current profile stays the current one.
 func (a *app) relogin(ctx context.Context, cause error) (*session, error) {
-	store, err := openStore()
+	store, err := a.openStore()
 	if err != nil {
 		return nil, err
 	}

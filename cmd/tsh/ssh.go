@@ -59,6 +59,7 @@ func (a *app) sshCommand() *cobra.Command {
 	relogin.NoOptDefVal = "true"
 	fs.BoolVar(&o.noResume, "no-resume", false, "accepted for other clients' scripts: connections are never resumed")
 	fs.Lookup("no-resume").Hidden = true
+	a.globals.addKeystore(fs)
 	addNegations(fs)
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return asTransport(flagError(err)) })
 	return cmd

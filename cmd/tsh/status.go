@@ -46,7 +46,7 @@ func (a *app) runStatus(o statusOptions) error {
 	if err != nil {
 		return err
 	}
-	store, err := openStore()
+	store, err := a.openStore()
 	if err != nil {
 		return err
 	}

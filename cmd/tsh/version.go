@@ -85,7 +85,7 @@ func buildVersion() versionInfo {
 // addProxyVersion asks the current proxy, if there is one, for a short while.
 // That it cannot be asked is no failure of the command.
 func (a *app) addProxyVersion(ctx context.Context, v *versionInfo) {
-	store, err := openStore()
+	store, err := a.openStore()
 	if err != nil {
 		return
 	}

@@ -28,21 +28,24 @@ type room struct {
 // rooms is the design of the module. Every client room may import internal/text.
 func rooms() map[string]room {
 	const text, durable, rpc, wire = "internal/text", "internal/durable", "internal/rpc", "internal/wire"
+	const keyring, sshagent = "internal/keyring", "internal/sshagent"
 	const devcluster, netsim, testenv = "internal/devcluster", "internal/netsim", "internal/testenv"
 	return map[string]room{
 		text:          {client, 0, nil},
 		durable:       {client, 0, []string{text}},
 		rpc:           {client, 0, []string{text}},
 		wire:          {client, 0, []string{text}},
+		keyring:       {client, 0, []string{text}},
+		sshagent:      {client, 0, []string{text}},
 		"sshclient":   {client, 0, []string{text}},
-		"keystore":    {client, 0, []string{durable, text}},
-		"profile":     {client, 1, []string{"keystore", durable, text}},
+		"keystore":    {client, 0, []string{durable, keyring, sshagent, text}},
+		"profile":     {client, 1, []string{"keystore", durable, keyring, sshagent, text}},
 		"proxy":       {client, 1, []string{rpc, wire, text}},
 		"credentials": {client, 2, []string{"profile", "keystore", text}},
 		"login":       {client, 3, []string{"proxy", "keystore", text}},
 		"api":         {client, 3, []string{"credentials", "proxy", rpc, wire, text}},
 		"cmd/tsh": {program, 4, []string{
-			"login", "api", "credentials", "profile", "proxy", "keystore", "sshclient", durable, text,
+			"login", "api", "credentials", "profile", "proxy", "keystore", "sshclient", durable, sshagent, text,
 		}},
 
 		devcluster:       {server, 0, nil},

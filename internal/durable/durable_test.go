@@ -1,6 +1,7 @@
 package durable
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,23 +13,14 @@ import (
 	"time"
 )
 
-// spy passes everything on to the disk, notes it, and can fail or act at a step.
+// spy notes every operation on the disk, and can fail or act at one.
 type spy struct {
-	diskFiles
-	home  string
 	steps []string
 	at    func(step string) error
 }
 
-func (s *spy) note(op string, paths ...string) error {
-	step := op
-	for _, p := range paths {
-		rel, err := filepath.Rel(s.home, p)
-		if err != nil {
-			rel = p
-		}
-		step += " " + filepath.ToSlash(rel)
-	}
+func (s *spy) hook(op, path string) error {
+	step := op + " " + path
 	s.steps = append(s.steps, step)
 	if s.at != nil {
 		return s.at(step)
@@ -36,54 +28,30 @@ func (s *spy) note(op string, paths ...string) error {
 	return nil
 }
 
-func (s *spy) mkdir(path string) error {
-	if err := s.note("mkdir", path); err != nil {
-		return err
-	}
-	return s.diskFiles.mkdir(path)
-}
-
-func (s *spy) create(path string, data []byte, mode fs.FileMode) error {
-	if err := s.note("create", path); err != nil {
-		return err
-	}
-	return s.diskFiles.create(path, data, mode)
-}
-
-func (s *spy) rename(from, to string) error {
-	if err := s.note("rename", to); err != nil {
-		return err
-	}
-	return s.diskFiles.rename(from, to)
-}
-
-func (s *spy) remove(path string) error {
-	if err := s.note("remove", path); err != nil {
-		return err
-	}
-	return s.diskFiles.remove(path)
-}
-
-func (s *spy) syncDir(path string) error {
-	if err := s.note("sync", path); err != nil {
-		return err
-	}
-	return s.diskFiles.syncDir(path)
-}
-
-func (s *spy) lock(path string) (lock, error) {
-	if err := s.note("lock", path); err != nil {
-		return nil, err
-	}
-	return s.diskFiles.lock(path)
-}
-
-func watched(home string) (*Tx, *spy) {
-	s := &spy{home: home}
-	tx := Begin(home)
-	tx.files = s
-	tx.wait = func(time.Duration) {}
+// watched is Begin with a spy that sees all from then on.
+func watched(t testing.TB, home string) (*Tx, *spy) {
+	t.Helper()
+	s := &spy{}
+	tx := begun(t, home)
+	tx.disk.hook = s.hook
+	tx.wait = func(context.Context, time.Duration) error { return nil }
 	return tx, s
+}
+
+func begun(t testing.TB, home string) *Tx {
+	t.Helper()
+	tx, err := Begin(t.Context(), home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(tx.Close)
+	return tx
+}
+
+// done commits and closes.
+func done(tx *Tx) error {
+	defer tx.Close()
+	return tx.Commit()
 }
 
 func put(t testing.TB, home, rel, content string) {
@@ -126,12 +94,12 @@ func tree(t testing.TB, home string) string {
 
 func TestCommitMakesAllChangesInOrderAndThePointerLast(t *testing.T) {
 	home := filepath.Join(t.TempDir(), "new", "home")
-	tx, s := watched(home)
+	tx, s := watched(t, home)
 	tx.Write("keys/gate/alice.key", []byte("key"), 0o600)
 	tx.Write("keys/gate/alice.crt", []byte("crt"), 0o600)
 	tx.Update("known_hosts", 0o600, 100, func(old []byte) ([]byte, error) { return append(old, "line\n"...), nil })
 	tx.Write("current-profile", []byte("gate\n"), 0o600)
-	if err := tx.Commit(); err != nil {
+	if err := done(tx); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := tree(t, home), "current-profile=gate\n keys/gate/alice.crt=crt keys/gate/alice.key=key known_hosts=line"; got != want {
@@ -139,29 +107,71 @@ func TestCommitMakesAllChangesInOrderAndThePointerLast(t *testing.T) {
 	}
 	var order []string
 	for _, step := range s.steps {
-		if strings.HasPrefix(step, "rename") || step == "sync keys/gate" {
+		if strings.HasPrefix(step, "rename") {
 			order = append(order, step)
 		}
 	}
-	// case F04: what is pointed to is on the disk before the pointer.
-	want := []string{"rename keys/gate/alice.key", "rename keys/gate/alice.crt", "sync keys/gate", "rename known_hosts", "rename current-profile"}
+	want := []string{"rename " + journalFile, "rename keys/gate/alice.key", "rename keys/gate/alice.crt", "rename known_hosts", "rename current-profile"}
 	if !slices.Equal(order, want) {
 		t.Errorf("order is %q, want %q", order, want)
 	}
-	left, err := os.ReadDir(filepath.Join(home, stageParent))
-	if err != nil || len(left) != 0 {
-		t.Errorf("left in our directory: %v, %v", left, err)
+	if left := ownFiles(t, home); !slices.Equal(left, []string{"lock"}) {
+		t.Errorf("left in our directory: %v", left)
+	}
+}
+
+func ownFiles(t testing.TB, home string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(filepath.Join(home, ownDir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+// case F04, F24: content and the journal are on the disk before anything is put in
+// place, and what was put in place before the journal goes.
+func TestFlushesComeBeforeWhatNeedsThem(t *testing.T) {
+	home := t.TempDir()
+	tx, s := watched(t, home)
+	tx.Write("keys/gate/alice", []byte("key"), 0o600)
+	tx.Write("keys/gate/alice.pub", []byte("pub"), 0o600)
+	tx.Write("current-profile", []byte("gate"), 0o600)
+	if err := done(tx); err != nil {
+		t.Fatal(err)
+	}
+	at := func(step string) int {
+		for i, s := range s.steps {
+			if parts := strings.Split(s, "/tx-"); parts[0] == step || len(parts) == 2 && parts[0]+"/tx-/"+s[strings.LastIndexByte(s, '/')+1:] == step {
+				return i
+			}
+		}
+		t.Fatalf("no %q in %q", step, s.steps)
+		return 0
+	}
+	first, last := at("rename keys/gate/alice"), at("rename current-profile")
+	for _, step := range []string{"fsync " + ownDir + "/tx-/001", "fsync " + ownDir + "/tx-/002", "fsync " + ownDir + "/tx-/003", "fsync " + journalFile} {
+		if at(step) > first {
+			t.Errorf("%s comes after the first rename", step)
+		}
+	}
+	if gone := at("remove " + journalFile); at("opendir keys/gate") < last || at("opendir keys/gate") > gone || at("opendir .") > gone {
+		t.Errorf("directories are not flushed between renames and the end: %q", s.steps)
 	}
 }
 
 // case F02, F03: any failure before the first rename leaves the old state.
-func TestFailureBeforeTheFirstRenameChangesNothing(t *testing.T) {
+func TestFailureBeforeAnythingIsInPlaceChangesNothing(t *testing.T) {
 	for n := 1; ; n++ {
 		home := t.TempDir()
 		put(t, home, "keys/gate/alice.key", "old key")
 		put(t, home, "known_hosts", "old\n")
 		before := tree(t, home)
-		tx, s := watched(home)
+		tx, s := watched(t, home)
 		tx.Lock("known_hosts", time.Second, time.Millisecond)
 		tx.Write("keys/gate/alice.key", []byte("new"), 0o600)
 		tx.Update("known_hosts", 0o600, 100, func([]byte) ([]byte, error) { return []byte("new\n"), nil })
@@ -173,12 +183,18 @@ func TestFailureBeforeTheFirstRenameChangesNothing(t *testing.T) {
 			}
 			return nil
 		}
-		err := tx.Commit()
-		if strings.HasPrefix(failed, "rename") {
-			if n < 5 {
+		err := done(tx)
+		if left := ownFiles(t, home); len(left) > 1 {
+			t.Fatalf("step %d (%s) left %v", n, failed, left)
+		}
+		if strings.HasPrefix(failed, "rename k") {
+			if n < 20 {
 				t.Fatalf("only %d steps before the first rename", n)
 			}
 			return
+		}
+		if strings.HasPrefix(failed, "close ") {
+			continue // of a file that is flushed already, or of one that is given up
 		}
 		if failed == "" || !errors.Is(err, broken) {
 			t.Fatalf("step %d (%s): err = %v", n, failed, err)
@@ -192,9 +208,9 @@ func TestFailureBeforeTheFirstRenameChangesNothing(t *testing.T) {
 func TestUpdateThatChangesNothingWritesNothing(t *testing.T) {
 	home := t.TempDir()
 	put(t, home, "known_hosts", "same\n")
-	tx, s := watched(home)
+	tx, s := watched(t, home)
 	tx.Update("known_hosts", 0o600, 100, func(old []byte) ([]byte, error) { return old, nil })
-	if err := tx.Commit(); err != nil {
+	if err := done(tx); err != nil {
 		t.Fatal(err)
 	}
 	for _, step := range s.steps {
@@ -209,10 +225,10 @@ func TestUpdateErrorsEndTheCommit(t *testing.T) {
 	put(t, home, "known_hosts", strings.Repeat("x", 101))
 	put(t, home, "a", "old")
 	for name, limit := range map[string]int64{"too large": 100, "refused": 200} {
-		tx := Begin(home)
+		tx := begun(t, home)
 		tx.Write("a", []byte("new"), 0o600)
 		tx.Update("known_hosts", 0o600, limit, func([]byte) ([]byte, error) { return nil, errors.New("no") })
-		if err := tx.Commit(); err == nil || !strings.Contains(err.Error(), "known_hosts") {
+		if err := done(tx); err == nil || !strings.Contains(err.Error(), "known_hosts") {
 			t.Errorf("%s: err = %v", name, err)
 		}
 		if data, _ := os.ReadFile(filepath.Join(home, "a")); string(data) != "old" {
@@ -227,7 +243,7 @@ func TestRemovalsGoOnAfterAnError(t *testing.T) {
 	for _, f := range []string{"a", "b/c/d", "e"} {
 		put(t, home, f, "x")
 	}
-	tx, s := watched(home)
+	tx, s := watched(t, home)
 	tx.Remove("a")
 	tx.Remove("b")
 	tx.Remove("missing")
@@ -239,25 +255,28 @@ func TestRemovalsGoOnAfterAnError(t *testing.T) {
 		}
 		return nil
 	}
-	if err := tx.Commit(); !errors.Is(err, stuck) {
+	if err := done(tx); !errors.Is(err, stuck) {
 		t.Errorf("err = %v", err)
 	}
 	if got := tree(t, home); got != "a=x" {
 		t.Errorf("left %q", got)
 	}
-	again := Begin(home)
+	again := begun(t, home)
 	again.Remove("a")
 	again.Remove("b")
-	if err := again.Commit(); err != nil || tree(t, home) != "" {
+	if err := done(again); err != nil || tree(t, home) != "" {
 		t.Errorf("second time: %v, left %q", err, tree(t, home))
 	}
 }
 
 func TestRemovingFromNothingCreatesNothing(t *testing.T) {
 	home := filepath.Join(t.TempDir(), "home")
-	tx := Begin(home)
+	tx, err := BeginRemoval(t.Context(), home)
+	if err != nil {
+		t.Fatal(err)
+	}
 	tx.Remove("keys/gate/alice")
-	if err := tx.Commit(); err != nil {
+	if err := done(tx); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Lstat(home); !errors.Is(err, fs.ErrNotExist) {
@@ -267,9 +286,9 @@ func TestRemovingFromNothingCreatesNothing(t *testing.T) {
 
 func TestPathsOutsideAreRefused(t *testing.T) {
 	for _, path := range []string{"", ".", "../x", "/etc/x", "a/../../x"} {
-		tx := Begin(t.TempDir())
+		tx := begun(t, t.TempDir())
 		tx.Write(path, nil, 0o600)
-		if tx.Commit() == nil {
+		if done(tx) == nil {
 			t.Errorf("%q was accepted", path)
 		}
 	}

@@ -1,7 +1,9 @@
 package durable
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -48,38 +50,42 @@ func CheckOwners(paths ...string) (loose []string, err error) {
 	return loose, nil
 }
 
+// mayWriteTo refuses a home of another user. One that is missing is ours to make.
+func mayWriteTo(home string) error {
+	info, err := os.Stat(home)
+	if err != nil {
+		return nil // opening it says what is wrong
+	}
+	return mayWrite(home, info)
+}
+
 // checkOwners refuses to write below a directory of another user.
 func (c *commit) checkOwners() error {
 	seen := map[string]bool{}
-	check := func(rel string) error {
-		if seen[rel] {
-			return nil
-		}
-		seen[rel] = true
-		info, err := os.Stat(c.abs(rel))
-		if err != nil {
-			return nil // missing, or making it says what is wrong
-		}
-		return mayWrite(c.abs(rel), info)
-	}
-	dirs := []string{stageParent}
 	for _, op := range c.ops {
-		if !op.remove {
-			dirs = append(dirs, filepath.Dir(op.path))
-		}
-	}
-	if len(dirs) == 1 {
-		return nil // removing what is ours is never wrong
-	}
-	for _, dir := range dirs {
-		for dir = filepath.Clean(dir); ; dir = filepath.Dir(dir) {
-			if err := check(dir); err != nil {
+		for dir := filepath.Dir(op.path); !op.remove && dir != "." && !seen[dir]; dir = filepath.Dir(dir) {
+			seen[dir] = true
+			if err := c.checkOwner(dir); err != nil {
 				return err
-			}
-			if dir == "." {
-				break
 			}
 		}
 	}
 	return nil
 }
+
+func (c *commit) checkOwner(dir string) error {
+	info, err := c.disk.stat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return mayWrite(c.disk.abs(dir), info)
+}
+
+// Protect takes the permissions of others away from the file or directory path, which
+// must be ours: 0600 and 0700 are what is left. It returns the permissions that path
+// had; a link, and what belongs to another user (*OwnerError), is not touched. On
+// Windows, where access lists decide, nothing is done.
+func Protect(path string) (had fs.FileMode, err error) { return protect(path) }

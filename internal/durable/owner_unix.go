@@ -32,3 +32,24 @@ func ours(info fs.FileInfo) bool {
 }
 
 func othersMayWrite(info fs.FileInfo) bool { return info.Mode().Perm()&0o022 != 0 }
+
+func protect(path string) (had fs.FileMode, err error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || int(st.Uid) != os.Geteuid() {
+		return 0, &OwnerError{path, int(st.Uid)}
+	}
+	had = info.Mode().Perm()
+	if info.IsDir() {
+		return had, f.Chmod(0o700)
+	}
+	return had, f.Chmod(had & 0o600)
+}

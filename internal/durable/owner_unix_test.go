@@ -74,10 +74,14 @@ func TestFilesOfAnotherUser(t *testing.T) {
 			t.Errorf("root may not read: %v", err)
 		}
 		write := func() error {
-			tx := Begin(home)
+			tx, err := Begin(t.Context(), home)
+			defer tx.Close()
+			if err != nil {
+				return err
+			}
 			tx.Write("keys/gate/alice", []byte("new"), 0o600)
 			tx.Write("known_hosts", []byte("new"), 0o600)
-			return tx.Commit()
+			return done(tx)
 		}
 		before := tree(t, home)
 		asPerson(t, func() {

@@ -16,19 +16,20 @@ import (
 // file by a rename needs a lock on both.
 const lockIsOnData = true
 
-func rename(from, to string) error { return os.Rename(from, to) }
+// flushesDirs says that a directory has to be flushed for its entries to last.
+const flushesDirs = true
 
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
+func renameIn(root *os.Root, from, to string) error { return root.Rename(from, to) }
+
+func flushFile(f *os.File) error {
+	err := f.Sync() // with F_FULLFSYNC on macOS
 	// Some file systems cannot flush a directory and need not.
 	if errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) {
-		err = nil
+		if info, statErr := f.Stat(); statErr == nil && info.IsDir() {
+			return nil
+		}
 	}
-	return errors.Join(err, d.Close())
+	return err
 }
 
 // ReadFile returns the content of the regular file path. A file of more than
@@ -126,22 +127,24 @@ func openRetry(path string, flags int, perm uint32) (int, error) {
 // fileLock is flock(2) on the data file.
 type fileLock struct {
 	file    *os.File
+	root    *os.Root // nil for a reader
 	path    string
 	created bool
 }
 
-// lock takes the exclusive lock that other clients take: flock(2) on the data
+const lockFlags = os.O_RDONLY | syscall.O_NOFOLLOW | syscall.O_NONBLOCK
+
+// lockFile takes the exclusive lock that other clients take: flock(2) on the data
 // file itself, which is created empty, mode 0600, when it is missing.
-func (diskFiles) lock(path string) (lock, error) {
-	path, err := lockTarget(path)
+func lockFile(root *os.Root, path string) (lock, error) {
+	path, err := lockTarget(path, root.Readlink)
 	if err != nil {
 		return nil, err
 	}
-	l := &fileLock{path: path}
-	const flags = os.O_RDONLY | syscall.O_NOFOLLOW | syscall.O_NONBLOCK
-	l.file, err = os.OpenFile(path, flags, 0)
+	l := &fileLock{path: path, root: root}
+	l.file, err = root.OpenFile(path, lockFlags, 0)
 	if errors.Is(err, fs.ErrNotExist) {
-		l.file, err = os.OpenFile(path, flags|os.O_CREATE|os.O_EXCL, 0o600)
+		l.file, err = root.OpenFile(path, lockFlags|os.O_CREATE|os.O_EXCL, 0o600)
 		l.created = err == nil
 	}
 	if errors.Is(err, fs.ErrExist) {
@@ -150,8 +153,26 @@ func (diskFiles) lock(path string) (lock, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := l.acquire(syscall.LOCK_EX); err != nil {
+	if err := l.acquire(syscall.LOCK_EX, root.Lstat); err != nil {
 		return nil, errors.Join(err, l.file.Close())
+	}
+	return l, nil
+}
+
+// lockOwn takes the lock on a file of our own, and writes into it who has it.
+func lockOwn(root *os.Root, path string) (lock, error) {
+	f, err := root.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	l := &fileLock{file: f, path: path}
+	if err := l.acquire(syscall.LOCK_EX, root.Lstat); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	me := fmt.Appendf(nil, "%d %s\n", os.Getpid(), filepath.Base(os.Args[0]))
+	// It only helps others to wait; a full disk is no reason not to lock.
+	if n, err := f.WriteAt(me, 0); err == nil {
+		_ = f.Truncate(int64(n))
 	}
 	return l, nil
 }
@@ -160,24 +181,26 @@ func (diskFiles) lock(path string) (lock, error) {
 // without making the file: while it is held no writer that respects locks is
 // between two of its files. ok is false when a writer has the lock now; where
 // there is no file there is no lock, and ok is true. Release is never nil.
-func TryShared(path string) (release func(), ok bool) {
+func TryShared(path string) (release func(), ok bool) { return tryShared(path, false) }
+
+func tryShared(path string, _ bool) (release func(), ok bool) {
 	none := func() {}
-	path, err := lockTarget(path)
+	path, err := lockTarget(path, os.Readlink)
 	if err != nil {
 		return none, true
 	}
 	l := &fileLock{path: path}
-	if l.file, err = os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0); err != nil {
+	if l.file, err = os.OpenFile(path, lockFlags, 0); err != nil {
 		return none, true
 	}
-	if err := l.acquire(syscall.LOCK_SH); err != nil {
+	if err := l.acquire(syscall.LOCK_SH, os.Lstat); err != nil {
 		_ = l.file.Close()
 		return none, !errors.Is(err, errBusy)
 	}
 	return func() { l.release(false) }, true
 }
 
-func (l *fileLock) acquire(how int) error {
+func (l *fileLock) acquire(how int, lstat func(string) (fs.FileInfo, error)) error {
 	held, err := l.file.Stat()
 	if err != nil {
 		return err
@@ -186,15 +209,17 @@ func (l *fileLock) acquire(how int) error {
 		return errors.New("not a regular file")
 	}
 	err = syscall.Flock(int(l.file.Fd()), how|syscall.LOCK_NB)
-	if errors.Is(err, syscall.EWOULDBLOCK) || errors.Is(err, syscall.EINTR) {
+	switch {
+	case errors.Is(err, syscall.EWOULDBLOCK), errors.Is(err, syscall.EINTR):
 		return errBusy
-	}
-	if err != nil {
+	case errors.Is(err, syscall.ENOLCK), errors.Is(err, syscall.ENOTSUP), errors.Is(err, syscall.ENOSYS):
+		return fmt.Errorf("the file system there has no file locks (%w); TELEPORT_HOME names another directory", err)
+	case err != nil:
 		return err
 	}
 	// The file may have been replaced before the lock was ours: a lock on the
 	// old one protects nothing.
-	now, err := os.Lstat(l.path)
+	now, err := lstat(l.path)
 	if err != nil || !os.SameFile(held, now) {
 		return errBusy
 	}
@@ -202,11 +227,11 @@ func (l *fileLock) acquire(how int) error {
 }
 
 func (l *fileLock) release(failed bool) {
-	if failed && l.created {
-		now, err := os.Lstat(l.path)
+	if failed && l.created && l.root != nil {
+		now, err := l.root.Lstat(l.path)
 		held, heldErr := l.file.Stat()
 		if err == nil && heldErr == nil && now.Size() == 0 && os.SameFile(held, now) {
-			_ = os.Remove(l.path)
+			_ = l.root.Remove(l.path)
 		}
 	}
 	_ = l.file.Close() // closing releases the lock
@@ -214,8 +239,8 @@ func (l *fileLock) release(failed bool) {
 
 // lockTarget follows one link to a file beside it: where <user>.key is a link to
 // <user>, other clients lock what it points to.
-func lockTarget(path string) (string, error) {
-	target, err := os.Readlink(path)
+func lockTarget(path string, readlink func(string) (string, error)) (string, error) {
+	target, err := readlink(path)
 	if err != nil {
 		return path, nil // not a link, or missing
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -15,22 +16,24 @@ import (
 // lockIsOnData is false: the lock is on a companion, which nobody renames.
 const lockIsOnData = false
 
-// rename replaces to. A reader that has the old file open, or a virus scanner,
+// flushesDirs is false: Windows has no flush for a directory.
+const flushesDirs = false
+
+func flushFile(f *os.File) error { return f.Sync() }
+
+// renameIn replaces to. A reader that has the old file open, or a virus scanner,
 // can make Windows refuse for a moment: it is tried again for up to two seconds.
-func rename(from, to string) error {
+func renameIn(root *os.Root, from, to string) error {
 	const step, tries = 20 * time.Millisecond, 100
 	for n := 0; ; n++ {
-		err := os.Rename(from, to)
+		err := root.Rename(from, to)
 		busy := errors.Is(err, windows.ERROR_SHARING_VIOLATION) || errors.Is(err, windows.ERROR_ACCESS_DENIED)
 		if err == nil || !busy || n == tries {
 			return err
 		}
-		pause(step)
+		time.Sleep(step)
 	}
 }
-
-// syncDir has nothing to do: Windows has no flush for a directory.
-func syncDir(string) error { return nil }
 
 // ReadFile returns the content of the regular file path. A file of more than
 // limit bytes, a link (ErrLink), a pipe, a device or a directory is an error; a
@@ -73,36 +76,70 @@ func ReadPrivate(path string, limit int64) (data []byte, exposed fs.FileMode, er
 }
 
 // fileLock is LockFileEx on a companion of the data file.
-type fileLock struct{ file *os.File }
+type fileLock struct {
+	file *os.File
+	at   uint64 // the byte that is locked
+}
 
-// lock takes the exclusive lock that other clients take: one byte at offset 0 of
-// <file>.lock.tmp, which is never deleted.
-func (diskFiles) lock(path string) (lock, error) {
-	f, err := os.OpenFile(companion(path), os.O_RDWR|os.O_CREATE, 0o600)
+// ownByte is far behind the end: the text in our own lock can be read by others
+// while it is locked.
+const ownByte = 1 << 40
+
+// lockFile takes the exclusive lock that other clients take: one byte at offset 0
+// of <file>.lock.tmp, which is never deleted.
+func lockFile(root *os.Root, path string) (lock, error) {
+	return openAndLock(root, companion(path), 0)
+}
+
+// lockOwn takes the lock on a file of our own, and writes into it who has it.
+func lockOwn(root *os.Root, path string) (lock, error) {
+	l, err := openAndLock(root, path, ownByte)
 	if err != nil {
 		return nil, err
 	}
-	if err := acquire(f, windows.LOCKFILE_EXCLUSIVE_LOCK); err != nil {
+	me := fmt.Appendf(nil, "%d %s\n", os.Getpid(), filepath.Base(os.Args[0]))
+	// It only helps others to wait; a full disk is no reason not to lock.
+	if n, err := l.file.WriteAt(me, 0); err == nil {
+		_ = l.file.Truncate(int64(n))
+	}
+	return l, nil
+}
+
+func openAndLock(root *os.Root, path string, at uint64) (*fileLock, error) {
+	f, err := root.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	l := &fileLock{f, at}
+	if err := l.acquire(windows.LOCKFILE_EXCLUSIVE_LOCK); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return &fileLock{f}, nil
+	return l, nil
 }
 
 // TryShared takes the lock of readers on the file path, without waiting and
 // without making a file: while it is held no writer that respects locks is
 // between two of its files. ok is false when a writer has the lock now; where
 // there is no file there is no lock, and ok is true. Release is never nil.
-func TryShared(path string) (release func(), ok bool) {
+func TryShared(path string) (release func(), ok bool) { return tryShared(path, false) }
+
+func tryShared(path string, own bool) (release func(), ok bool) {
 	none := func() {}
-	f, err := os.OpenFile(companion(path), os.O_RDWR, 0)
-	if err != nil {
+	l := &fileLock{}
+	if own {
+		l.at = ownByte
+	} else {
+		path = companion(path)
+	}
+	var err error
+	if l.file, err = os.OpenFile(path, os.O_RDWR, 0); err != nil {
 		return none, true
 	}
-	if err := acquire(f, 0); err != nil {
-		_ = f.Close()
+	if err := l.acquire(0); err != nil {
+		_ = l.file.Close()
 		return none, !errors.Is(err, errBusy)
 	}
-	return func() { (&fileLock{f}).release(false) }, true
+	return func() { l.release(false) }, true
 }
 
 func companion(path string) string {
@@ -112,8 +149,12 @@ func companion(path string) string {
 	return path + ".lock.tmp"
 }
 
-func acquire(f *os.File, how uint32) error {
-	err := windows.LockFileEx(windows.Handle(f.Fd()), how|windows.LOCKFILE_FAIL_IMMEDIATELY, 0, 1, 0, new(windows.Overlapped))
+func (l *fileLock) where() *windows.Overlapped {
+	return &windows.Overlapped{Offset: uint32(l.at), OffsetHigh: uint32(l.at >> 32)}
+}
+
+func (l *fileLock) acquire(how uint32) error {
+	err := windows.LockFileEx(windows.Handle(l.file.Fd()), how|windows.LOCKFILE_FAIL_IMMEDIATELY, 0, 1, 0, l.where())
 	if errors.Is(err, windows.ERROR_LOCK_VIOLATION) || errors.Is(err, windows.ERROR_IO_PENDING) {
 		return errBusy
 	}
@@ -121,6 +162,6 @@ func acquire(f *os.File, how uint32) error {
 }
 
 func (l *fileLock) release(bool) {
-	_ = windows.UnlockFileEx(windows.Handle(l.file.Fd()), 0, 1, 0, new(windows.Overlapped))
+	_ = windows.UnlockFileEx(windows.Handle(l.file.Fd()), 0, 1, 0, l.where())
 	_ = l.file.Close()
 }

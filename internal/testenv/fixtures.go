@@ -104,3 +104,15 @@ func moduleRoot(t testing.TB) string {
 	t.Fatalf("no go.mod above the test: %v", err)
 	return ""
 }
+
+// FastDir is t.TempDir in memory where there is a place for that: for tests that store
+// so often that flushing to a disk would be most of their time.
+func FastDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "tsh-test-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}

@@ -1,0 +1,291 @@
+package durable
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// begin takes our lock and clears the way.
+func (t *Tx) begin() error {
+	if err := mayWriteTo(t.disk.home); err != nil {
+		return err
+	}
+	if err := t.disk.open(); err != nil {
+		return err
+	}
+	c := &commit{Tx: t, dirty: map[string]bool{}}
+	if err := plainDirs(t.disk.home, ownDir, t.disk.stat); err != nil {
+		return err
+	}
+	if err := c.makeDirs(ownDir); err != nil {
+		return err
+	}
+	if err := c.checkOwner(ownDir); err != nil {
+		return err
+	}
+	if err := t.takeOwn(); err != nil {
+		return err
+	}
+	return t.settle()
+}
+
+// beginRemoval takes our lock if there can be one.
+func (t *Tx) beginRemoval() error {
+	if err := t.disk.openExisting(); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // nothing is there to be removed
+		}
+		return err
+	}
+	if err := plainDirs(t.disk.home, ownDir, t.disk.stat); err != nil {
+		return err
+	}
+	if _, err := t.disk.stat(ownDir); errors.Is(err, fs.ErrNotExist) {
+		return nil // none of us has ever written here
+	}
+	if err := t.takeOwn(); err != nil {
+		return err
+	}
+	return t.settle()
+}
+
+// settle finishes what a killed process began, under our lock, and clears away what
+// it left: that may be private keys.
+func (t *Tx) settle() error {
+	if err := t.finishJournal(); err != nil {
+		return fmt.Errorf("finishing an interrupted change: %w", err)
+	}
+	for _, name := range t.stages() {
+		path := filepath.Join(ownDir, name)
+		if err := t.disk.removeTree(path); err != nil {
+			slog.Debug("staging directory stays", "path", path, "error", err)
+		}
+	}
+	return nil
+}
+
+// stages are the staging directories of processes that are no more: while we have
+// the lock nobody else has one.
+func (t *Tx) stages() (names []string) {
+	entries, err := t.disk.list(ownDir)
+	if err != nil {
+		return nil
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err == nil && e.IsDir() && isStage(e.Name()) && ours(info) {
+			names = append(names, e.Name())
+		}
+	}
+	return names
+}
+
+func (t *Tx) finishJournal() error {
+	data, err := t.disk.read(journalFile, maxJournal)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	j, err := decodeJournal(data)
+	if err != nil {
+		slog.Debug("journal is not used", "error", err)
+		return t.disk.remove(journalFile)
+	}
+	c := &commit{Tx: t, journal: *j, stage: ownDir + "/" + j.Stage, dirty: map[string]bool{}}
+	defer c.unlock(true)
+	for _, e := range j.Entries {
+		if path := filepath.FromSlash(e.Path); e.Lock && c.reachable(path) {
+			if err := c.takeLock(lockRequest{path, maxLockWait, 10 * time.Millisecond}); err != nil {
+				return err
+			}
+		}
+	}
+	steps, err := c.journal.plan(c.disk.read)
+	if err != nil {
+		return err
+	}
+	if steps == nil {
+		steps = make([]step, len(j.Entries))
+	}
+	return c.complete(steps)
+}
+
+// reachable reports whether the directory of path is there and one of ours.
+func (c *commit) reachable(path string) bool {
+	dir := filepath.Dir(path)
+	if err := plainDirs(c.disk.home, dir, c.disk.stat); err != nil {
+		return false
+	}
+	_, err := c.disk.stat(dir)
+	return err == nil
+}
+
+// complete carries out the steps that are left of a journal.
+func (c *commit) complete(steps []step) error {
+	for i, e := range c.journal.Entries {
+		if steps[i] == stepNone {
+			continue
+		}
+		if err := plainDirs(c.disk.home, filepath.Dir(filepath.FromSlash(e.Path)), c.disk.stat); err != nil {
+			return err
+		}
+		if steps[i] == stepMerge {
+			if err := c.merge(&c.journal.Entries[i], i); err != nil {
+				return err
+			}
+		}
+	}
+	if err := c.flushAll(); err != nil {
+		return err
+	}
+	if err := c.lockStaged(); err != nil {
+		return err
+	}
+	if _, err := c.moveAll(steps); err != nil {
+		return err
+	}
+	return c.finish()
+}
+
+// merge makes the new content of a file to which others have added lines.
+func (c *commit) merge(e *entry, i int) error {
+	now, err := c.disk.read(e.Path, maxContent)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	ours, err := c.disk.read(c.journal.staged(*e), maxContent)
+	if err != nil {
+		return err
+	}
+	e.File = fmt.Sprintf("%03d", len(c.journal.Entries)+i+1)
+	staged := c.journal.staged(*e)
+	if err := c.disk.remove(staged); err != nil { // of an earlier try
+		return err
+	}
+	f, err := c.disk.create(staged, addLines(now, ours), 0o600)
+	if err != nil {
+		return err
+	}
+	c.open = append(c.open, openFile{f, staged})
+	return nil
+}
+
+// Settle finishes what a killed process began in the directory home, if nobody else
+// is at it: a View shows it anyway, other clients do not see it before. It costs
+// one look where there is nothing to do.
+func Settle(ctx context.Context, home string) error {
+	t := newTx(ctx, home)
+	if _, err := ReadFile(t.disk.abs(filepath.FromSlash(journalFile)), maxJournal); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	defer t.Close()
+	if err := mayWriteTo(home); err != nil {
+		return err
+	}
+	if err := t.disk.openExisting(); err != nil {
+		return err
+	}
+	l, err := t.tryOwn()
+	if errors.Is(err, errBusy) {
+		return nil // its owner finishes it
+	}
+	if err != nil {
+		return err
+	}
+	t.own = l
+	return t.settle()
+}
+
+// Leftovers returns what killed processes left below home, which the next Tx clears
+// away: a change that counts and is not in place, staging directories.
+func Leftovers(home string) (paths []string) {
+	t := newTx(context.Background(), home)
+	if err := PlainDirs(home, ownDir); err != nil || t.disk.openExisting() != nil {
+		return nil
+	}
+	defer t.Close()
+	if release, ok := tryShared(t.disk.abs(filepath.FromSlash(lockPath)), true); ok {
+		release()
+	} else {
+		return nil // they are of the process that works there now
+	}
+	if _, err := t.disk.stat(journalFile); err == nil {
+		paths = append(paths, t.disk.abs(filepath.FromSlash(journalFile)))
+	}
+	for _, name := range t.stages() {
+		paths = append(paths, t.disk.abs(filepath.Join(ownDir, name)))
+	}
+	return paths
+}
+
+// checkTargets refuses what a rename must not replace, before anything changes.
+func (c *commit) checkTargets() error {
+	for _, op := range c.ops {
+		if err := plainDirs(c.disk.home, filepath.Dir(op.path), c.disk.stat); err != nil {
+			return err
+		}
+		if op.remove {
+			continue
+		}
+		info, err := c.disk.stat(op.path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		// A link is replaced as such, never written through.
+		if kind := info.Mode().Type(); kind != 0 && kind != fs.ModeSymlink {
+			return fmt.Errorf("%s is not a regular file", c.disk.abs(op.path))
+		}
+		if err := mayWrite(c.disk.abs(op.path), info); err != nil {
+			return err
+		}
+	}
+	return c.checkOwners()
+}
+
+// makeDirs makes the directory rel below home and everything between.
+func (c *commit) makeDirs(rel string) error {
+	dir := ""
+	for part := range strings.SplitSeq(filepath.ToSlash(rel), "/") {
+		if part == "." {
+			continue
+		}
+		dir = filepath.Join(dir, part)
+		info, err := c.disk.stat(dir)
+		switch {
+		case err == nil && info.IsDir():
+			continue
+		case err == nil:
+			return fmt.Errorf("%s is not a directory", c.disk.abs(dir))
+		case !errors.Is(err, fs.ErrNotExist):
+			return err
+		}
+		if err := c.makeDir(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *commit) makeDir(dir string) error {
+	if err := c.disk.mkdir(dir); err != nil {
+		// Another process may have been quicker.
+		if info, again := c.disk.stat(dir); again != nil || !info.IsDir() {
+			return err
+		}
+		return nil
+	}
+	c.made = append(c.made, dir)
+	c.dirty[filepath.Dir(dir)] = true
+	return nil
+}

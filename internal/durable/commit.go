@@ -1,0 +1,369 @@
+package durable
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// commit is the state of one Commit, or of finishing somebody else's.
+type commit struct {
+	*Tx
+	journal journal
+	stage   string            // our directory for new content, "" before it is made
+	open    []openFile        // new content and journal, not flushed yet
+	made    []string          // directories, in the order they were made
+	dirty   map[string]bool   // directories to flush
+	edited  map[string][]byte // what Update made, nil when nothing changes
+	old     map[string]string // fingerprints of what Update read
+	held    []heldLock        // in the order taken
+	waited  time.Duration     // for locks
+	failed  bool
+}
+
+type openFile struct {
+	file *os.File
+	path string
+}
+
+func (c *commit) run() error {
+	c.failed = true // until it is not
+	if err := c.checkTargets(); err != nil {
+		return err
+	}
+	err := c.prepare()
+	if err == nil && len(c.journal.Entries) > 0 {
+		return c.carryOut()
+	}
+	c.undo()
+	c.failed = err != nil
+	return err
+}
+
+// prepare writes new content to our own directory. Nothing is flushed yet.
+func (c *commit) prepare() error {
+	for _, op := range c.ops {
+		if op.remove {
+			continue
+		}
+		if err := c.makeDirs(filepath.Dir(op.path)); err != nil {
+			return err
+		}
+	}
+	if err := c.takeLocks(c.isUpdate); err != nil {
+		return err
+	}
+	for i := range c.ops {
+		if err := c.edit(&c.ops[i]); err != nil {
+			return err
+		}
+	}
+	c.journal = journal{Version: journalVersion, Stage: stagePrefix + rand.Text()}
+	c.stage = ownDir + "/" + c.journal.Stage
+	if err := c.makeDir(c.stage); err != nil {
+		return err
+	}
+	for i := range c.ops {
+		if err := c.put(&c.ops[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// edit makes the new content of a file that others change too.
+func (c *commit) edit(op *change) error {
+	if op.edit == nil {
+		return nil
+	}
+	old, err := c.disk.read(op.path, op.limit)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	data, editErr := op.edit(old)
+	if editErr != nil {
+		return fmt.Errorf("%s: %w", c.disk.abs(op.path), editErr)
+	}
+	if err == nil {
+		c.note(op.path, fingerprint(old))
+	} else {
+		c.note(op.path, "")
+	}
+	if !bytes.Equal(data, old) {
+		op.data = data
+		if c.edited == nil {
+			c.edited = map[string][]byte{}
+		}
+		c.edited[op.path] = data
+	}
+	return nil
+}
+
+func (c *commit) note(path, fingerprint string) {
+	if c.old == nil {
+		c.old = map[string]string{}
+	}
+	c.old[path] = fingerprint
+}
+
+// put writes the new content of one file and notes it in the journal.
+func (c *commit) put(op *change) error {
+	if op.edit != nil && c.edited[op.path] == nil {
+		return nil
+	}
+	e := entry{Path: filepath.ToSlash(op.path), Lines: op.edit != nil, Lock: c.isLocked(op.path)}
+	old, known := c.old[op.path]
+	if !known {
+		var err error
+		if old, err = look(c.disk.read, op.path); err != nil {
+			return err
+		}
+	}
+	e.Old = old
+	if op.remove {
+		if old != "" {
+			c.journal.Entries = append(c.journal.Entries, e)
+		}
+		return nil
+	}
+	e.File, e.New = fmt.Sprintf("%03d", len(c.journal.Entries)+1), fingerprint(op.data)
+	staged := c.journal.staged(e)
+	f, err := c.disk.create(staged, op.data, op.mode)
+	if err != nil {
+		return fmt.Errorf("preparing %s: %w", c.disk.abs(op.path), err)
+	}
+	c.open = append(c.open, openFile{f, staged})
+	c.journal.Entries = append(c.journal.Entries, e)
+	return nil
+}
+
+// carryOut makes the change count and puts everything in its place.
+func (c *commit) carryOut() error {
+	if err := c.publish(); err != nil {
+		return err
+	}
+	err := c.takeLocks(func(path string) bool { return !c.isUpdate(path) })
+	if err == nil {
+		err = c.lockStaged()
+	}
+	if err != nil {
+		return c.withdraw(err)
+	}
+	steps := make([]step, len(c.journal.Entries))
+	for i := range steps {
+		steps[i] = stepMove
+	}
+	done, err := c.moveAll(steps)
+	if err != nil && done == 0 {
+		return c.withdraw(err)
+	}
+	c.failed = false
+	if err != nil {
+		return &UnfinishedError{err}
+	}
+	return c.finish()
+}
+
+// publish puts the journal where it counts, and flushes it with all that it names.
+func (c *commit) publish() error {
+	data, err := c.journal.encode()
+	if err == nil {
+		var f *os.File
+		draft := c.stage + "/journal"
+		if f, err = c.disk.create(draft, data, 0o600); err == nil {
+			c.open = append(c.open, openFile{f, journalFile})
+			err = c.renameJournal(draft)
+		}
+	}
+	if err != nil {
+		c.undo()
+		return err
+	}
+	c.dirty[c.stage], c.dirty[ownDir] = true, true
+	if err := c.flushAll(); err != nil {
+		return c.withdraw(err)
+	}
+	return nil
+}
+
+// renameJournal closes what Windows would not rename while it is open.
+func (c *commit) renameJournal(draft string) error {
+	if !lockIsOnData {
+		last := len(c.open) - 1
+		f := c.open[last]
+		c.open = c.open[:last]
+		if err := c.disk.flush(f.file, f.path); err != nil {
+			return err
+		}
+	}
+	return c.disk.rename(draft, journalFile)
+}
+
+// withdraw takes the journal away again: nothing has been put in place.
+func (c *commit) withdraw(cause error) error {
+	if err := c.disk.remove(journalFile); err != nil {
+		// It is still there, and counts.
+		c.failed = false
+		return &UnfinishedError{cause}
+	}
+	c.undo()
+	return cause
+}
+
+// undo removes what was prepared.
+func (c *commit) undo() {
+	c.unlock(true) // its empty files go first
+	for _, f := range c.open {
+		_ = f.file.Close()
+	}
+	c.open = nil
+	if c.stage != "" {
+		c.dropStage(c.stage)
+	}
+	for i := len(c.made) - 1; i >= 0; i-- {
+		_ = c.disk.remove(c.made[i]) // not if somebody uses it by now
+	}
+}
+
+func (c *commit) dropStage(stage string) {
+	if err := c.disk.removeTree(stage); err != nil {
+		slog.Debug("staging directory stays", "path", stage, "error", err)
+	}
+}
+
+// moveAll puts new content in its place, in the order of the journal, and returns
+// how many files it got to.
+func (c *commit) moveAll(steps []step) (done int, err error) {
+	for i, e := range c.journal.Entries {
+		if steps[i] == stepNone {
+			continue
+		}
+		err := c.move(e)
+		if err != nil {
+			err = c.move(e) // what is refused once is often granted a moment later
+		}
+		if err != nil {
+			return done, err
+		}
+		c.dirty[filepath.Dir(filepath.FromSlash(e.Path))] = true
+		done++
+	}
+	return done, nil
+}
+
+func (c *commit) move(e entry) error {
+	if e.File == "" {
+		return c.disk.remove(filepath.FromSlash(e.Path))
+	}
+	return c.disk.rename(c.journal.staged(e), filepath.FromSlash(e.Path))
+}
+
+// finish flushes what was put in place and takes the journal away.
+func (c *commit) finish() error {
+	c.unlock(false)
+	if err := c.flushAll(); err != nil {
+		return &UnfinishedError{err}
+	}
+	if err := c.disk.remove(journalFile); err != nil {
+		slog.Debug("journal stays, nothing is left to do", "error", err)
+		return nil
+	}
+	c.dropStage(c.stage)
+	return nil
+}
+
+// flushAll flushes what is open and every dirty directory, side by side: the disk
+// does them together.
+func (c *commit) flushAll() error {
+	flushes := make([]func() error, 0, len(c.open)+len(c.dirty))
+	for _, f := range c.open {
+		flushes = append(flushes, func() error { return c.disk.flush(f.file, f.path) })
+	}
+	for dir := range c.dirty {
+		flushes = append(flushes, func() error { return c.disk.flushDir(dir) })
+	}
+	c.open = nil
+	clear(c.dirty)
+	results := make(chan error, len(flushes))
+	for _, flush := range flushes {
+		go func() { results <- flush() }()
+	}
+	var first error
+	for range flushes {
+		if err := <-results; first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+// removeAll makes the changes of a transaction that only removes. The first removal
+// makes the rest of no use, so that no journal is needed, and none stands in the way
+// on a full disk.
+func (c *commit) removeAll() error {
+	if c.disk.root == nil {
+		return nil // there is no home, or BeginRemoval has said why we cannot get in
+	}
+	var errs []error
+	for _, op := range c.ops {
+		if err := plainDirs(c.disk.home, filepath.Dir(op.path), c.disk.stat); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if err := c.removeOne(op.path); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		c.dirty[filepath.Dir(op.path)] = true
+	}
+	return errors.Join(append(errs, c.flushAll())...)
+}
+
+func (c *commit) removeOne(path string) error {
+	err := c.disk.remove(path)
+	if err == nil {
+		return nil
+	}
+	if info, statErr := c.disk.stat(path); statErr != nil || !info.IsDir() {
+		return err
+	}
+	return c.disk.removeTree(path)
+}
+
+// PlainDirs returns an error when one of the directories of rel, below home, is
+// something else than a directory. Home itself may be a link to one; a link below
+// it is refused with ErrLink, because whoever can plant it could send secrets
+// elsewhere. Directories that are missing are no error.
+func PlainDirs(home, rel string) error {
+	return plainDirs(home, rel, func(path string) (fs.FileInfo, error) { return os.Lstat(filepath.Join(home, path)) })
+}
+
+func plainDirs(home, rel string, lstat func(string) (fs.FileInfo, error)) error {
+	rel = filepath.Clean(rel)
+	for end := 0; rel != "." && end < len(rel); {
+		next := strings.IndexByte(rel[end+1:], filepath.Separator)
+		if end += next + 1; next < 0 {
+			end = len(rel)
+		}
+		dir := filepath.Join(home, rel[:end])
+		info, err := lstat(rel[:end])
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case err != nil:
+			return err
+		case info.Mode()&fs.ModeSymlink != 0:
+			return fmt.Errorf("%s %w", dir, ErrLink)
+		case !info.IsDir():
+			return fmt.Errorf("%s is not a directory", dir)
+		}
+	}
+	return nil
+}

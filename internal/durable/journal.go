@@ -1,0 +1,298 @@
+package durable
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+)
+
+const (
+	ownDir      = "config/tsh" // below home; other clients leave config alone
+	journalFile = ownDir + "/journal"
+	stagePrefix = "tx-"
+
+	journalVersion = 1
+	maxJournal     = 256 << 10
+	maxEntries     = 512
+	// maxContent is the largest file that a change may touch.
+	maxContent = 32 << 20
+)
+
+// journal says what a change is to make of which files.
+type journal struct {
+	Version int     `json:"version"`
+	Stage   string  `json:"stage"` // directory beside the journal with the new content
+	Entries []entry `json:"entries"`
+}
+
+// entry is one file. Fingerprints tell whether it is as the change found it, as the
+// change leaves it, or has met another client since.
+type entry struct {
+	Path  string `json:"path"`            // below home, with slashes
+	File  string `json:"file,omitempty"`  // new content, in Stage; none: Path is removed
+	Old   string `json:"old,omitempty"`   // fingerprint before; none: missing
+	New   string `json:"new,omitempty"`   // fingerprint of the new content
+	Lines bool   `json:"lines,omitempty"` // other clients add lines to it
+	Lock  bool   `json:"lock,omitempty"`  // other clients lock it
+}
+
+func (j *journal) encode() ([]byte, error) {
+	data, err := json.MarshalIndent(j, "", " ")
+	if err == nil && (len(data) > maxJournal || len(j.Entries) > maxEntries) {
+		err = fmt.Errorf("too many files for one change: %d", len(j.Entries))
+	}
+	return append(data, '\n'), err
+}
+
+// decodeJournal reads a journal and makes sure that it names only files below home.
+func decodeJournal(data []byte) (*journal, error) {
+	var j journal
+	if err := json.Unmarshal(data, &j); err != nil {
+		return nil, errors.New("is no complete journal")
+	}
+	switch {
+	case j.Version != journalVersion:
+		return nil, fmt.Errorf("has the unknown version %d", j.Version)
+	case !isStage(j.Stage):
+		return nil, fmt.Errorf("names the directory %q", j.Stage)
+	case len(j.Entries) > maxEntries:
+		return nil, fmt.Errorf("has %d entries", len(j.Entries))
+	}
+	for _, e := range j.Entries {
+		if err := e.check(); err != nil {
+			return nil, err
+		}
+	}
+	return &j, nil
+}
+
+func (e *entry) check() error {
+	local := filepath.FromSlash(e.Path)
+	switch {
+	case !filepath.IsLocal(local), path.Clean(e.Path) != e.Path, e.Path == ".", strings.ContainsAny(e.Path, "\\\x00"):
+		return fmt.Errorf("names the path %q", e.Path)
+	case e.Path == journalFile, e.Path == lockPath, strings.HasPrefix(e.Path, ownDir+"/"+stagePrefix):
+		return fmt.Errorf("names its own file %q", e.Path)
+	case e.File != "" && !isStaged(e.File):
+		return fmt.Errorf("names the content %q", e.File)
+	case (e.File == "") != (e.New == ""):
+		return fmt.Errorf("says two things about %q", e.Path)
+	}
+	return nil
+}
+
+// isStage reports whether name can be one of our staging directories.
+func isStage(name string) bool {
+	rest, ok := strings.CutPrefix(name, stagePrefix)
+	return ok && rest != "" && len(rest) <= 64 && strings.Trim(rest, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") == ""
+}
+
+func isStaged(name string) bool {
+	return len(name) == 3 && strings.Trim(name, "0123456789") == ""
+}
+
+// fingerprint tells one content from another. Missing is "".
+func fingerprint(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// reader reads a file below home; ReadFile with the home it is about.
+type reader func(path string, limit int64) ([]byte, error)
+
+// look returns the fingerprint of what is at path now.
+func look(read reader, path string) (string, error) {
+	data, err := read(path, maxContent)
+	switch {
+	case err == nil:
+		return fingerprint(data), nil
+	case errors.Is(err, fs.ErrNotExist):
+		return "", nil
+	case errors.Is(err, ErrLink):
+		return "link", nil // a change replaces links, it never makes them
+	}
+	return "", err
+}
+
+// step is what is left to do for an entry.
+type step int
+
+const (
+	stepNone  step = iota // nothing: it is done, or another client has taken over
+	stepMove              // the file is as the change found it
+	stepMerge             // others have added lines since
+	stepLost              // the new content has not reached the disk
+	stepTaken             // another client has taken over
+)
+
+// plan says what is left to do for each entry. It is nil when the change does not
+// count: not all new content has reached the disk.
+//
+// Another client knows nothing of the journal and may have written files since. It
+// writes all files of a login, so that what is left of ours for the same proxy is
+// dropped; a half of each would fit nobody.
+func (j *journal) plan(read reader) ([]step, error) {
+	steps := make([]step, len(j.Entries))
+	taken := map[string]bool{}
+	for i, e := range j.Entries {
+		s, err := j.stepFor(e, read)
+		switch {
+		case err != nil:
+			return nil, err
+		case s == stepLost:
+			return nil, nil
+		case s == stepTaken:
+			taken[group(e.Path)] = true
+		}
+		steps[i] = s
+	}
+	for i, e := range j.Entries {
+		if taken[group(e.Path)] {
+			steps[i] = stepNone
+		}
+	}
+	return steps, nil
+}
+
+func (j *journal) stepFor(e entry, read reader) (step, error) {
+	now, err := look(read, e.Path)
+	if err != nil {
+		return stepNone, err
+	}
+	if e.File == "" {
+		if now != "" && now == e.Old {
+			return stepMove, nil
+		}
+		return stepNone, nil
+	}
+	if now == e.New {
+		return stepNone, nil
+	}
+	staged, err := look(read, j.staged(e))
+	switch {
+	case err != nil:
+		return stepNone, err
+	case staged == e.New && now == e.Old:
+		return stepMove, nil
+	case staged == e.New && e.Lines:
+		return stepMerge, nil
+	case staged != e.New && now == e.Old:
+		return stepLost, nil
+	}
+	return stepTaken, nil
+}
+
+func (j *journal) staged(e entry) string { return ownDir + "/" + j.Stage + "/" + e.File }
+
+// group names the files that make sense only together: keys/<proxy>, or a file of
+// its own.
+func group(p string) string {
+	parts := strings.SplitN(p, "/", 3)
+	if len(parts) == 3 {
+		return parts[0] + "/" + parts[1]
+	}
+	return p
+}
+
+// addLines returns the lines of now and those of ours that it lacks.
+func addLines(now, ours []byte) []byte {
+	present := map[string]bool{}
+	for line := range bytes.Lines(now) {
+		present[string(bytes.TrimRight(line, "\r\n"))] = true
+	}
+	out := bytes.Clone(now)
+	for line := range bytes.Lines(ours) {
+		text := bytes.TrimRight(line, "\r\n")
+		if present[string(text)] {
+			continue
+		}
+		if len(out) > 0 && out[len(out)-1] != '\n' {
+			out = append(out, '\n')
+		}
+		out = append(append(out, text...), '\n')
+	}
+	return out
+}
+
+// View is how a reader sees the directory home: with the change that counts and is
+// not in place yet, if there is one. It is made for one reading of files that
+// belong together, and thrown away.
+type View struct {
+	home    string
+	pending map[string]string // path: where its new content is; "" for removed
+}
+
+// Look opens a view of the directory home. It takes no lock and changes nothing.
+func Look(home string) *View {
+	v := &View{home: home}
+	data, err := ReadFile(v.Abs(journalFile), maxJournal)
+	if err != nil {
+		return v
+	}
+	j, err := decodeJournal(data)
+	if err != nil {
+		return v
+	}
+	steps, err := j.plan(func(path string, limit int64) ([]byte, error) { return ReadFile(v.Abs(path), limit) })
+	if err != nil || steps == nil {
+		return v
+	}
+	v.pending = map[string]string{}
+	for i, e := range j.Entries {
+		switch {
+		case steps[i] == stepNone:
+		case e.File == "":
+			v.pending[e.Path] = ""
+		default:
+			v.pending[e.Path] = v.Abs(j.staged(e))
+		}
+	}
+	return v
+}
+
+// Abs returns the name of the file path, relative to home, on the disk.
+func (v *View) Abs(path string) string { return filepath.Join(v.home, path) }
+
+// ReadFile is ReadFile for a path relative to home.
+func (v *View) ReadFile(path string, limit int64) ([]byte, error) {
+	return through(v, path, func(p string) ([]byte, error) { return ReadFile(p, limit) })
+}
+
+// ReadPrivate is ReadPrivate for a path relative to home.
+func (v *View) ReadPrivate(path string, limit int64) (data []byte, exposed fs.FileMode, err error) {
+	data, err = through(v, path, func(p string) ([]byte, error) {
+		data, exposed, err = ReadPrivate(p, limit)
+		return data, err
+	})
+	return data, exposed, err
+}
+
+// Stat is os.Stat for a path relative to home.
+func (v *View) Stat(path string) (fs.FileInfo, error) { return through(v, path, os.Stat) }
+
+// Lstat is os.Lstat for a path relative to home.
+func (v *View) Lstat(path string) (fs.FileInfo, error) { return through(v, path, os.Lstat) }
+
+// through reads a path where its content is now. New content may be put in place
+// at this moment, and is then found there.
+func through[T any](v *View, path string, read func(string) (T, error)) (T, error) {
+	at, waits := v.pending[filepath.ToSlash(path)]
+	if waits && at == "" {
+		var none T
+		return none, &fs.PathError{Op: "open", Path: v.Abs(path), Err: fs.ErrNotExist}
+	}
+	if waits {
+		if got, err := read(at); !errors.Is(err, fs.ErrNotExist) {
+			return got, err
+		}
+	}
+	return read(v.Abs(path))
+}
