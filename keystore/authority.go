@@ -116,7 +116,7 @@ func (p *paths) loadCerts(certs certsByCluster, clusters []string, all bool) err
 			return nil
 		}
 	}
-	entries, err := os.ReadDir(p.abs(p.dir(casDir)))
+	entries, err := p.view.ReadDir(p.dir(casDir))
 	if errors.Is(err, fs.ErrNotExist) {
 		certs.add(p.readCerts(p.dir(certsFile)), wanted)
 		return nil

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -63,6 +64,11 @@ func (d Dir) Stage(tx *durable.Tx, id *Identity) error {
 		return fmt.Errorf("user %q differs only in case from %q, who is logged in to %s; to take over, run: tsh logout --proxy=%s --user=%s",
 			p.user, twin, p.proxy, p.proxy, twin)
 	}
+	for _, rel := range []string{p.dir(), p.file(""), p.file(tlsKeySuffix), p.cas(id.RootCluster())} {
+		if err := p.checkFolded(rel, os.Lstat); err != nil {
+			return err
+		}
+	}
 	if err := p.stageTLS(tx, id); err != nil {
 		return err
 	}
@@ -71,6 +77,24 @@ func (d Dir) Stage(tx *durable.Tx, id *Identity) error {
 	}
 	p.stageOldLayout(tx, id)
 	return p.stageAuthorities(tx, id)
+}
+
+// checkFolded refuses a name that the file system takes for another one that is there,
+// because it folds the case of letters or the forms of Unicode, or knows short names: it
+// is found, and not listed. The files would be shared.
+func (p *paths) checkFolded(rel string, lstat func(string) (fs.FileInfo, error)) error {
+	if _, err := lstat(p.abs(rel)); err != nil {
+		return nil // it is new, or writing it says what is wrong
+	}
+	entries, err := os.ReadDir(filepath.Dir(p.abs(rel)))
+	if err != nil {
+		return err
+	}
+	listed := func(e fs.DirEntry) bool { return e.Name() == filepath.Base(rel) }
+	if !slices.ContainsFunc(entries, listed) {
+		return fmt.Errorf("the file system takes %s for another name that is there; log out of that one first: tsh logout", p.abs(rel))
+	}
+	return nil
 }
 
 func (p *paths) stageTLS(tx *durable.Tx, id *Identity) error {
@@ -298,7 +322,7 @@ func (p *paths) list(rel string) ([]fs.DirEntry, error) {
 	if err := durable.PlainDirs(p.home, rel); err != nil {
 		return nil, err
 	}
-	entries, err := os.ReadDir(p.abs(rel))
+	entries, err := p.view.ReadDir(rel)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

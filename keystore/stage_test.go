@@ -2,6 +2,7 @@ package keystore
 
 import (
 	"errors"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -199,5 +200,23 @@ func TestPublicKeyFileIsRepaired(t *testing.T) {
 	commit(t, home, id)
 	if got := testenv.Read(t, gate(home, "alice.pub")); got != string(ssh.MarshalAuthorizedKey(id.SSHCert.Key)) {
 		t.Errorf("it is %q", got)
+	}
+}
+
+// case F16: where the file system folds names, a name that it takes for another one is
+// refused. No such file system is at hand here: what it would say is put in its place.
+func TestNamesThatTheFileSystemFolds(t *testing.T) {
+	home, _, _ := stored(t, SuiteBalanced)
+	p := barePaths(home, "gate", "alic\u00e9", "harbor")
+	if err := p.checkFolded(p.file(""), os.Lstat); err != nil {
+		t.Errorf("a new name: %v", err)
+	}
+	folds := func(string) (fs.FileInfo, error) { return os.Lstat(gate(home, "alice")) }
+	if err := p.checkFolded(p.file(""), folds); err == nil || !strings.Contains(err.Error(), "alic\u00e9 for another name") {
+		t.Errorf("err = %v", err)
+	}
+	p.user = "alice"
+	if err := p.checkFolded(p.file(""), folds); err != nil {
+		t.Errorf("the name itself: %v", err)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"io/fs"
-	"os"
 	"slices"
 	"strings"
 
@@ -78,7 +77,7 @@ func (p *paths) inUse() (bool, error) {
 	for _, user := range users {
 		q := barePaths(p.home, p.proxy, user, "")
 		for _, suffix := range []string{"", tlsKeySuffix} {
-			if info, err := os.Lstat(q.abs(q.file(suffix))); err == nil && info.Size() > 0 {
+			if info, err := q.view.Lstat(q.file(suffix)); err == nil && info.Size() > 0 {
 				return true, nil
 			}
 		}

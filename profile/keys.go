@@ -152,7 +152,8 @@ func (s *Store) newSeal(ctx context.Context, proxy, user string) (*keystore.Seal
 		s.stageKeys(tx, state)
 		return nil
 	})
-	if err != nil {
+	var unfinished *durable.UnfinishedError // the login may go better, and finishes it
+	if err != nil && !errors.As(err, &unfinished) {
 		return nil, err
 	}
 	if err := s.ring.Set(seal.Slot, seal.Key); err != nil {

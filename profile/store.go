@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -81,7 +80,7 @@ func (s *Store) Current() (string, error) {
 // List returns the names of all profiles, sorted: regular files NAME.yaml. It
 // does not read them. A missing directory is an empty list.
 func (s *Store) List() ([]string, error) {
-	entries, err := os.ReadDir(s.home)
+	entries, err := durable.Look(s.home).ReadDir(".")
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -92,10 +92,9 @@ func (a *app) keepLogin(ctx context.Context, store *profile.Store, t *loginTarge
 	}
 	p.Keystore = t.keys
 	if t.keys == profile.KeysInAgent {
-		if err := profile.AddToAgent(id, a.now()); err != nil {
+		if err := a.putInAgent(id); err != nil {
 			return nil, withHint(err, "nothing was stored: the key of this login goes to the ssh-agent alone")
 		}
-		id.InAgent = true
 	}
 	save := store.Commit
 	if t.keepCurrent {
@@ -111,6 +110,20 @@ func (a *app) keepLogin(ctx context.Context, store *profile.Store, t *loginTarge
 		a.offerToAgent(id)
 	}
 	return a.useSession(store, p)
+}
+
+// putInAgent gives the only copy of a key to the ssh-agent.
+func (a *app) putInAgent(id *keystore.Identity) error {
+	err := profile.AddToAgent(id, a.now())
+	if errors.Is(err, sshagent.ErrStale) {
+		a.ui.warn("%v", err)
+		err = nil
+	}
+	if err == nil {
+		_, err = sshagent.OpenKey(id.TLSCert.PublicKey) // it says it has the key
+	}
+	id.InAgent = err == nil
+	return err
 }
 
 // offerToAgent puts the key of a fresh login into the ssh-agent, too. Whatever is

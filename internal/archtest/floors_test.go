@@ -28,7 +28,7 @@ type room struct {
 // rooms is the design of the module. Every client room may import internal/text.
 func rooms() map[string]room {
 	const text, durable, rpc, wire = "internal/text", "internal/durable", "internal/rpc", "internal/wire"
-	const keyring, sshagent = "internal/keyring", "internal/sshagent"
+	const keyring, sshagent, doctor = "internal/keyring", "internal/sshagent", "internal/doctor"
 	const devcluster, netsim, testenv = "internal/devcluster", "internal/netsim", "internal/testenv"
 	return map[string]room{
 		text:          {client, 0, nil},
@@ -44,8 +44,9 @@ func rooms() map[string]room {
 		"credentials": {client, 2, []string{"profile", "keystore", text}},
 		"login":       {client, 3, []string{"proxy", "keystore", text}},
 		"api":         {client, 3, []string{"credentials", "proxy", rpc, wire, text}},
+		doctor:        {client, 3, []string{"profile", "proxy", "keystore", durable, keyring, sshagent, text}},
 		"cmd/tsh": {program, 4, []string{
-			"login", "api", "credentials", "profile", "proxy", "keystore", "sshclient", durable, sshagent, text,
+			"login", "api", "credentials", "profile", "proxy", "keystore", "sshclient", durable, keyring, sshagent, doctor, text,
 		}},
 
 		devcluster:       {server, 0, nil},

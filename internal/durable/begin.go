@@ -59,6 +59,11 @@ func (t *Tx) beginRemoval() error {
 // it left: that may be private keys.
 func (t *Tx) settle() error {
 	if err := t.finishJournal(); err != nil {
+		// It is not the caller's change that counts.
+		var unfinished *UnfinishedError
+		if errors.As(err, &unfinished) {
+			err = unfinished.Err
+		}
 		return fmt.Errorf("finishing an interrupted change: %w", err)
 	}
 	for _, name := range t.stages() {
@@ -146,7 +151,7 @@ func (c *commit) complete(steps []step) error {
 	if err := c.flushAll(); err != nil {
 		return err
 	}
-	if err := c.lockStaged(); err != nil {
+	if err := c.lockStaged(steps); err != nil {
 		return err
 	}
 	if _, err := c.moveAll(steps); err != nil {

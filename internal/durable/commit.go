@@ -149,16 +149,16 @@ func (c *commit) carryOut() error {
 	if err := c.publish(); err != nil {
 		return err
 	}
-	err := c.takeLocks(func(path string) bool { return !c.isUpdate(path) })
-	if err == nil {
-		err = c.lockStaged()
-	}
-	if err != nil {
-		return c.withdraw(err)
-	}
 	steps := make([]step, len(c.journal.Entries))
 	for i := range steps {
 		steps[i] = stepMove
+	}
+	err := c.takeLocks(func(path string) bool { return !c.isUpdate(path) })
+	if err == nil {
+		err = c.lockStaged(steps)
+	}
+	if err != nil {
+		return c.withdraw(err)
 	}
 	done, err := c.moveAll(steps)
 	if err != nil && done == 0 {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -168,7 +169,7 @@ func (j *journal) stepFor(e entry, read reader) (step, error) {
 		return stepNone, err
 	}
 	if e.File == "" {
-		if now != "" && now == e.Old {
+		if now != "" && e.untouched(now) {
 			return stepMove, nil
 		}
 		return stepNone, nil
@@ -180,14 +181,21 @@ func (j *journal) stepFor(e entry, read reader) (step, error) {
 	switch {
 	case err != nil:
 		return stepNone, err
-	case staged == e.New && now == e.Old:
+	case staged == e.New && e.untouched(now):
 		return stepMove, nil
 	case staged == e.New && e.Lines:
 		return stepMerge, nil
-	case staged != e.New && now == e.Old:
+	case staged != e.New && e.untouched(now):
 		return stepLost, nil
 	}
 	return stepTaken, nil
+}
+
+// untouched reports whether now is the fingerprint of a file as the change found it.
+// Whoever locks a missing file makes it, empty.
+func (e *entry) untouched(now string) bool {
+	empty := fingerprint(nil)
+	return now == e.Old || e.Lock && (now == "" || now == empty) && (e.Old == "" || e.Old == empty)
 }
 
 func (j *journal) staged(e entry) string { return ownDir + "/" + j.Stage + "/" + e.File }
@@ -280,6 +288,37 @@ func (v *View) Stat(path string) (fs.FileInfo, error) { return through(v, path, 
 
 // Lstat is os.Lstat for a path relative to home.
 func (v *View) Lstat(path string) (fs.FileInfo, error) { return through(v, path, os.Lstat) }
+
+// ReadDir is os.ReadDir for a path relative to home.
+func (v *View) ReadDir(dir string) ([]fs.DirEntry, error) {
+	entries, err := os.ReadDir(v.Abs(dir))
+	if len(v.pending) == 0 || err != nil {
+		return entries, err // directories are made before the change counts
+	}
+	dir = filepath.ToSlash(filepath.Clean(dir))
+	entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool {
+		_, waits := v.pending[path.Join(dir, e.Name())]
+		return waits
+	})
+	for p := range v.pending {
+		if path.Dir(p) != dir {
+			continue
+		}
+		if info, err := v.Lstat(p); err == nil {
+			entries = append(entries, stagedEntry{fs.FileInfoToDirEntry(info), path.Base(p)})
+		}
+	}
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	return entries, nil
+}
+
+// stagedEntry is a file that has another name until it is in place.
+type stagedEntry struct {
+	fs.DirEntry
+	name string
+}
+
+func (e stagedEntry) Name() string { return e.name }
 
 // through reads a path where its content is now. New content may be put in place
 // at this moment, and is then found there.

@@ -165,13 +165,13 @@ type heldLock struct {
 
 // lockStaged also locks the new files that will take the place of locked ones:
 // whoever opens the new file while we work waits as it would have for the old.
-func (c *commit) lockStaged() error {
+func (c *commit) lockStaged(steps []step) error {
 	if !lockIsOnData {
 		return nil
 	}
-	for _, e := range c.journal.Entries {
+	for i, e := range c.journal.Entries {
 		locked := func(h heldLock) bool { return filepath.ToSlash(h.path) == e.Path }
-		if e.File == "" || !slices.ContainsFunc(c.held, locked) {
+		if e.File == "" || steps[i] == stepNone || !slices.ContainsFunc(c.held, locked) {
 			continue
 		}
 		l, err := c.disk.lock(c.journal.staged(e))

@@ -41,6 +41,9 @@ func connect(ctx context.Context) (*dbus.Conn, error) {
 			return handshake(ctx, socket)
 		}
 	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
 	return nil, fmt.Errorf("%w: no D-Bus session bus: %s%s", ErrUnavailable, from, text.Line(err.Error()))
 }
 

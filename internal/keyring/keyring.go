@@ -54,15 +54,18 @@ type System struct {
 
 // Get returns the key of a slot, KeySize bytes. ErrMissing says that there is
 // none, ErrDamaged that there is something else.
-func (s System) Get(slot string) ([]byte, error) {
+func (s System) Get(slot string) (key []byte, err error) {
 	if err := CheckSlot(slot); err != nil {
 		return nil, err
 	}
 	value, err := read(s.timeout(), slot)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		key, err = decode(value)
 	}
-	return decode(value)
+	if errors.Is(err, ErrMissing) || errors.Is(err, ErrDamaged) {
+		err = fmt.Errorf("%w: slot %s", err, slot)
+	}
+	return key, err
 }
 
 // Set puts a key of KeySize bytes into a slot, in place of what is there.

@@ -67,7 +67,7 @@ func read(timeout time.Duration, slot string) (value string, err error) {
 			return err
 		}
 		if len(items) == 0 {
-			return fmt.Errorf("%w: slot %s", ErrMissing, slot)
+			return ErrMissing
 		}
 		session, err := c.session()
 		if err != nil {
@@ -75,7 +75,7 @@ func read(timeout time.Duration, slot string) (value string, err error) {
 		}
 		value, err = c.secret(items[0], session)
 		if gone(err) {
-			return fmt.Errorf("%w: slot %s", ErrMissing, slot)
+			return ErrMissing
 		}
 		return err
 	})
@@ -237,8 +237,9 @@ func (c *conversation) secret(item, session dbus.ObjectPath) (string, error) {
 }
 
 // answered has the service show a prompt, if there is one, and waits for the
-// person. A prompt that nobody sees ends at the deadline; the service takes it
-// back when our connection closes.
+// person until the deadline. After that the prompt is left to the service:
+// GNOME keeps the one it shows, and who fills it in late has unlocked the
+// keyring for the next command.
 func (c *conversation) answered(prompt dbus.ObjectPath) error {
 	if prompt == noObject {
 		return nil
@@ -342,7 +343,7 @@ func (c *conversation) judge(err error) error {
 	case errors.As(err, &told):
 		return judgeAnswer(told)
 	}
-	return fmt.Errorf("%w: the connection to the session bus: %s", ErrUnavailable, text.Line(err.Error()))
+	return fmt.Errorf("%w: the connection to the session bus ended: %s", ErrUnavailable, text.Line(err.Error()))
 }
 
 // judgeAnswer turns an error that the bus or the service answered with into one

@@ -22,7 +22,7 @@ import (
 func patient() System { return System{Timeout: 30 * time.Second} }
 
 // hasty is for calls that are not.
-func hasty() System { return System{Timeout: 200 * time.Millisecond} }
+func hasty() System { return System{Timeout: 100 * time.Millisecond} }
 
 func keyOf(b byte) []byte { return bytes.Repeat([]byte{b}, KeySize) }
 
@@ -197,6 +197,36 @@ func TestLocked(t *testing.T) {
 	wantKey(t, "slot", keyOf(1))
 }
 
+// case K02: locked, and the prompt is where nobody looks: the program that should
+// show it takes the request and does nothing.
+func TestLockedWithAnInvisiblePrompt(t *testing.T) {
+	s := testenv.NewSecretService(t)
+	s.Use(t)
+	mustSet(t, "slot", keyOf(1))
+	s.Lock(t)
+	prompter := s.Dial(t)
+	if reply, err := prompter.RequestName("org.gnome.keyring.SystemPrompter", dbus.NameFlagDoNotQueue); err != nil || reply != dbus.RequestNameReplyPrimaryOwner {
+		t.Fatal(reply, err)
+	}
+	requests := make(chan *dbus.Message, 64)
+	prompter.Eavesdrop(requests)
+	checkLeaks(t)
+	_, err := System{Timeout: time.Second}.Get("slot")
+	if !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), "nobody answered its prompt within 1s") {
+		t.Errorf("%v, want %v", err, ErrLocked)
+	}
+	select {
+	case request := <-requests:
+		if got := request.Headers[dbus.FieldMember].Value(); got != "BeginPrompting" {
+			t.Errorf("the daemon asks the prompter for %v", got)
+		}
+	default:
+		t.Error("the daemon does not ask for a prompt")
+	}
+	s.Unlock(t)
+	wantKey(t, "slot", keyOf(1))
+}
+
 // case K01, K09: the daemon has ended, the bus has not.
 func TestDaemonKilled(t *testing.T) {
 	s := testenv.NewSecretService(t)
@@ -250,7 +280,7 @@ func TestDaemonSuspended(t *testing.T) {
 	mustSet(t, "slot", keyOf(1))
 	checkLeaks(t)
 	s.Daemon.Suspend(t)
-	allCalls(t, hasty(), ErrNoAnswer, "does not answer within 200ms")
+	allCalls(t, hasty(), ErrNoAnswer, "does not answer within 100ms")
 	s.Daemon.Resume(t)
 	mustSet(t, "slot", keyOf(2)) // after what the daemon had in its queue
 	wantKey(t, "slot", keyOf(2))
@@ -263,7 +293,7 @@ func TestBusSuspended(t *testing.T) {
 	mustSet(t, "slot", keyOf(1))
 	checkLeaks(t)
 	s.Suspend(t)
-	allCalls(t, hasty(), ErrNoAnswer, "does not answer within 200ms")
+	allCalls(t, hasty(), ErrNoAnswer, "does not answer within 100ms")
 	s.Resume(t)
 	wantKey(t, "slot", keyOf(1))
 }

@@ -153,7 +153,7 @@ func TestStandInIsHealthy(t *testing.T) {
 // case K02, K09: each question may be the one that is never answered.
 func TestServiceThatStopsAnswering(t *testing.T) {
 	eachQuestion(t, silence{}, hasty(), func(t *testing.T, err error) {
-		if !errors.Is(err, ErrNoAnswer) || !strings.Contains(err.Error(), "does not answer within 200ms") {
+		if !errors.Is(err, ErrNoAnswer) || !strings.Contains(err.Error(), "does not answer within 100ms") {
 			t.Errorf("%v, want %v", err, ErrNoAnswer)
 		}
 	})
