@@ -75,7 +75,7 @@ func (e *KeyError) Unwrap() error {
 // decodeKey reads a private key. The type of the first PEM block decides how; the
 // labels of the ASN.1 forms are not taken literally.
 func decodeKey(data []byte) (crypto.Signer, error) {
-	block, _ := pem.Decode(data)
+	block, _ := decodePEM(data)
 	if block == nil {
 		return nil, errors.New("holds no PEM block")
 	}
@@ -197,7 +197,7 @@ func encodeCerts(certs []*x509.Certificate, after string) []byte {
 // decodeCert reads the first certificate of a PEM file.
 func decodeCert(data []byte) (*x509.Certificate, error) {
 	for {
-		block, rest := pem.Decode(data)
+		block, rest := decodePEM(data)
 		if block == nil {
 			return nil, errors.New("holds no certificate")
 		}
@@ -217,7 +217,7 @@ func decodeCert(data []byte) (*x509.Certificate, error) {
 func decodeAuthorities(path string, data []byte) []*x509.Certificate {
 	var certs []*x509.Certificate
 	for n := 0; n < maxCACerts; n++ {
-		block, rest := pem.Decode(data)
+		block, rest := decodePEM(data)
 		if block == nil {
 			break
 		}
