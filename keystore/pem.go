@@ -85,7 +85,7 @@ func decodeKey(data []byte) (crypto.Signer, error) {
 	}
 	switch block.Type {
 	case pemRSA, pemPKCS8, pemEC:
-		return decodeASN1Key(block.Bytes)
+		return decodeASN1Key(block.Type, block.Bytes)
 	case pemOpenSSH:
 		return decodeOpenSSHKey(data)
 	case pemEncrypted:
@@ -96,7 +96,12 @@ func decodeKey(data []byte) (crypto.Signer, error) {
 	return nil, &KeyError{Kind: KeyUnknown, Type: block.Type}
 }
 
-func decodeASN1Key(der []byte) (crypto.Signer, error) {
+func decodeASN1Key(kind string, der []byte) (crypto.Signer, error) {
+	if kind == pemRSA { // the others take their time to refuse such a key
+		if key, err := x509.ParsePKCS1PrivateKey(der); err == nil {
+			return usableKey(key)
+		}
+	}
 	if key, err := x509.ParsePKCS8PrivateKey(der); err == nil {
 		return usableKey(key)
 	}
