@@ -19,6 +19,7 @@ import (
 const (
 	maxFile  = 64 << 10
 	maxDepth = 32
+	keyCount = 24 // an array stays on the stack
 )
 
 // field ties a key of the file to a field of a Profile.
@@ -29,9 +30,9 @@ type field struct {
 }
 
 // fields lists the keys in the order in which they are written.
-func (p *Profile) fields() []field {
+func (p *Profile) fields() [keyCount]field {
 	var dir string // ignored when read, written empty
-	return []field{
+	return [keyCount]field{
 		{"web_proxy_addr", false, &p.WebProxyAddr},
 		{"ssh_proxy_addr", false, &p.SSHProxyAddr},
 		{"kube_proxy_addr", false, &p.KubeProxyAddr},
