@@ -46,10 +46,14 @@ func CheckName(kind, name string) error {
 }
 
 func checkProxy(name string) error {
-	if addr, err := netip.ParseAddr(name); err == nil && addr.Is6() && addr.Zone() == "" {
+	err := checkHost(name)
+	if err == nil {
 		return nil
 	}
-	return checkHost(name)
+	if addr, ipErr := netip.ParseAddr(name); ipErr == nil && addr.Is6() && addr.Zone() == "" {
+		return nil
+	}
+	return err
 }
 
 // checkHost allows what host names consist of. Everything else would mean
@@ -119,7 +123,7 @@ func checkElement(name string) error {
 		return errors.New("is empty")
 	case strings.Contains(name, ".."):
 		return errors.New(`may not contain ".."`)
-	case strings.ContainsRune("-.~#", rune(name[0])):
+	case strings.IndexByte("-.~#", name[0]) >= 0:
 		return fmt.Errorf("may not begin with %q", name[0])
 	case strings.HasSuffix(name, "."):
 		return errors.New("may not end with a dot")
@@ -132,6 +136,10 @@ func checkElement(name string) error {
 // isReserved knows the device names of Windows, which are names of no file there
 // in any directory, and so in no directory that several systems share.
 func isReserved(name string) bool {
+	const longest = len("CONOUT$") // others need not be changed to upper case
+	if len(name) > longest {
+		return false
+	}
 	upper := strings.ToUpper(name)
 	switch upper {
 	case "CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$":

@@ -75,7 +75,7 @@ func (e *KeyError) Unwrap() error {
 // decodeKey reads a private key. The type of the first PEM block decides how; the
 // labels of the ASN.1 forms are not taken literally.
 func decodeKey(data []byte) (crypto.Signer, error) {
-	block, _ := pem.Decode(data)
+	block, _ := decodePEM(data)
 	if block == nil {
 		return nil, errors.New("holds no PEM block")
 	}
@@ -85,7 +85,7 @@ func decodeKey(data []byte) (crypto.Signer, error) {
 	}
 	switch block.Type {
 	case pemRSA, pemPKCS8, pemEC:
-		return decodeASN1Key(block.Bytes)
+		return decodeASN1Key(block.Type, block.Bytes)
 	case pemOpenSSH:
 		return decodeOpenSSHKey(data)
 	case pemEncrypted:
@@ -96,7 +96,12 @@ func decodeKey(data []byte) (crypto.Signer, error) {
 	return nil, &KeyError{Kind: KeyUnknown, Type: block.Type}
 }
 
-func decodeASN1Key(der []byte) (crypto.Signer, error) {
+func decodeASN1Key(kind string, der []byte) (crypto.Signer, error) {
+	if kind == pemRSA { // the others take their time to refuse such a key
+		if key, err := x509.ParsePKCS1PrivateKey(der); err == nil {
+			return usableKey(key)
+		}
+	}
 	if key, err := x509.ParsePKCS8PrivateKey(der); err == nil {
 		return usableKey(key)
 	}
@@ -197,7 +202,7 @@ func encodeCerts(certs []*x509.Certificate, after string) []byte {
 // decodeCert reads the first certificate of a PEM file.
 func decodeCert(data []byte) (*x509.Certificate, error) {
 	for {
-		block, rest := pem.Decode(data)
+		block, rest := decodePEM(data)
 		if block == nil {
 			return nil, errors.New("holds no certificate")
 		}
@@ -217,7 +222,7 @@ func decodeCert(data []byte) (*x509.Certificate, error) {
 func decodeAuthorities(path string, data []byte) []*x509.Certificate {
 	var certs []*x509.Certificate
 	for n := 0; n < maxCACerts; n++ {
-		block, rest := pem.Decode(data)
+		block, rest := decodePEM(data)
 		if block == nil {
 			break
 		}

@@ -72,13 +72,13 @@ func checkAddr(key, addr string) error {
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 		return fmt.Errorf("is %q, whose port is none", short)
 	}
+	if host != "" && !strings.ContainsFunc(host, func(r rune) bool { return !isHostRune(r) }) {
+		return nil
+	}
 	if ip, err := netip.ParseAddr(host); err == nil && ip.Zone() == "" {
 		return nil
 	}
-	if host == "" || strings.ContainsFunc(host, func(r rune) bool { return !isHostRune(r) }) {
-		return fmt.Errorf("is %q, whose host is none", short)
-	}
-	return nil
+	return fmt.Errorf("is %q, whose host is none", short)
 }
 
 func isHostRune(r rune) bool {

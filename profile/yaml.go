@@ -19,6 +19,7 @@ import (
 const (
 	maxFile  = 64 << 10
 	maxDepth = 32
+	keyCount = 24 // an array stays on the stack
 )
 
 // field ties a key of the file to a field of a Profile.
@@ -29,9 +30,9 @@ type field struct {
 }
 
 // fields lists the keys in the order in which they are written.
-func (p *Profile) fields() []field {
+func (p *Profile) fields() [keyCount]field {
 	var dir string // ignored when read, written empty
-	return []field{
+	return [keyCount]field{
 		{"web_proxy_addr", false, &p.WebProxyAddr},
 		{"ssh_proxy_addr", false, &p.SSHProxyAddr},
 		{"kube_proxy_addr", false, &p.KubeProxyAddr},
@@ -61,15 +62,17 @@ func (p *Profile) fields() []field {
 
 // decode reads a profile file. An empty one gives a Profile without addresses.
 func decode(name string, data []byte) (*Profile, error) {
-	root := parsePlain(data)
-	if root == nil {
-		var err error
-		if root, err = parse(data); err != nil {
-			return nil, err
+	p := &Profile{Name: name, raw: data}
+	var err error
+	if plain, ok := parsePlain(data); ok {
+		err = p.fillPlain(plain)
+	} else {
+		var root *yaml.Node
+		if root, err = parse(data); err == nil {
+			err = p.fillTree(root)
 		}
 	}
-	p := &Profile{Name: name, raw: data}
-	if err := p.fill(root); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	p.fillDefaults()
@@ -86,10 +89,25 @@ func (p *Profile) fillDefaults() {
 	}
 }
 
-func (p *Profile) fill(root *yaml.Node) error {
+func (p *Profile) fillPlain(plain plainFile) error {
+	var n yaml.Node
+	return p.fill(func(key string) *yaml.Node { return plain.find(key, &n) })
+}
+
+func (p *Profile) fillTree(root *yaml.Node) error {
+	return p.fill(func(key string) *yaml.Node {
+		_, value := lookup(root, key)
+		return value
+	})
+}
+
+// fill asks find for the last value of every key, since a repeated key takes that.
+func (p *Profile) fill(find func(key string) *yaml.Node) error {
 	for _, f := range p.fields() {
-		// A repeated key takes the last value.
-		if _, value := lookup(root, f.key); value != nil && f.key != "dir" {
+		if f.key == "dir" {
+			continue
+		}
+		if value := find(f.key); value != nil {
 			if err := decodeValue(value, f.value); err != nil {
 				return fmt.Errorf("line %d: %s: %w", value.Line, f.key, err)
 			}
@@ -129,60 +147,6 @@ func parse(data []byte) (*yaml.Node, error) {
 	}
 	return root, checkTree(root, 0)
 }
-
-// parsePlain reads what every client writes, lines of a key and a plain word, for
-// a tenth of what the YAML parser takes. For anything that could mean more it
-// returns nil.
-func parsePlain(data []byte) *yaml.Node {
-	root := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
-	if len(data) > maxFile {
-		return nil
-	}
-	lines := bytes.Count(data, []byte{'\n'}) + 1
-	nodes := make([]yaml.Node, 0, 2*lines)
-	root.Content = make([]*yaml.Node, 0, 2*lines)
-	number := 0
-	for line := range strings.Lines(string(data)) {
-		number++
-		key, value, ok := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
-		tag := "!!str"
-		switch {
-		case !ok || strings.Trim(key, "abcdefghijklmnopqrstuvwxyz_") != "" || key == "":
-			return nil
-		case value == `""`:
-			value = ""
-		case !isWord(value):
-			return nil
-		case strings.Trim(value, "0123456789") == "":
-			tag = "!!int"
-		}
-		nodes = append(nodes,
-			yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: key, Line: number},
-			yaml.Node{Kind: yaml.ScalarNode, Tag: tag, Value: value, Line: number})
-		root.Content = append(root.Content, &nodes[len(nodes)-2], &nodes[len(nodes)-1])
-	}
-	return root
-}
-
-// isWord reports whether YAML reads s as text or a decimal number: letters and
-// digits with single marks between them, not the word for nothing, not 0x10 or
-// 1_000.
-func isWord(s string) bool {
-	afterMark := true
-	for i := range len(s) {
-		alnum := isDigit(s[i]) || s[i] >= 'A' && s[i] <= 'Z' || s[i] >= 'a' && s[i] <= 'z'
-		if !alnum && (afterMark || strings.IndexByte(".-_:@", s[i]) < 0) {
-			return false
-		}
-		afterMark = !alnum
-	}
-	if afterMark || strings.EqualFold(s, "null") {
-		return false
-	}
-	return !isDigit(s[0]) || !strings.Contains(s, "_") && (len(s) == 1 || strings.IndexByte("xXoObB", s[1]) < 0)
-}
-
-func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
 func isBinary(r rune) bool {
 	return r == 0xfeff || r < ' ' && r != '\n' && r != '\r' && r != '\t' || r == 0x7f

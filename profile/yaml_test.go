@@ -1,6 +1,7 @@
 package profile
 
 import (
+	"fmt"
 	"github.com/seed-087d674e/tsh/internal/testenv"
 	"os"
 	"path/filepath"
@@ -148,6 +149,7 @@ func TestBrokenFiles(t *testing.T) {
 		"two documents":        ok + "---\n" + ok,
 		"unclosed":             ok + "x: [1, 2\n",
 		"deep":                 ok + "x: " + strings.Repeat("[", 5000) + strings.Repeat("]", 5000),
+		"key of 2000 letters":  ok + strings.Repeat("k", 2000) + ": x\n",
 		"user is a list":       ok + "user: [alice]\n",
 		"user is a mapping":    ok + "user: {a: b}\n",
 		"bool is a word":       ok + "tls_routing_enabled: maybe\n",
@@ -245,15 +247,15 @@ func FuzzProfile(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		p, err := decode("gate", data)
-		if plain := parsePlain(data); plain != nil {
+		if plain, ok := parsePlain(data); ok {
 			slow, slowErr := parse(data)
 			if slowErr != nil {
 				t.Fatalf("the short way reads what YAML refuses: %v", slowErr)
 			}
 			fast, slowly := &Profile{}, &Profile{}
-			ok1, ok2 := fast.fill(plain) == nil, slowly.fill(slow) == nil
-			if ok1 != ok2 || ok1 && !reflect.DeepEqual(fast, slowly) {
-				t.Fatalf("the short way reads %+v, YAML %+v", fast, slowly)
+			fastErr, slowErr := fast.fillPlain(plain), slowly.fillTree(slow)
+			if fmt.Sprint(fastErr) != fmt.Sprint(slowErr) || fastErr == nil && !reflect.DeepEqual(fast, slowly) {
+				t.Fatalf("the short way reads %+v (%v), YAML %+v (%v)", fast, fastErr, slowly, slowErr)
 			}
 		}
 		if err != nil {

@@ -61,9 +61,9 @@ func ReadPrivate(path string, limit int64) (data []byte, exposed fs.FileMode, er
 
 // read uses plain system calls: the file is a regular one, so the runtime's
 // poller, which os.Open would ask, has nothing to do here.
-func read(path string, limit int64) ([]byte, *syscall.Stat_t, error) {
-	fail := func(err error) ([]byte, *syscall.Stat_t, error) {
-		return nil, nil, &fs.PathError{Op: "read", Path: path, Err: err}
+func read(path string, limit int64) (data []byte, st syscall.Stat_t, err error) {
+	fail := func(err error) ([]byte, syscall.Stat_t, error) {
+		return nil, syscall.Stat_t{}, &fs.PathError{Op: "read", Path: path, Err: err}
 	}
 	if strings.IndexByte(path, 0) >= 0 {
 		return fail(syscall.EINVAL)
@@ -77,7 +77,6 @@ func read(path string, limit int64) ([]byte, *syscall.Stat_t, error) {
 		return fail(err)
 	}
 	defer syscall.Close(fd)
-	var st syscall.Stat_t
 	if err := syscall.Fstat(fd, &st); err != nil {
 		return fail(err)
 	}
@@ -87,11 +86,11 @@ func read(path string, limit int64) ([]byte, *syscall.Stat_t, error) {
 	if st.Size > limit {
 		return fail(fmt.Errorf("%d bytes, more than the %d allowed", st.Size, limit))
 	}
-	data, err := readAll(fd, st.Size, limit)
+	data, err = readAll(fd, st.Size, limit)
 	if err != nil {
 		return fail(err)
 	}
-	return data, &st, nil
+	return data, st, nil
 }
 
 func readAll(fd int, size, limit int64) ([]byte, error) {
