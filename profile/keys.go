@@ -213,7 +213,7 @@ func (s *Store) settleKeys(ctx context.Context, v *saving, result error) error {
 // unusedSlots are those of logins that were replaced, and of logins that were killed.
 func (s *Store) unusedSlots(proxy, user string) (names []string) {
 	all := s.readKeys().of(proxy, user)
-	if len(all) == 0 {
+	if len(all) == 0 || !s.keysReadable(Login{proxy, user}) {
 		return nil
 	}
 	needed := keystore.Dir{Home: s.home}.SealedSlots(proxy, user)

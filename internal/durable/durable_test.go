@@ -80,7 +80,7 @@ func tree(t testing.TB, home string) string {
 		if rel == "config" {
 			return fs.SkipDir
 		}
-		if !d.IsDir() {
+		if !d.IsDir() && !strings.HasSuffix(rel, ".lock.tmp") { // where Windows locks
 			data, _ := os.ReadFile(path)
 			fmt.Fprintf(&b, "%s=%s ", filepath.ToSlash(rel), data)
 		}
@@ -158,6 +158,9 @@ func TestFlushesComeBeforeWhatNeedsThem(t *testing.T) {
 		if at(step) > first {
 			t.Errorf("%s comes after the first rename", step)
 		}
+	}
+	if !flushesDirs {
+		return
 	}
 	if gone := at("remove " + journalFile); at("opendir keys/gate") < last || at("opendir keys/gate") > gone || at("opendir .") > gone {
 		t.Errorf("directories are not flushed between renames and the end: %q", s.steps)

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/seed-087d674e/tsh/internal/doctor"
+	"github.com/seed-087d674e/tsh/internal/text"
+	"github.com/seed-087d674e/tsh/profile"
+	"github.com/seed-087d674e/tsh/proxy"
+)
+
+// doctorOptions are the flags of doctor.
+type doctorOptions struct {
+	fix    bool
+	format formatFlag
+}
+
+func (a *app) doctorCommand() *cobra.Command {
+	var o doctorOptions
+	cmd := &cobra.Command{
+		Use:   "doctor [--fix] [--proxy=HOST]",
+		Short: "Look for what is wrong with what is stored, and repair it",
+		Long: "doctor checks the profile directory, logins, authorities, locks, the keyring, the\n" +
+			"ssh-agent, the clock, and whether the proxies answer. With --fix it repairs what can be\n" +
+			"repaired without losing a login that is valid. It exits with 1 if there is something left.",
+		Example: "  tsh doctor\n  tsh doctor --fix\n  tsh doctor --proxy=teleport.example.com --json",
+		Args:    noArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.runDoctor(cmd.Context(), o) },
+	}
+	fs := cmd.Flags()
+	fs.BoolVar(&o.fix, "fix", false, "repair what can be repaired without losing a valid login")
+	o.format.addFlag(fs, formatText, formatJSON, formatYAML)
+	addNegations(fs)
+	return cmd
+}
+
+// diagnosis is what doctor prints as JSON.
+type diagnosis struct {
+	OK       bool             `json:"ok"`
+	Findings []doctor.Finding `json:"findings"`
+}
+
+func (a *app) runDoctor(ctx context.Context, o doctorOptions) error {
+	format, err := o.format.pick(&a.globals)
+	if err != nil {
+		return err
+	}
+	options, err := a.doctorOptions(o)
+	if isUsage(err) {
+		return err
+	}
+	var findings []doctor.Finding
+	if err == nil {
+		findings = doctor.Run(ctx, options)
+	} else { // a directory that cannot be one is a finding as well
+		findings = []doctor.Finding{{Check: "directory", Status: doctor.Problem, Subject: "TELEPORT_HOME", Message: err.Error()}}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	d := diagnosis{OK: true, Findings: findings}
+	for i := range findings {
+		f := &findings[i]
+		if f.Cause != nil {
+			if hint := describe(f.Cause).Hint; hint != "" {
+				f.Hint = strings.ReplaceAll(hint, "\n", " ")
+			}
+		}
+		d.OK = d.OK && !f.Left()
+	}
+	if format == formatText {
+		a.printDiagnosis(d)
+	} else if err := writeData(a.out, format, d); err != nil {
+		return err
+	}
+	if !d.OK {
+		return errSilent
+	}
+	return nil
+}
+
+func (a *app) doctorOptions(o doctorOptions) (doctor.Options, error) {
+	home, err := profile.Home()
+	if err != nil {
+		return doctor.Options{}, err
+	}
+	addr, name, err := a.namedProxy(profile.Open(home))
+	return doctor.Options{
+		Home: home, Name: name, Addr: addr, Fix: o.fix, Now: a.now,
+		Proxy: proxy.Options{Insecure: a.globals.insecure},
+	}, err
+}
+
+// printDiagnosis prints a line for each finding that is not in order, and how many are.
+func (a *app) printDiagnosis(d diagnosis) {
+	passed := 0
+	for i := range d.Findings {
+		if d.Findings[i].Status == doctor.OK {
+			passed++
+			continue
+		}
+		a.printFinding(&d.Findings[i])
+	}
+	checks := "checks"
+	if passed == 1 {
+		checks = "check"
+	}
+	fmt.Fprintf(a.out, "%d %s passed\n", passed, checks)
+}
+
+func (a *app) printFinding(f *doctor.Finding) {
+	word, colour := "WARNING", "33"
+	switch {
+	case f.Fixed:
+		word, colour = "FIXED", "32"
+	case f.Status == doctor.Problem:
+		word, colour = "PROBLEM", "31"
+	}
+	if term.IsTerminal(int(a.io.out.Fd())) && os.Getenv("NO_COLOR") == "" {
+		word = "\x1b[" + colour + "m" + word + "\x1b[0m"
+	}
+	line := text.Line(f.Subject) + ": " + text.Line(f.Message)
+	if f.Hint != "" {
+		line += "; " + text.Line(f.Hint)
+	}
+	fmt.Fprintf(a.out, "%s %s %s\n", word, f.Check, line)
+}

@@ -1,0 +1,3 @@
+package doctor
+
+func platformDamages() []damage { return nil }
