@@ -259,10 +259,44 @@ func (c *commit) moveAll(steps []step) (done int, err error) {
 }
 
 func (c *commit) move(e entry) error {
+	to := filepath.FromSlash(e.Path)
 	if e.File == "" {
-		return c.disk.remove(filepath.FromSlash(e.Path))
+		return c.disk.remove(to)
 	}
-	return c.disk.rename(c.journal.staged(e), filepath.FromSlash(e.Path))
+	err := c.disk.rename(c.journal.staged(e), to)
+	if isOtherDevice(err) {
+		return c.moveAcross(e, to)
+	}
+	return err
+}
+
+// moveAcross takes new content to a directory on another file system: there it is
+// written once more, under a name that whoever finishes the change finds again.
+func (c *commit) moveAcross(e entry, to string) error {
+	data, err := c.disk.read(c.journal.staged(e), maxContent)
+	if err != nil {
+		return err
+	}
+	defer clear(data)
+	dir := filepath.Dir(to)
+	if filepath.Base(dir) == "cas" {
+		dir = filepath.Dir(dir) // other clients read whatever is in there
+	}
+	near := filepath.Join(dir, "."+c.journal.Stage+"-"+e.File)
+	if err := c.disk.remove(near); err != nil { // of an earlier try
+		return err
+	}
+	f, err := c.disk.create(near, data, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := c.disk.flush(f, near); err != nil {
+		return err
+	}
+	if err := c.disk.rename(near, to); err != nil {
+		return err
+	}
+	return c.disk.remove(c.journal.staged(e))
 }
 
 // finish flushes what was put in place and takes the journal away.

@@ -351,3 +351,44 @@ func TestExposedPrivateFiles(t *testing.T) {
 		}
 	}
 }
+
+// Directories may be on file systems of their own: then a rename is refused, and new
+// content is written once more, there. Killed anywhere, nothing else changes.
+func TestDirectoriesOnAnotherFileSystem(t *testing.T) {
+	for n, over := 1, false; !over; n++ {
+		home := oldState(t)
+		tx := begun(t, home)
+		tx.disk.hook = elsewhere(killAt(n, false))
+		changeAll(tx)
+		over = done(tx) == nil
+		saw := viewed(t, home)
+		if saw != oldTree && saw != newTree || over && saw != newTree {
+			t.Fatalf("killed at operation %d: a reader sees %q", n, saw)
+		}
+		again := newTx(t.Context(), home)
+		again.disk.hook = elsewhere(func(string, string) error { return nil })
+		if err := again.begin(); err != nil {
+			t.Fatalf("killed at operation %d: %v", n, err)
+		}
+		again.Close()
+		if now := tree(t, home); now != saw {
+			t.Fatalf("killed at operation %d: a reader saw %q, then it was %q", n, saw, now)
+		}
+	}
+}
+
+// elsewhere refuses to rename to each name below keys once, as it is refused from
+// another file system.
+func elsewhere(next func(op, path string) error) func(op, path string) error {
+	seen := map[string]bool{}
+	return func(op, path string) error {
+		if err := next(op, path); err != nil {
+			return err
+		}
+		if op == "rename" && strings.HasPrefix(path, "keys/") && !seen[path] {
+			seen[path] = true
+			return syscall.EXDEV
+		}
+		return nil
+	}
+}

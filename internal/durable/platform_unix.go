@@ -21,6 +21,10 @@ const flushesDirs = true
 
 func renameIn(root *os.Root, from, to string) error { return root.Rename(from, to) }
 
+// isOtherDevice reports whether a rename failed because the two names are on different
+// file systems.
+func isOtherDevice(err error) bool { return errors.Is(err, syscall.EXDEV) }
+
 func flushFile(f *os.File) error {
 	err := f.Sync() // with F_FULLFSYNC on macOS
 	// Some file systems cannot flush a directory and need not.

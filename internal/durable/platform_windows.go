@@ -19,6 +19,10 @@ const lockIsOnData = false
 // flushesDirs is false: Windows has no flush for a directory.
 const flushesDirs = false
 
+// isOtherDevice reports whether a rename failed because the two names are on different
+// volumes.
+func isOtherDevice(err error) bool { return errors.Is(err, windows.ERROR_NOT_SAME_DEVICE) }
+
 func flushFile(f *os.File) error { return f.Sync() }
 
 // renameIn replaces to. A reader that has the old file open, or a virus scanner,
