@@ -67,8 +67,11 @@ func (t *Tx) tryOwn() (lock, error) {
 	return lockOwn(t.disk.root, lockPath)
 }
 
-// ownHolder says who wrote its name into our lock.
+// ownHolder says who has our lock: as the system tells, or else as it wrote itself.
 func ownHolder(home string) string {
+	if who := holderOf(filepath.Join(home, filepath.FromSlash(lockPath))); who != "" {
+		return who
+	}
 	data, err := ReadFile(filepath.Join(home, filepath.FromSlash(lockPath)), 256)
 	if err != nil {
 		return ""
