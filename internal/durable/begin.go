@@ -105,7 +105,7 @@ func (t *Tx) finishJournal() error {
 		return t.disk.remove(journalFile)
 	}
 	c := &commit{Tx: t, journal: *j, stage: ownDir + "/" + j.Stage, dirty: map[string]bool{}}
-	defer c.unlock(true)
+	defer c.unlock()
 	for _, e := range j.Entries {
 		if path := filepath.FromSlash(e.Path); e.Lock && c.reachable(path) {
 			if err := c.takeLock(lockRequest{path, maxLockWait, 10 * time.Millisecond}); err != nil {

@@ -25,7 +25,6 @@ type commit struct {
 	old     map[string]string // fingerprints of what Update read
 	held    []heldLock        // in the order taken
 	waited  time.Duration     // for locks
-	failed  bool
 }
 
 type openFile struct {
@@ -34,7 +33,6 @@ type openFile struct {
 }
 
 func (c *commit) run() error {
-	c.failed = true // until it is not
 	if err := c.checkTargets(); err != nil {
 		return err
 	}
@@ -43,7 +41,6 @@ func (c *commit) run() error {
 		return c.carryOut()
 	}
 	c.undo()
-	c.failed = err != nil
 	return err
 }
 
@@ -164,7 +161,6 @@ func (c *commit) carryOut() error {
 	if err != nil && done == 0 {
 		return c.withdraw(err)
 	}
-	c.failed = false
 	if err != nil {
 		return &UnfinishedError{err}
 	}
@@ -210,8 +206,7 @@ func (c *commit) renameJournal(draft string) error {
 func (c *commit) withdraw(cause error) error {
 	if err := c.disk.remove(journalFile); err != nil {
 		// It is still there, and counts.
-		c.failed = false
-		return &UnfinishedError{cause}
+		return &UnfinishedError{cause} // it is still there, and counts
 	}
 	c.undo()
 	return cause
@@ -219,7 +214,7 @@ func (c *commit) withdraw(cause error) error {
 
 // undo removes what was prepared.
 func (c *commit) undo() {
-	c.unlock(true) // its empty files go first
+	c.unlock() // its empty files go first
 	for _, f := range c.open {
 		_ = f.file.Close()
 	}
@@ -287,21 +282,21 @@ func (c *commit) moveAcross(e entry, to string) error {
 		return err
 	}
 	f, err := c.disk.create(near, data, 0o600)
+	if err == nil {
+		err = c.disk.flush(f, near)
+	}
+	if err == nil {
+		err = c.disk.rename(near, to)
+	}
 	if err != nil {
-		return err
+		_ = c.disk.remove(near) // if the change is withdrawn nobody looks for it again
 	}
-	if err := c.disk.flush(f, near); err != nil {
-		return err
-	}
-	if err := c.disk.rename(near, to); err != nil {
-		return err
-	}
-	return c.disk.remove(c.journal.staged(e))
+	return err
 }
 
 // finish flushes what was put in place and takes the journal away.
 func (c *commit) finish() error {
-	c.unlock(false)
+	c.unlock()
 	if err := c.flushAll(); err != nil {
 		return &UnfinishedError{err}
 	}

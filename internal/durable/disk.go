@@ -217,9 +217,11 @@ func (d *disk) lock(path string) (lock, error) {
 
 // lock is a lock that is held.
 type lock interface {
-	// release gives the lock back. After a failed commit a file that was only
-	// made to be locked goes away again.
-	release(failed bool)
+	// release gives the lock back. A file that was only made to be locked, and that
+	// nobody has written to, goes away again.
+	release()
+	// drop gives it back as the end of the process does.
+	drop()
 }
 
 // watchedLock is a lock for a disk with a hook: giving it back may remove a file, which
@@ -230,9 +232,10 @@ type watchedLock struct {
 	path string
 }
 
-func (l *watchedLock) release(failed bool) {
-	if failed && l.disk.before("release", l.path) != nil {
-		failed = false
+func (l *watchedLock) release() {
+	if l.disk.before("release", l.path) != nil {
+		l.lock.drop()
+		return
 	}
-	l.lock.release(failed)
+	l.lock.release()
 }

@@ -93,7 +93,7 @@ func newTx(ctx context.Context, home string) *Tx {
 // may be called again.
 func (t *Tx) Close() {
 	if t.own != nil {
-		t.own.release(false)
+		t.own.release()
 		t.own = nil
 	}
 	t.disk.close()
@@ -164,7 +164,7 @@ func (t *Tx) Commit() error {
 		return nil
 	}
 	c := &commit{Tx: t, dirty: map[string]bool{}}
-	defer func() { c.unlock(c.failed) }()
+	defer c.unlock()
 	if !slices.ContainsFunc(t.ops, func(op change) bool { return !op.remove }) {
 		return c.removeAll()
 	}

@@ -116,7 +116,7 @@ func TestLockFollowsAReplacedFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.release(false)
+	l.release()
 }
 
 // Whoever opens the new file before we are done waits as it would for the old.
@@ -195,7 +195,7 @@ func TestReadersLock(t *testing.T) {
 	if _, ok := TryShared(path); ok {
 		t.Error("a reader got in")
 	}
-	writer.release(false)
+	writer.release()
 }
 
 func TestLockGoesThroughTheLinkOfTheOldLayout(t *testing.T) {

@@ -188,9 +188,9 @@ func (c *commit) lockStaged(steps []step) error {
 
 // unlock gives back the locks of other clients. They do not wait long for them, and
 // a flush can take long.
-func (c *commit) unlock(failed bool) {
+func (c *commit) unlock() {
 	for i := len(c.held) - 1; i >= 0; i-- {
-		c.held[i].lock.release(failed)
+		c.held[i].lock.release()
 	}
 	c.held = nil
 }

@@ -200,7 +200,7 @@ func tryShared(path string, _ bool) (release func(), ok bool) {
 		_ = l.file.Close()
 		return none, !errors.Is(err, errBusy)
 	}
-	return func() { l.release(false) }, true
+	return func() { l.release() }, true
 }
 
 func (l *fileLock) acquire(how int, lstat func(string) (fs.FileInfo, error)) error {
@@ -229,16 +229,18 @@ func (l *fileLock) acquire(how int, lstat func(string) (fs.FileInfo, error)) err
 	return nil
 }
 
-func (l *fileLock) release(failed bool) {
-	if failed && l.created && l.root != nil {
+func (l *fileLock) release() {
+	if l.created && l.root != nil {
 		now, err := l.root.Lstat(l.path)
 		held, heldErr := l.file.Stat()
 		if err == nil && heldErr == nil && now.Size() == 0 && os.SameFile(held, now) {
 			_ = l.root.Remove(l.path)
 		}
 	}
-	_ = l.file.Close() // closing releases the lock
+	l.drop()
 }
+
+func (l *fileLock) drop() { _ = l.file.Close() } // closing releases the lock
 
 // lockTarget follows one link to a file beside it: where <user>.key is a link to
 // <user>, other clients lock what it points to.

@@ -143,7 +143,7 @@ func tryShared(path string, own bool) (release func(), ok bool) {
 		_ = l.file.Close()
 		return none, !errors.Is(err, errBusy)
 	}
-	return func() { l.release(false) }, true
+	return func() { l.release() }, true
 }
 
 func companion(path string) string {
@@ -165,7 +165,9 @@ func (l *fileLock) acquire(how uint32) error {
 	return err
 }
 
-func (l *fileLock) release(bool) {
+func (l *fileLock) release() {
 	_ = windows.UnlockFileEx(windows.Handle(l.file.Fd()), 0, 1, 0, l.where())
 	_ = l.file.Close()
 }
+
+func (l *fileLock) drop() { l.release() }
