@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/seed-087d674e/tsh/internal/durable"
 )
@@ -168,7 +169,12 @@ func (p *paths) stageAuthorities(tx *durable.Tx, id *Identity) error {
 			p.stageBytes(tx, p.cas(a.Cluster), encodeCerts(a.TLSCerts, ""))
 		}
 	}
-	for _, c := range p.readCerts(p.dir(certsFile)) {
+	stored, err := p.view.ReadFile(p.dir(certsFile), maxCAFile)
+	var refused syscall.Errno
+	if errors.As(err, &refused) && !errors.Is(err, fs.ErrNotExist) {
+		return err // it is not to be written anew without those of other clusters
+	}
+	for _, c := range decodeAuthorities(p.dir(certsFile), stored) {
 		if !saved[c.Subject.CommonName] {
 			certs = append(certs, c)
 		}

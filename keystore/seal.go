@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 
 	"github.com/seed-087d674e/tsh/internal/keyring"
 )
@@ -33,11 +34,13 @@ type Seal struct {
 	Key  []byte
 }
 
-// KeyringError is returned when private keys are sealed and the operating system's
-// keyring does not give the key that opens them, now. Later it may.
+// KeyringError is returned when private keys are sealed, or are to be, and the operating
+// system's keyring does not give or take the key for it now. Later it may.
 type KeyringError struct{ Err error }
 
-func (e *KeyringError) Error() string { return "private keys are sealed: " + e.Err.Error() }
+func (e *KeyringError) Error() string {
+	return "private keys need the system's keyring: " + e.Err.Error()
+}
 
 // Unwrap returns what the keyring said.
 func (e *KeyringError) Unwrap() error { return e.Err }
@@ -165,12 +168,17 @@ func sealedPublic(block *pem.Block) crypto.PublicKey {
 }
 
 // SealedSlots returns the slots that the private keys of a user at a proxy are
-// sealed with; none when they are not sealed or there are no keys.
-func (d Dir) SealedSlots(proxy, user string) []string {
+// sealed with; none when they are not sealed or there are no keys. An error says that
+// the operating system refused to read them now.
+func (d Dir) SealedSlots(proxy, user string) ([]string, error) {
 	p := barePaths(d.Home, proxy, user, "")
 	var slots []string
 	for _, suffix := range []string{"", tlsKeySuffix} {
 		data, err := p.readKey(suffix)
+		var refused syscall.Errno
+		if errors.As(err, &refused) {
+			return nil, err
+		}
 		if err != nil {
 			continue
 		}
@@ -179,7 +187,7 @@ func (d Dir) SealedSlots(proxy, user string) []string {
 		}
 		clear(data)
 	}
-	return slots
+	return slots, nil
 }
 
 // SealedSlot returns the slot with which the stored private keys are sealed, if they

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"slices"
 	"strings"
@@ -67,22 +68,36 @@ func (k *keysState) forget(names []string) {
 	k.Slots = slices.DeleteFunc(k.Slots, func(s slot) bool { return slices.Contains(names, s.Slot) })
 }
 
-// readKeys returns what is remembered. A file that cannot be read is no reason to
-// fail: slots that nobody remembers are only litter.
+// readKeys is loadKeys for looking: what cannot be read is not remembered.
 func (s *Store) readKeys() *keysState {
-	state := &keysState{}
-	if err := durable.PlainDirs(s.home, "config/tsh"); err != nil {
-		return state
-	}
-	data, err := durable.Look(s.home).ReadFile(keysFile, maxKeys)
+	state, err := s.loadKeys()
 	if err != nil {
-		return state
-	}
-	if err := json.Unmarshal(data, state); err != nil {
 		slog.Debug("file is not used", "path", keysFile, "error", err)
 		return &keysState{}
 	}
 	return state
+}
+
+// loadKeys returns what is remembered. A file with something else in it is no reason to
+// fail: slots that nobody remembers are only litter. One that the operating system
+// refuses to read now is not to be written anew.
+func (s *Store) loadKeys() (*keysState, error) {
+	state := &keysState{}
+	err := durable.PlainDirs(s.home, "config/tsh")
+	if err == nil {
+		var data []byte
+		if data, err = durable.Look(s.home).ReadFile(keysFile, maxKeys); err == nil {
+			err = json.Unmarshal(data, state)
+		}
+	}
+	switch {
+	case err == nil, errors.Is(err, fs.ErrNotExist):
+		return state, nil
+	case isErrno(err):
+		return nil, err
+	}
+	slog.Debug("file is not used", "path", keysFile, "error", err)
+	return &keysState{}, nil
 }
 
 func (s *Store) stageKeys(tx *durable.Tx, state *keysState) {
@@ -99,9 +114,11 @@ func (s *Store) stageKeys(tx *durable.Tx, state *keysState) {
 }
 
 // Keystore returns where the private keys of the profile name are kept.
-func (s *Store) Keystore(name string) Keystore {
-	if k := s.readKeys().Profiles[name]; k != "" {
-		return k
+func (s *Store) Keystore(name string) Keystore { return s.readKeys().where(name) }
+
+func (k *keysState) where(profile string) Keystore {
+	if where := k.Profiles[profile]; where != "" {
+		return where
 	}
 	return KeysInFiles
 }
@@ -115,7 +132,11 @@ func (s *Store) prepareKeys(ctx context.Context, v *saving) error {
 	}
 	v.keep = v.profile.Keystore
 	if v.keep == "" {
-		v.keep = s.Keystore(v.profile.Host())
+		state, err := s.loadKeys()
+		if err != nil {
+			return err
+		}
+		v.keep = state.where(v.profile.Host())
 	}
 	if v.id.InAgent {
 		v.keep = KeysInAgent
@@ -147,7 +168,10 @@ func (s *Store) newSeal(ctx context.Context, proxy, user string) (*keystore.Seal
 	seal := &keystore.Seal{Slot: s.slotName(proxy, user), Key: make([]byte, keystore.SealKeySize)}
 	_, _ = rand.Read(seal.Key) // never fails
 	err := s.change(ctx, func(tx *durable.Tx) error {
-		state := s.readKeys()
+		state, err := s.loadKeys()
+		if err != nil {
+			return err
+		}
 		state.Slots = append(state.Slots, slot{seal.Slot, proxy, user, time.Now().Unix(), false})
 		s.stageKeys(tx, state)
 		return nil
@@ -176,7 +200,11 @@ var errSlotGone = errors.New("another login was stored at the same time")
 
 // stageKeystore notes where the keys are.
 func (s *Store) stageKeystore(tx *durable.Tx, v *saving) error {
-	state, name := s.readKeys(), v.profile.Host()
+	name := v.profile.Host()
+	state, err := s.loadKeys()
+	if err != nil {
+		return err
+	}
 	if v.keep == KeysInFiles {
 		delete(state.Profiles, name)
 	} else {
@@ -216,7 +244,10 @@ func (s *Store) unusedSlots(proxy, user string) (names []string) {
 	if len(all) == 0 || !s.keysReadable(Login{proxy, user}) {
 		return nil
 	}
-	needed := keystore.Dir{Home: s.home}.SealedSlots(proxy, user)
+	needed, err := keystore.Dir{Home: s.home}.SealedSlots(proxy, user)
+	if err != nil {
+		return nil // one of them may be needed
+	}
 	for _, k := range all {
 		stale := k.Used || time.Since(time.Unix(k.Made, 0)) > slotPatience
 		if stale && !slices.Contains(needed, k.Slot) {
@@ -242,7 +273,10 @@ func (s *Store) dropSlots(ctx context.Context, names []string) (left []string) {
 		return left
 	}
 	err := s.change(ctx, func(tx *durable.Tx) error {
-		state := s.readKeys()
+		state, err := s.loadKeys()
+		if err != nil {
+			return err
+		}
 		state.forget(free)
 		s.stageKeys(tx, state)
 		return nil

@@ -74,15 +74,19 @@ func (s *Store) leaving(name, user string) (found []leaver, err error) {
 	} else if p, err := s.Load(name); err == nil && p.Host() != name {
 		proxies = append(proxies, p.Host())
 	}
-	state := s.readKeys()
+	state, err := s.loadKeys()
+	if err != nil {
+		state, errs = &keysState{}, append(errs, err)
+	}
 	for _, proxy := range proxies {
-		users, err := s.users(proxy, user)
+		users, err := s.users(proxy, user, state)
 		errs = append(errs, err)
 		for _, u := range users {
 			l := leaver{Login: Login{proxy, u}}
 			l.files, err = dir.UserFiles(proxy, u)
 			errs = append(errs, err)
-			l.slots = dir.SealedSlots(proxy, u)
+			l.slots, err = dir.SealedSlots(proxy, u)
+			errs = append(errs, err)
 			for _, k := range state.of(proxy, u) {
 				if !slices.Contains(l.slots, k.Slot) {
 					l.slots = append(l.slots, k.Slot)
@@ -96,7 +100,7 @@ func (s *Store) leaving(name, user string) (found []leaver, err error) {
 	return found, errors.Join(errs...)
 }
 
-func (s *Store) users(proxy, user string) ([]string, error) {
+func (s *Store) users(proxy, user string, state *keysState) ([]string, error) {
 	if user != "" {
 		return []string{user}, nil
 	}
@@ -104,6 +108,12 @@ func (s *Store) users(proxy, user string) ([]string, error) {
 	// A login of which only parts are left is known by the profile.
 	if p, loadErr := s.Load(proxy); loadErr == nil && p.User != "" && !slices.Contains(users, p.User) {
 		users = append(users, p.User)
+	}
+	// Of one whose logout was killed an entry in the keyring may be left.
+	for _, k := range state.Slots {
+		if k.Proxy == proxy && !slices.Contains(users, k.User) {
+			users = append(users, k.User)
+		}
 	}
 	return users, err
 }

@@ -139,8 +139,11 @@ func (s *Store) stage(tx *durable.Tx, v *saving) error {
 func (s *Store) stageProfile(tx *durable.Tx, p *Profile, name string) error {
 	old, err := durable.ReadFile(s.path(name), maxFile)
 	base := old
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		base = p.raw
+	case isErrno(err) && !errors.Is(err, fs.ErrPermission):
+		return err // there may be more in it than we know
 	}
 	named := *p
 	named.Name = name

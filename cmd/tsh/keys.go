@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/seed-087d674e/tsh/internal/keyring"
 	"github.com/seed-087d674e/tsh/internal/sshagent"
 	"github.com/seed-087d674e/tsh/internal/text"
 	"github.com/seed-087d674e/tsh/keystore"
@@ -75,6 +76,10 @@ func (a *app) checkKeysCanGo(store *profile.Store, to profile.Keystore) error {
 			return withHint(err, "the key of this login goes to the ssh-agent alone; start one (eval $(ssh-agent)), or use --keystore=file")
 		}
 		defer agent.Close()
+	case profile.KeysInKeyring:
+		if err := (keyring.System{}).Ready(); err != nil {
+			return &keystore.KeyringError{Err: err}
+		}
 	}
 	if err := checkWritable(store.Home()); err != nil {
 		return withHint(err, "the login could not be stored there; TELEPORT_HOME names another directory,\nand --keystore=memory lets ssh and ls log in without storing anything")

@@ -160,7 +160,10 @@ func (e *exam) readLogin(l *login) Finding {
 		f.Status, f.Message, f.Hint = Warning, "has keys and no SSH certificate, and no profile names it", l.gone()
 		return f
 	}
-	l.sealed = keystore.Dir{Home: e.Home}.SealedSlots(l.proxy, l.user)
+	var err error
+	if l.sealed, err = (keystore.Dir{Home: e.Home}).SealedSlots(l.proxy, l.user); err != nil {
+		return failedLogin(f, err)
+	}
 	for i, cluster := range l.clusters {
 		id, err := e.identity(l, cluster)
 		if i == 0 {
