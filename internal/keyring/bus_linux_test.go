@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -79,7 +80,7 @@ func TestAddressesThatAreRefused(t *testing.T) {
 		"unix:path=" + dir + "/bus;", ";unix:path=" + dir + "/bus", "unix:path=" + dir + "/bus;autolaunch:", "unix:path=/nonexistent;tcp:host=127.0.0.1,port=" + port,
 	} {
 		t.Setenv("DBUS_SESSION_BUS_ADDRESS", address)
-		allCalls(t, hasty(), ErrUnavailable, "no D-Bus session bus")
+		allCalls(t, hasty(), ErrUnavailable, "no D-Bus session bus: DBUS_SESSION_BUS_ADDRESS is "+strconv.Quote(address)+": ")
 		if value := os.Getenv("DBUS_SESSION_BUS_ADDRESS"); value != address {
 			t.Errorf("DBUS_SESSION_BUS_ADDRESS became %q, was %q", value, address)
 		}

@@ -26,8 +26,8 @@ import (
 // A usual one has 3 KiB.
 const maxTraffic = 1 << 20
 
-// connect opens a connection to the session bus that is ours alone and ends
-// with the context, which has a deadline. It runs no program and sets no
+// connect opens a connection to the session bus that is ours alone and ends at
+// the deadline that the context has. It runs no program and sets no
 // variable: godbus is given the open socket and never gets to look for a bus
 // itself, where it would try dbus-launch from PATH.
 func connect(ctx context.Context) (*dbus.Conn, error) {
@@ -154,7 +154,7 @@ func handshake(ctx context.Context, socket *net.UnixConn) (*dbus.Conn, error) {
 	}
 	// Not dbus.DialUnix: that would let the other side hand us open files.
 	stream := bounded{socket, bufio.NewReader(io.LimitReader(socket, maxTraffic))}
-	conn, err := dbus.NewConn(stream, dbus.WithContext(ctx), dbus.WithIncomingInterceptor(expected))
+	conn, err := dbus.NewConn(stream, dbus.WithIncomingInterceptor(expected))
 	if err != nil {
 		socket.Close()
 		return nil, err

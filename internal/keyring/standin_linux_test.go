@@ -128,9 +128,24 @@ func (s *standIn) answer(message *dbus.Message) {
 	s.conn.Send(reply, nil)
 	if member == "Prompt" {
 		for _, c := range s.then {
-			s.conn.Emit(c.prompt, promptInterface+".Completed", c.body...)
+			s.emit(c, message.Headers[dbus.FieldSender])
 		}
 	}
+}
+
+// emit tells that a prompt has ended: everybody who wants to hear of the one that
+// we showed, and of another one the caller, who does not.
+func (s *standIn) emit(c completed, caller dbus.Variant) {
+	signal := &dbus.Message{Type: dbus.TypeSignal, Body: c.body, Headers: map[dbus.HeaderField]dbus.Variant{
+		dbus.FieldPath: dbus.MakeVariant(c.prompt), dbus.FieldInterface: dbus.MakeVariant(promptInterface), dbus.FieldMember: dbus.MakeVariant("Completed"),
+	}}
+	if len(c.body) > 0 {
+		signal.Headers[dbus.FieldSignature] = dbus.MakeVariant(dbus.SignatureOf(c.body...))
+	}
+	if c.prompt != testPrompt {
+		signal.Headers[dbus.FieldDestination] = caller
+	}
+	s.conn.Send(signal, nil)
 }
 
 // asks is what each of our calls asks the service, in order.
@@ -247,6 +262,15 @@ func TestItemThatVanishes(t *testing.T) {
 		wantMissing(t, "slot")
 		mustDelete(t, "slot")
 	}
+}
+
+// The keyring that is unlocked at login comes first, as it does for go-keyring.
+func TestLoginKeyringBeforeTheDefaultOne(t *testing.T) {
+	serve(t, &standIn{odd: map[string]any{
+		"Collections": []any{dbus.MakeVariant([]dbus.ObjectPath{testCollection, loginCollection})},
+		"ReadAlias":   dbus.Error{Name: "org.freedesktop.DBus.Error.Failed", Body: []any{"not to be asked"}},
+	}})
+	wantKey(t, "slot", keyOf(7))
 }
 
 func TestServiceWithoutAKeyring(t *testing.T) {
