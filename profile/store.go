@@ -150,7 +150,7 @@ func readError(err error) error {
 	return err
 }
 
-func (s *Store) abs(path string) string { return filepath.Join(s.home, filepath.FromSlash(path)) }
+func (s *Store) abs(path string) string { return durable.Below(s.home, path) }
 
 func (s *Store) path(name string) string { return s.abs(name + extension) }
 
@@ -161,7 +161,7 @@ func (s *Store) Identity(p *Profile) (*keystore.Identity, error) {
 	if p.User == "" {
 		return nil, fmt.Errorf("%w: profile %s names no user", keystore.ErrNotFound, p.Name)
 	}
-	if _, err := durable.CheckOwners(s.path(p.Name), filepath.Join(s.home, currentFile)); err != nil {
+	if _, err := durable.CheckOwners(s.path(p.Name), s.abs(currentFile)); err != nil {
 		return nil, err
 	}
 	return s.dir(p).Load(p.Host(), p.User, p.Cluster)
