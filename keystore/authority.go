@@ -225,10 +225,16 @@ type paths struct {
 	sealKeys                   map[string][]byte
 }
 
-func (p *paths) abs(rel string) string { return filepath.Join(p.home, rel) }
+func (p *paths) abs(rel string) string { return durable.Below(p.home, rel) }
 
+// dir joins names, each of which is one element of a path.
 func (p *paths) dir(elem ...string) string {
-	return filepath.Join(append([]string{keysDir, p.proxy}, elem...)...)
+	const sep = string(filepath.Separator)
+	rel := keysDir + sep + p.proxy
+	for _, e := range elem {
+		rel += sep + e
+	}
+	return rel
 }
 
 func (p *paths) cas(cluster string) string { return p.dir(casDir, cluster+".pem") }

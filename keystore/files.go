@@ -109,7 +109,10 @@ func (d Dir) load(proxy, user, cluster string, read func(*paths, *Identity, bool
 	release := func() {}
 	for try := 1; ; try++ {
 		id := &Identity{Proxy: proxy, User: user, Cluster: cluster}
-		p.exposed, p.noticed, p.view = nil, nil, durable.Look(p.home)
+		p.exposed, p.noticed = nil, nil
+		if try > 1 {
+			p.view = durable.Look(p.home)
+		}
 		err := read(p, id, d.AllAuthorities)
 		id.Exposed, id.Warnings = p.exposed, p.noticed
 		release()

@@ -83,7 +83,8 @@ func checkUser(name string) error {
 			return fmt.Errorf("may not contain %q", r)
 		}
 	}
-	lower := strings.ToLower(name)
+	// Where the case of letters does not count, a long s is an s in some directories.
+	lower := strings.ToLower(strings.ReplaceAll(name, "\u017f", "s"))
 	for _, s := range userSuffixes() {
 		if strings.HasSuffix(lower, s) {
 			return fmt.Errorf("may not end in %q, which names files of another user", s)

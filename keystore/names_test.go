@@ -30,7 +30,7 @@ func TestNamesThatAreRefused(t *testing.T) {
 		"cluster": {"a%41", "::1", "harbor:3080", "a@b", "clüster", strings.Repeat("a", 254)},
 		"user": {
 			"cas", "CAS", "certs.pem", "kube_credentials.lock", "alice.key", "alice.pub", "alice.crt", "alice.ppk", "alice-ssh", "alice-SSH",
-			"alice-x509.pem", "alice.lock",
+			"alice-x509.pem", "alice.lock", "alice-s\u017fh", "ca\u017f", "cert\u017f.pem", "alice.\u212aey",
 		},
 	} {
 		for _, name := range append(more, everywhere...) {

@@ -58,9 +58,10 @@ func (s *Store) Home() string { return s.home }
 
 // Current returns the name of the current profile, or an error that matches
 // ErrNoCurrent. Whether that profile exists is Load's business.
-func (s *Store) Current() (string, error) {
-	path := filepath.Join(s.home, currentFile)
-	data, err := durable.Look(s.home).ReadFile(currentFile, maxCurrent)
+func (s *Store) Current() (string, error) { return s.current(durable.Look(s.home)) }
+
+func (s *Store) current(view *durable.View) (string, error) {
+	data, err := view.ReadFile(currentFile, maxCurrent)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", ErrNoCurrent
 	}
@@ -72,7 +73,7 @@ func (s *Store) Current() (string, error) {
 		return "", ErrNoCurrent
 	}
 	if err := keystore.CheckName("proxy", name); err != nil {
-		return "", fmt.Errorf("%w: %s: %w", ErrDamaged, path, err)
+		return "", fmt.Errorf("%w: %s: %w", ErrDamaged, s.abs(currentFile), err)
 	}
 	return name, nil
 }
@@ -107,8 +108,9 @@ func (s *Store) List() ([]string, error) {
 // match ErrNoCurrent, ErrNotFound or ErrDamaged (with the file's name); others
 // come from the disk or from a name that cannot be one. Reading changes nothing.
 func (s *Store) Load(name string) (*Profile, error) {
+	view := durable.Look(s.home)
 	if name == "" {
-		current, err := s.Current()
+		current, err := s.current(view)
 		if err != nil {
 			return nil, err
 		}
@@ -118,7 +120,7 @@ func (s *Store) Load(name string) (*Profile, error) {
 		return nil, err
 	}
 	path := s.path(name)
-	data, err := durable.Look(s.home).ReadFile(name+extension, maxFile)
+	data, err := view.ReadFile(name+extension, maxFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: %s", ErrNotFound, name)
 	}
@@ -148,7 +150,7 @@ func readError(err error) error {
 	return err
 }
 
-func (s *Store) abs(path string) string { return filepath.Join(s.home, filepath.FromSlash(path)) }
+func (s *Store) abs(path string) string { return durable.Below(s.home, path) }
 
 func (s *Store) path(name string) string { return s.abs(name + extension) }
 
@@ -159,7 +161,7 @@ func (s *Store) Identity(p *Profile) (*keystore.Identity, error) {
 	if p.User == "" {
 		return nil, fmt.Errorf("%w: profile %s names no user", keystore.ErrNotFound, p.Name)
 	}
-	if _, err := durable.CheckOwners(s.path(p.Name), filepath.Join(s.home, currentFile)); err != nil {
+	if _, err := durable.CheckOwners(s.path(p.Name), s.abs(currentFile)); err != nil {
 		return nil, err
 	}
 	return s.dir(p).Load(p.Host(), p.User, p.Cluster)

@@ -371,7 +371,7 @@ func (c *commit) removeOne(path string) error {
 // it is refused with ErrLink, because whoever can plant it could send secrets
 // elsewhere. Directories that are missing are no error.
 func PlainDirs(home, rel string) error {
-	return plainDirs(home, rel, func(path string) (fs.FileInfo, error) { return os.Lstat(filepath.Join(home, path)) })
+	return plainDirs(home, rel, func(path string) (fs.FileInfo, error) { return os.Lstat(Below(home, path)) })
 }
 
 func plainDirs(home, rel string, lstat func(string) (fs.FileInfo, error)) error {
@@ -381,7 +381,6 @@ func plainDirs(home, rel string, lstat func(string) (fs.FileInfo, error)) error 
 		if end += next + 1; next < 0 {
 			end = len(rel)
 		}
-		dir := filepath.Join(home, rel[:end])
 		info, err := lstat(rel[:end])
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
@@ -389,9 +388,9 @@ func plainDirs(home, rel string, lstat func(string) (fs.FileInfo, error)) error 
 		case err != nil:
 			return err
 		case info.Mode()&fs.ModeSymlink != 0:
-			return fmt.Errorf("%s %w", dir, ErrLink)
+			return fmt.Errorf("%s %w", Below(home, rel[:end]), ErrLink)
 		case !info.IsDir():
-			return fmt.Errorf("%s is not a directory", dir)
+			return fmt.Errorf("%s is not a directory", Below(home, rel[:end]))
 		}
 	}
 	return nil

@@ -267,7 +267,7 @@ func Look(home string) *View {
 }
 
 // Abs returns the name of the file path, relative to home, on the disk.
-func (v *View) Abs(path string) string { return filepath.Join(v.home, path) }
+func (v *View) Abs(path string) string { return Below(v.home, path) }
 
 // ReadFile is ReadFile for a path relative to home.
 func (v *View) ReadFile(path string, limit int64) ([]byte, error) {

@@ -12,10 +12,11 @@ import (
 func foreign(uid uint32) bool { return uid != 0 && int(uid) != os.Geteuid() }
 
 func mayRead(path string, info fs.FileInfo) error {
-	if os.Geteuid() == 0 {
+	err := mayWrite(path, info)
+	if err != nil && os.Geteuid() == 0 {
 		return nil
 	}
-	return mayWrite(path, info)
+	return err
 }
 
 func mayWrite(path string, info fs.FileInfo) error {

@@ -53,7 +53,7 @@ func ReadPrivate(path string, limit int64) (data []byte, exposed fs.FileMode, er
 	if err != nil {
 		return nil, 0, err
 	}
-	if os.Geteuid() != 0 && foreign(st.Uid) {
+	if foreign(st.Uid) && os.Geteuid() != 0 {
 		clear(data)
 		return nil, 0, &OwnerError{path, int(st.Uid)}
 	}
