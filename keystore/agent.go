@@ -15,6 +15,15 @@ import (
 // A login whose key is in the ssh-agent alone has one ECDSA P-256 key for SSH and
 // TLS, certificates in their usual files, and no private key in a file.
 
+// AgentError is returned when the private key is in the ssh-agent alone and the agent
+// does not answer now. Later it may.
+type AgentError struct{ Err error }
+
+func (e *AgentError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what is wrong with the agent.
+func (e *AgentError) Unwrap() error { return e.Err }
+
 // inAgent reports whether certificates are of such a login.
 func (p *paths) inAgent(sshCert *ssh.Certificate, cert *x509.Certificate) bool {
 	key, ok := cert.PublicKey.(*ecdsa.PublicKey)
@@ -48,7 +57,13 @@ func (p *paths) readFromAgent(id *Identity) bool {
 func (p *paths) takeFromAgent(id *Identity, all bool) error {
 	key, err := sshagent.OpenKey(id.TLSCert.PublicKey)
 	if err != nil {
-		return fmt.Errorf("%w: the private key of %s at %s is kept in the ssh-agent alone, and %w", ErrNotFound, p.user, p.proxy, err)
+		err = fmt.Errorf("the private key of %s at %s is kept in the ssh-agent alone: %w", p.user, p.proxy, err)
+	}
+	switch {
+	case errors.Is(err, sshagent.ErrMissing), errors.Is(err, sshagent.ErrNone):
+		return fmt.Errorf("%w: %w", ErrNotFound, err)
+	case err != nil:
+		return &AgentError{err}
 	}
 	id.SSHKey, id.TLSKey = key, key
 	return p.readAuthorities(id, all)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"slices"
 	"syscall"
 	"time"
@@ -113,7 +114,11 @@ func (d Dir) load(proxy, user, cluster string, read func(*paths, *Identity, bool
 		if try > 1 {
 			p.view = durable.Look(p.home)
 		}
+		seen := p.stamp()
 		err := read(p, id, d.AllAuthorities)
+		if err == nil && !seen.same(p.stamp()) {
+			err = &tornError{errReplaced}
+		}
 		id.Exposed, id.Warnings = p.exposed, p.noticed
 		release()
 		var torn *tornError
@@ -132,6 +137,38 @@ func (d Dir) load(proxy, user, cluster string, read func(*paths, *Identity, bool
 		d.pause(readWait << (try - 1))
 		release = d.waitForWriter(p)
 	}
+}
+
+// errReplaced: each time we looked, another login came in between.
+var errReplaced = errors.New("the stored login is being replaced again and again; try again")
+
+// stamp tells one login's certificates from another's, from outside.
+type stamp [2]fs.FileInfo
+
+// stamp looks anew each time: new certificates may have been put in place meanwhile.
+func (p *paths) stamp() (s stamp) {
+	view := durable.Look(p.home)
+	for i, rel := range []string{p.sshCert(), p.file(tlsCertSuffix)} {
+		if info, err := view.Lstat(rel); err == nil {
+			s[i] = info
+		}
+	}
+	return s
+}
+
+// same reports whether nothing was replaced or rewritten between the two looks. Parts of
+// two logins, each in order for itself, must not become one identity.
+func (s stamp) same(other stamp) bool {
+	for i, info := range s {
+		now := other[i]
+		if (info == nil) != (now == nil) {
+			return false
+		}
+		if info != nil && (!os.SameFile(info, now) || !info.ModTime().Equal(now.ModTime()) || info.Size() != now.Size()) {
+			return false
+		}
+	}
+	return true
 }
 
 // waitForWriter takes the readers' lock, or does without it when a writer keeps it

@@ -169,10 +169,10 @@ func corruptSeed(t testing.TB, data []byte) []byte {
 // store is what a profile does with an identity.
 func store(d Dir, id *Identity) error {
 	tx, err := durable.Begin(context.Background(), d.Home)
-	defer tx.Close()
 	if err != nil {
 		return err
 	}
+	defer tx.Close()
 	if err := d.Stage(tx, id); err != nil {
 		return err
 	}
@@ -187,10 +187,10 @@ func logOut(t testing.TB, home, proxy, user string) {
 		t.Fatal(files, err)
 	}
 	tx, err := durable.Begin(t.Context(), home)
-	defer tx.Close()
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer tx.Close()
 	for _, f := range files {
 		tx.Remove(f)
 	}

@@ -27,6 +27,10 @@ type Keyring interface {
 // SealKeySize is the size of a key that seals, for AES-256, in bytes.
 const SealKeySize = 32
 
+// ErrNoSealKey is returned by Stage for a Seal without a usable key where a private key
+// has to be sealed anew.
+var ErrNoSealKey = errors.New("there is no key to seal private keys with")
+
 // Seal is how private keys are stored: sealed with Key, which is kept in the slot
 // of a keyring.
 type Seal struct {
@@ -144,7 +148,7 @@ func (p *paths) sealedWith(block *pem.Block, suffix string) []byte {
 
 func newSealer(key []byte) (cipher.AEAD, error) {
 	if len(key) != SealKeySize {
-		return nil, fmt.Errorf("sealing needs a key of %d bytes, not %d", SealKeySize, len(key))
+		return nil, fmt.Errorf("%w: %d bytes, not %d", ErrNoSealKey, len(key), SealKeySize)
 	}
 	block, err := aes.NewCipher(key)
 	if err != nil {
@@ -171,6 +175,9 @@ func sealedPublic(block *pem.Block) crypto.PublicKey {
 // sealed with; none when they are not sealed or there are no keys. An error says that
 // the operating system refused to read them now.
 func (d Dir) SealedSlots(proxy, user string) ([]string, error) {
+	if !isElement(proxy) || !isElement(user) {
+		return nil, fmt.Errorf("user %q at proxy %q cannot be a file name", user, proxy)
+	}
 	p := barePaths(d.Home, proxy, user, "")
 	var slots []string
 	for _, suffix := range []string{"", tlsKeySuffix} {

@@ -242,7 +242,7 @@ func (d Dir) UserFiles(proxy, user string) ([]string, error) {
 	var found []string
 	look := func(rel string, wantDir bool) {
 		// One user's name can be another's with a suffix: the kind decides.
-		if info, err := os.Lstat(p.abs(rel)); err == nil && (info.IsDir() == wantDir || info.Mode()&fs.ModeSymlink != 0) {
+		if info, err := p.view.Lstat(rel); err == nil && (info.IsDir() == wantDir || info.Mode()&fs.ModeSymlink != 0) {
 			found = append(found, rel)
 		}
 	}
@@ -284,6 +284,9 @@ func (d Dir) Users(proxy string) ([]string, error) {
 
 func (p *paths) userOf(e fs.DirEntry) string {
 	name := e.Name()
+	if strings.HasPrefix(name, ".") {
+		return "" // no user's name begins like this
+	}
 	if e.IsDir() {
 		user, ok := strings.CutSuffix(name, sshDirSuffix)
 		if !ok {

@@ -153,10 +153,10 @@ func TestTakeoverBetweenStageAndCommit(t *testing.T) {
 	home := filepath.Join(t.TempDir(), "home")
 	evil := newCluster(t, "harbor").issue(t, "gate", "alice", SuiteBalanced)
 	tx, err := durable.Begin(t.Context(), home)
-	defer tx.Close()
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer tx.Close()
 	if err := (Dir{Home: home, Proven: "evil"}).Stage(tx, evil); err != nil {
 		t.Fatal(err)
 	}

@@ -30,7 +30,8 @@ type Request struct {
 	AskFirst bool
 	// OneKey asks for certificates for one ECDSA P-256 key, which an ssh-agent can use
 	// for both protocols. A cluster that needs RSA keys is refused.
-	OneKey bool
+	// It is asked once the proxy has answered; nil means no.
+	OneKey func(*proxy.Ping) (bool, error)
 	// Now is the clock that certificates are judged by, when they have come:
 	// people take their time to answer.
 	Now func() time.Time
@@ -110,7 +111,11 @@ func Run(ctx context.Context, client *proxy.Client, req Request, ui UI) (*Result
 	if !client.Verified() {
 		s.ping = s.ping.Unproven() // anyone may have said whose name it bears
 	}
-	m, err := choose(s.ping, req, password)
+	oneKey, err := req.oneKey(s.ping)
+	if err != nil {
+		return nil, err
+	}
+	m, err := choose(s.ping, password)
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +125,7 @@ func Run(ctx context.Context, client *proxy.Client, req Request, ui UI) (*Result
 	upgrade := make(chan bool, 1)
 	go func() { upgrade <- client.UpgradeRequired(ctx) }()
 	// RSA keys take long enough to be noticed: make them while the person types.
-	s.keys = sync.OnceValue(func() keyPair { return generate(keystore.Suite(s.ping.Auth.SignatureSuite()), req.OneKey) })
+	s.keys = sync.OnceValue(func() keyPair { return generate(keystore.Suite(s.ping.Auth.SignatureSuite()), oneKey) })
 	go s.keys()
 
 	if err := s.showMOTD(ctx, password); err != nil {
@@ -137,8 +142,20 @@ func Run(ctx context.Context, client *proxy.Client, req Request, ui UI) (*Result
 	return &Result{Identity: id, Ping: s.ping, ConnUpgrade: <-upgrade}, nil
 }
 
+// oneKey reports whether one key is wanted, and refuses where it cannot be had.
+func (r *Request) oneKey(ping *proxy.Ping) (bool, error) {
+	if r.OneKey == nil {
+		return false, nil
+	}
+	one, err := r.OneKey(ping)
+	if one && keystore.Suite(ping.Auth.SignatureSuite()) == keystore.SuiteLegacy {
+		return false, fmt.Errorf("%w: %w", ErrUnsupported, keystore.ErrNeedsRSA)
+	}
+	return one, err
+}
+
 // choose picks the method that the cluster's answer asks for.
-func choose(ping *proxy.Ping, req Request, password *question) (method, error) {
+func choose(ping *proxy.Ping, password *question) (method, error) {
 	if policy := ping.Auth.PrivateKeyPolicy; policy != "" && policy != "none" {
 		return nil, fmt.Errorf("%w: the cluster requires private keys of policy %q, which live on a hardware token", ErrUnsupported, policy)
 	}
@@ -146,9 +163,6 @@ func choose(ping *proxy.Ping, req Request, password *question) (method, error) {
 	case keystore.SuiteLegacy, keystore.SuiteBalanced, keystore.SuiteFIPS, keystore.SuiteHSM:
 	default:
 		return nil, fmt.Errorf("%w: the cluster asks for keys of the unknown suite %q", ErrUnsupported, suite)
-	}
-	if req.OneKey && keystore.Suite(ping.Auth.SignatureSuite()) == keystore.SuiteLegacy {
-		return nil, fmt.Errorf("%w: %w", ErrUnsupported, keystore.ErrNeedsRSA)
 	}
 	if ping.Auth.Type != "local" {
 		return nil, fmt.Errorf("%w: the cluster logs people in through its %q connector", ErrUnsupported, ping.Auth.Type)

@@ -3,18 +3,12 @@ package profile
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"slices"
-	"strings"
 	"sync"
-	"time"
 
 	"github.com/seed-087d674e/tsh/internal/durable"
 	"github.com/seed-087d674e/tsh/keystore"
@@ -35,37 +29,12 @@ const (
 const (
 	keysFile = "config/tsh/keys.json" // ours; other clients leave config alone
 	maxKeys  = 256 << 10
-	// A slot that is in no login after this time is of a login that was killed.
-	slotPatience = 10 * time.Minute
 )
 
 // keysState is what we remember about private keys, beside the files.
 type keysState struct {
 	Profiles map[string]Keystore `json:"profiles,omitempty"` // by name; files are not listed
 	Slots    []slot              `json:"slots,omitempty"`
-}
-
-// slot is a slot in the keyring that may be occupied. It is noted before it is, and
-// forgotten after it is free again, so that none is lost in a crash.
-type slot struct {
-	Slot  string `json:"slot"`
-	Proxy string `json:"proxy"`
-	User  string `json:"user"`
-	Made  int64  `json:"made"` // Unix time
-	Used  bool   `json:"used"` // a login was stored with it
-}
-
-func (k *keysState) of(proxy, user string) (slots []slot) {
-	for _, s := range k.Slots {
-		if s.Proxy == proxy && s.User == user {
-			slots = append(slots, s)
-		}
-	}
-	return slots
-}
-
-func (k *keysState) forget(names []string) {
-	k.Slots = slices.DeleteFunc(k.Slots, func(s slot) bool { return slices.Contains(names, s.Slot) })
 }
 
 // readKeys is loadKeys for looking: what cannot be read is not remembered.
@@ -79,124 +48,136 @@ func (s *Store) readKeys() *keysState {
 }
 
 // loadKeys returns what is remembered. A file with something else in it is no reason to
-// fail: slots that nobody remembers are only litter. One that the operating system
+// fail: what matters is in the files of the logins, too. One that the operating system
 // refuses to read now is not to be written anew.
 func (s *Store) loadKeys() (*keysState, error) {
 	state := &keysState{}
-	err := durable.PlainDirs(s.home, "config/tsh")
-	if err == nil {
-		var data []byte
-		if data, err = durable.Look(s.home).ReadFile(keysFile, maxKeys); err == nil {
-			err = json.Unmarshal(data, state)
-		}
+	if err := durable.PlainDirs(s.home, "config/tsh"); isErrno(err) {
+		return nil, err
+	} else if err != nil {
+		return state, nil
 	}
+	data, err := durable.Look(s.home).ReadFile(keysFile, maxKeys)
 	switch {
-	case err == nil, errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist):
 		return state, nil
 	case isErrno(err):
 		return nil, err
+	case err == nil:
+		err = json.Unmarshal(data, state)
 	}
-	slog.Debug("file is not used", "path", keysFile, "error", err)
-	return &keysState{}, nil
+	if err != nil {
+		slog.Debug("file is not used", "path", keysFile, "error", err)
+		return &keysState{}, nil
+	}
+	return state, nil
 }
 
-func (s *Store) stageKeys(tx *durable.Tx, state *keysState) {
+func (s *Store) stageKeys(tx *durable.Tx, state *keysState) error {
 	data, err := json.MarshalIndent(state, "", " ")
-	if err != nil || len(data) > maxKeys {
-		return
+	if err != nil {
+		return err
 	}
 	data = append(data, '\n')
+	if len(data) > maxKeys {
+		return fmt.Errorf("%s would have more than %d bytes; tsh doctor --fix clears away old keyring entries", s.abs(keysFile), maxKeys)
+	}
 	old, err := durable.ReadFile(s.abs(keysFile), maxKeys)
 	if err == nil && bytes.Equal(old, data) || err != nil && len(state.Profiles)+len(state.Slots) == 0 {
-		return
-	}
-	tx.Write(keysFile, data, fileMode)
-}
-
-// Keystore returns where the private keys of the profile name are kept.
-func (s *Store) Keystore(name string) Keystore { return s.readKeys().where(name) }
-
-func (k *keysState) where(profile string) Keystore {
-	if where := k.Profiles[profile]; where != "" {
-		return where
-	}
-	return KeysInFiles
-}
-
-// prepareKeys decides where the private keys go. A new key to seal them with is put
-// into the keyring now: later would be under the lock, and earlier than the files
-// that need it is no harm.
-func (s *Store) prepareKeys(ctx context.Context, v *saving) error {
-	if v.id == nil {
 		return nil
 	}
-	v.keep = v.profile.Keystore
-	if v.keep == "" {
+	tx.Write(keysFile, data, fileMode)
+	return nil
+}
+
+// changeKeys changes what is remembered, as a change of its own.
+func (s *Store) changeKeys(ctx context.Context, edit func(*keysState)) error {
+	return s.change(ctx, func(tx *durable.Tx) error {
 		state, err := s.loadKeys()
 		if err != nil {
 			return err
 		}
-		v.keep = state.where(v.profile.Host())
+		edit(state)
+		return s.stageKeys(tx, state)
+	})
+}
+
+// Keystore returns where the private keys of a login of user through the profile name
+// go: where they went last time, or where those that are stored are. A place that this
+// version does not know is an error.
+func (s *Store) Keystore(name, user string) (Keystore, error) {
+	state, err := s.loadKeys()
+	if err != nil {
+		return "", err
 	}
-	if v.id.InAgent {
+	switch where := state.Profiles[name]; where {
+	case KeysInKeyring, KeysInKeyringOrFiles, KeysInAgent, KeysInFiles:
+		return where, nil
+	case "":
+		return s.foundKeys(name, user)
+	default:
+		return "", fmt.Errorf("private keys of profile %s are kept in %q, which this version does not know; choose with --keystore", name, where)
+	}
+}
+
+// foundKeys sees where keys are when nothing is remembered: it may have been lost, and
+// keys that are sealed do not become open ones in silence.
+func (s *Store) foundKeys(name, user string) (Keystore, error) {
+	if user == "" {
+		return KeysInFiles, nil
+	}
+	dir := keystore.Dir{Home: s.home}
+	slots, err := dir.SealedSlots(name, user)
+	if err != nil {
+		return "", err
+	}
+	if len(slots) > 0 {
+		return KeysInKeyring, nil
+	}
+	if p, err := s.Load(name); err == nil && p.User == user {
+		if id, err := s.IdentityPublic(p); err == nil && id.InAgent {
+			return KeysInAgent, nil
+		}
+	}
+	return KeysInFiles, nil
+}
+
+// chooseKeys decides where the private keys go. A new key to seal them with is put
+// into the keyring now: later would be under the lock, and earlier than the files
+// that need it is no harm.
+func (s *Store) chooseKeys(ctx context.Context, v *saving) (err error) {
+	if v.id == nil {
+		return nil
+	}
+	if v.keep = v.profile.Keystore; v.keep == "" {
+		if v.keep, err = s.Keystore(v.profile.Host(), v.id.User); err != nil {
+			return err
+		}
+	}
+	switch {
+	case v.id.InAgent:
 		v.keep = KeysInAgent
+	case v.keep == KeysInAgent:
+		return fmt.Errorf("the private key of %s at %s belongs into the ssh-agent and is not there", v.id.User, v.id.Proxy)
+	case v.keep != KeysInKeyring && v.keep != KeysInKeyringOrFiles:
+		return nil
 	}
-	if v.keep != KeysInKeyring && v.keep != KeysInKeyringOrFiles {
+	if v.keep == KeysInAgent {
 		return nil
 	}
 	// A login that keeps its keys keeps what they are sealed with.
-	if slot, ok := (keystore.Dir{Home: s.home}).SealedSlot(v.id); ok && s.knows(slot) {
+	if slot, ok := (keystore.Dir{Home: s.home}).SealedSlot(v.id); ok && v.seal == nil {
 		v.seal = &keystore.Seal{Slot: slot}
 		return nil
 	}
-	seal, err := s.newSeal(ctx, v.id.Proxy, v.id.User)
+	v.seal, err = s.newSeal(ctx, v.login())
 	var refused *keystore.KeyringError
 	if v.keep == KeysInKeyringOrFiles && errors.As(err, &refused) {
 		s.notice("the keyring cannot be used (%v); private keys are stored in files that only you can read", refused.Err)
 		return nil
 	}
-	v.seal = seal
 	return err
 }
-
-func (s *Store) knows(name string) bool {
-	return slices.ContainsFunc(s.readKeys().Slots, func(k slot) bool { return k.Slot == name && k.Used })
-}
-
-// newSeal puts a new key into a new slot of the keyring.
-func (s *Store) newSeal(ctx context.Context, proxy, user string) (*keystore.Seal, error) {
-	seal := &keystore.Seal{Slot: s.slotName(proxy, user), Key: make([]byte, keystore.SealKeySize)}
-	_, _ = rand.Read(seal.Key) // never fails
-	err := s.change(ctx, func(tx *durable.Tx) error {
-		state, err := s.loadKeys()
-		if err != nil {
-			return err
-		}
-		state.Slots = append(state.Slots, slot{seal.Slot, proxy, user, time.Now().Unix(), false})
-		s.stageKeys(tx, state)
-		return nil
-	})
-	var unfinished *durable.UnfinishedError // the login may go better, and finishes it
-	if err != nil && !errors.As(err, &unfinished) {
-		return nil, err
-	}
-	if err := s.ring.Set(seal.Slot, seal.Key); err != nil {
-		s.dropSlots(ctx, []string{seal.Slot})
-		return nil, &keystore.KeyringError{Err: err}
-	}
-	return seal, nil
-}
-
-// slotName is new each time. Its first part keeps directories, proxies and users
-// apart for whoever looks into the keyring.
-func (s *Store) slotName(proxy, user string) string {
-	sum := sha256.Sum256([]byte(s.home + "\x00" + proxy + "\x00" + user))
-	return hex.EncodeToString(sum[:12]) + "." + strings.ToLower(rand.Text()[:12])
-}
-
-// errSlotGone: another process has cleared the slot away, or replaced the login it
-// belonged to, since it was chosen.
-var errSlotGone = errors.New("another login was stored at the same time")
 
 // stageKeystore notes where the keys are.
 func (s *Store) stageKeystore(tx *durable.Tx, v *saving) error {
@@ -213,82 +194,19 @@ func (s *Store) stageKeystore(tx *durable.Tx, v *saving) error {
 		}
 		state.Profiles[name] = v.keep
 	}
-	if v.seal != nil {
-		i := slices.IndexFunc(state.Slots, func(k slot) bool { return k.Slot == v.seal.Slot })
-		if i < 0 {
-			return errSlotGone
-		}
-		state.Slots[i].Used = true
-	}
-	s.stageKeys(tx, state)
-	return nil
-}
-
-// settleKeys frees the slots that no login needs: after a login that was stored
-// those before it, after one that was not its own.
-func (s *Store) settleKeys(ctx context.Context, v *saving, result error) error {
-	var unfinished *durable.UnfinishedError
-	if result != nil && !errors.As(result, &unfinished) {
-		if v.seal != nil && v.seal.Key != nil {
-			s.dropSlots(ctx, []string{v.seal.Slot})
-		}
-		return result
-	}
-	s.dropSlots(ctx, s.unusedSlots(v.id.Proxy, v.id.User))
-	return result
-}
-
-// unusedSlots are those of logins that were replaced, and of logins that were killed.
-func (s *Store) unusedSlots(proxy, user string) (names []string) {
-	all := s.readKeys().of(proxy, user)
-	if len(all) == 0 || !s.keysReadable(Login{proxy, user}) {
-		return nil
-	}
-	needed, err := keystore.Dir{Home: s.home}.SealedSlots(proxy, user)
+	sealedNow, err := keystore.Dir{Home: s.home}.SealedSlots(v.id.Proxy, v.id.User)
 	if err != nil {
-		return nil // one of them may be needed
+		return err
 	}
-	for _, k := range all {
-		stale := k.Used || time.Since(time.Unix(k.Made, 0)) > slotPatience
-		if stale && !slices.Contains(needed, k.Slot) {
-			names = append(names, k.Slot)
-		}
+	if err := v.stageSlots(state, sealedNow); err != nil {
+		return err
 	}
-	return names
+	return s.stageKeys(tx, state)
 }
 
-// dropSlots frees slots and forgets those that are free. What is left is tried again
-// by the next login and by a logout.
-func (s *Store) dropSlots(ctx context.Context, names []string) (left []string) {
-	var free []string
-	for _, name := range names {
-		if err := s.ring.Delete(name); err != nil {
-			s.notice("the keyring entry %s could not be removed: %v", name, err)
-			left = append(left, name)
-			continue
-		}
-		free = append(free, name)
-	}
-	if len(free) == 0 {
-		return left
-	}
-	err := s.change(ctx, func(tx *durable.Tx) error {
-		state, err := s.loadKeys()
-		if err != nil {
-			return err
-		}
-		state.forget(free)
-		s.stageKeys(tx, state)
-		return nil
-	})
-	if err != nil {
-		slog.Debug("free keyring slots are remembered for longer", "error", err)
-	}
-	return left
-}
-
-// MigrateKeys moves the private keys of the login of p to files or to the keyring;
-// the login stays the same. A login whose key is in an ssh-agent cannot be moved.
+// MigrateKeys moves the private keys of the login of p to files or to the keyring and
+// changes nothing else. A login whose key is in an ssh-agent cannot be moved, and one
+// that is replaced meanwhile is not.
 func (s *Store) MigrateKeys(ctx context.Context, p *Profile, to Keystore) error {
 	id, err := s.Identity(p)
 	if err != nil {
@@ -299,8 +217,19 @@ func (s *Store) MigrateKeys(ctx context.Context, p *Profile, to Keystore) error 
 	}
 	moved := *p
 	moved.Keystore = to
-	moved.Proven = "" // nothing else changes
-	return s.Save(ctx, &moved, id)
+	return s.save(ctx, &saving{profile: &moved, id: id, keysOnly: true})
+}
+
+// checkStill makes sure that the login whose keys are being moved is the stored one.
+func (s *Store) checkStill(v *saving) error {
+	now, err := s.IdentityPublic(v.profile)
+	if err != nil {
+		return err
+	}
+	if !now.TLSCert.Equal(v.id.TLSCert) || !bytes.Equal(now.SSHCert.Marshal(), v.id.SSHCert.Marshal()) {
+		return fmt.Errorf("%s has logged in to %s anew meanwhile; try again", v.id.User, v.id.Proxy)
+	}
+	return nil
 }
 
 // askedOnce is a keyring that is asked once for a slot: some systems ask the person

@@ -2,8 +2,10 @@ package profile
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -90,8 +92,10 @@ func TestLoginKeptInTheKeyring(t *testing.T) {
 	if err := OpenWith(home, ring).Save(t.Context(), again, second); err != nil || ring.counted() != [3]int{0, 1, 1} || len(ring.slots) != 1 {
 		t.Errorf("the second login: %v, %v", err, ring)
 	}
-	if s.Keystore("gate") != KeysInKeyring || s.Keystore("other") != KeysInFiles {
-		t.Error("where keys go was not remembered")
+	for name, want := range map[string]Keystore{"gate": KeysInKeyring, "other": KeysInFiles} {
+		if where, err := s.Keystore(name, "alice"); err != nil || where != want {
+			t.Errorf("keys of %s go to %q, %v", name, where, err)
+		}
 	}
 	// The same keys, as after a reissue: nothing in the keyring changes.
 	if err := OpenWith(home, ring).Save(t.Context(), again, second); err != nil || ring.counted() != [3]int{} {
@@ -144,7 +148,7 @@ func TestOrphansAreCollected(t *testing.T) {
 	home, ring := filepath.Join(t.TempDir(), "home"), newRing()
 	s := OpenWith(home, ring)
 	loggedIn(t, s, "gate", "alice", "harbor")
-	if _, err := s.newSeal(t.Context(), "gate", "alice"); err != nil { // and killed
+	if _, err := s.newSeal(t.Context(), Login{"gate", "alice"}); err != nil { // and killed
 		t.Fatal(err)
 	}
 	p, err := s.Load("gate")
@@ -246,5 +250,164 @@ func TestLogoutWithoutTheKeyring(t *testing.T) {
 	ring.refused = nil
 	if done, err = s.Logout(t.Context(), "gate", "alice"); err != nil || len(ring.slots) != 0 || len(done.Left) != 0 {
 		t.Errorf("again: %+v, %v, %v", done, err, ring.slots)
+	}
+}
+
+// case K06: a copy of the directory shares the entries of the one it is a copy of, and
+// never deletes them.
+func TestCopyOfADirectory(t *testing.T) {
+	dir, ring := t.TempDir(), newRing()
+	home, copied := filepath.Join(dir, "home"), filepath.Join(dir, "copy")
+	p, id := login(t, "gate", "alice", "harbor")
+	p.Keystore = KeysInKeyring
+	if err := OpenWith(home, ring).Commit(t.Context(), p, id); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(copied, os.DirFS(home)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenWith(copied, ring).Identity(p); err != nil {
+		t.Errorf("the copy: %v", err)
+	}
+	if done, err := OpenWith(copied, ring).Logout(t.Context(), "", ""); err != nil || len(done.Left) != 0 {
+		t.Errorf("%+v, %v", done, err)
+	}
+	if _, err := OpenWith(home, ring).Identity(p); err != nil {
+		t.Errorf("after a logout in the copy: %v", err)
+	}
+	// case K04: while the keys are elsewhere, as on a disk that is not there, no entry is
+	// taken for left over.
+	if err := os.Rename(filepath.Join(home, "keys"), filepath.Join(dir, "keys")); err != nil {
+		t.Fatal(err)
+	}
+	if orphans := OpenWith(home, ring).OrphanSlots(); len(orphans) != 0 {
+		t.Errorf("orphans are %v", orphans)
+	}
+}
+
+// slowRing does something before it takes a key.
+type slowRing struct {
+	*countingRing
+	before func()
+}
+
+func (r slowRing) Set(slot string, key []byte) error {
+	if before := r.before; before != nil {
+		before()
+	}
+	return r.countingRing.Set(slot, key)
+}
+
+// case K04, F06: a logout, or the clearing away of what seems to be left, beside a login
+// that is about to be stored: the login opens.
+func TestLogoutBesideAKeyringLogin(t *testing.T) {
+	for name, beside := range map[string]func(s *Store){
+		"logout": func(s *Store) {
+			if _, err := s.Logout(context.Background(), "", ""); err != nil {
+				panic(err)
+			}
+		},
+		"the clock jumps": func(s *Store) {
+			err := s.changeKeys(context.Background(), func(k *keysState) {
+				for i := range k.Slots {
+					k.Slots[i].Made = 0
+				}
+			})
+			if err != nil {
+				panic(err)
+			}
+			s.FreeSlots(context.Background(), s.OrphanSlots())
+		},
+	} {
+		home, ring := filepath.Join(t.TempDir(), "home"), newRing()
+		p, id := login(t, "gate", "alice", "harbor")
+		p.Keystore = KeysInKeyring
+		if err := OpenWith(home, ring).Commit(t.Context(), p, id); err != nil {
+			t.Fatal(err)
+		}
+		_, second := login(t, "gate", "alice", "harbor")
+		second.Authorities = id.Authorities
+		once := sync.OnceFunc(func() { beside(OpenWith(home, ring)) })
+		if err := OpenWith(home, slowRing{ring, once}).Commit(t.Context(), p, second); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := OpenWith(home, ring).Identity(p); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if n := len(ring.slots); n != 1 {
+			t.Errorf("%s: %d slots", name, n)
+		}
+	}
+}
+
+// Where keys are is seen in the files, too: what is remembered may be lost, and sealed
+// keys do not become open ones in silence.
+func TestWhatIsRememberedIsLost(t *testing.T) {
+	home, ring := filepath.Join(t.TempDir(), "home"), newRing()
+	s := OpenWith(home, ring)
+	p, id := login(t, "gate", "alice", "harbor")
+	p.Keystore = KeysInKeyring
+	if err := s.Commit(t.Context(), p, id); err != nil {
+		t.Fatal(err)
+	}
+	testenv.Write(t, s.abs(keysFile), "junk")
+	again, second := login(t, "gate", "alice", "harbor")
+	second.Authorities = id.Authorities
+	if err := s.Commit(t.Context(), again, second); err != nil {
+		t.Fatal(err)
+	}
+	if slots, err := (keystore.Dir{Home: home}).SealedSlots("gate", "alice"); err != nil || len(slots) != 1 || len(ring.slots) != 1 {
+		t.Errorf("sealed with %v, %v; %d entries", slots, err, len(ring.slots))
+	}
+	testenv.Write(t, s.abs(keysFile), `{"profiles":{"gate":"vault"}}`)
+	if err := s.Commit(t.Context(), again, second); err == nil || !strings.Contains(err.Error(), "vault") {
+		t.Errorf("an unknown place: %v", err)
+	}
+}
+
+// A login that was replaced while its keys were being moved stays replaced.
+func TestMovingKeysOfALoginThatIsReplaced(t *testing.T) {
+	home, ring := filepath.Join(t.TempDir(), "home"), newRing()
+	p, id := login(t, "gate", "alice", "harbor")
+	if err := OpenWith(home, ring).Commit(t.Context(), p, id); err != nil {
+		t.Fatal(err)
+	}
+	_, second := login(t, "gate", "alice", "harbor")
+	second.Authorities = id.Authorities
+	between := sync.OnceFunc(func() {
+		q := *p
+		q.Keystore = KeysInFiles
+		if err := OpenWith(home, ring).Commit(context.Background(), &q, second); err != nil {
+			panic(err)
+		}
+	})
+	if err := OpenWith(home, slowRing{ring, between}).MigrateKeys(t.Context(), p, KeysInKeyring); err == nil || !strings.Contains(err.Error(), "try again") {
+		t.Errorf("err = %v", err)
+	}
+	now, err := OpenWith(home, ring).Identity(p)
+	if err != nil || !now.TLSCert.Equal(second.TLSCert) || len(ring.slots) != 0 {
+		t.Errorf("%v, %d slots", err, len(ring.slots))
+	}
+}
+
+// case K09: a keyring that hangs is waited for once, however many entries there are.
+func TestLogoutWithManyEntriesAndNoAnswer(t *testing.T) {
+	ring := newRing()
+	s := OpenWith(filepath.Join(t.TempDir(), "home"), ring)
+	p, id := login(t, "gate", "alice", "harbor")
+	p.Keystore = KeysInKeyring
+	if err := s.Commit(t.Context(), p, id); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if _, err := s.newSeal(t.Context(), Login{"gate", "alice"}); err != nil { // and killed
+			t.Fatal(err)
+		}
+	}
+	ring.counted()
+	ring.refused = keyring.ErrNoAnswer
+	done, err := s.Logout(t.Context(), "", "")
+	if err != nil || len(done.Left) != 4 || ring.counted() != [3]int{0, 0, 1} {
+		t.Errorf("%+v, %v", done.Left, err)
 	}
 }

@@ -3,6 +3,7 @@ package profile
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"slices"
 
@@ -30,7 +31,7 @@ type Removed struct {
 // it is harmless. What killed logins left half written goes, too.
 func (s *Store) Logout(ctx context.Context, name, user string) (Removed, error) {
 	var done Removed
-	tx, lockErr := durable.BeginRemoval(ctx, s.home)
+	tx := durable.BeginRemoval(ctx, s.home)
 	defer tx.Close()
 	leaving, findErr := s.leaving(name, user)
 	for _, l := range leaving {
@@ -46,12 +47,13 @@ func (s *Store) Logout(ctx context.Context, name, user string) (Removed, error) 
 			}
 		}
 	}
-	errs := []error{lockErr, findErr, tx.Commit()}
+	errs := []error{tx.Trouble(), findErr, tx.Commit()}
 	tx.Close()
 	for _, l := range leaving {
 		errs = append(errs, s.account(l, &done))
-		for _, name := range s.dropSlots(ctx, l.slots) {
-			done.Left = append(done.Left, "keyring entry "+name)
+		left, err := s.leaveSlots(ctx, l.Login, l.slots)
+		for _, name := range left {
+			done.Left = append(done.Left, fmt.Sprintf("keyring entry %s: %v", name, err))
 		}
 	}
 	s.leaveAgent(done.Logins)
@@ -83,16 +85,14 @@ func (s *Store) leaving(name, user string) (found []leaver, err error) {
 		errs = append(errs, err)
 		for _, u := range users {
 			l := leaver{Login: Login{proxy, u}}
-			l.files, err = dir.UserFiles(proxy, u)
-			errs = append(errs, err)
+			if l.files, err = dir.UserFiles(proxy, u); err != nil {
+				errs = append(errs, err)
+				continue
+			}
 			l.slots, err = dir.SealedSlots(proxy, u)
 			errs = append(errs, err)
-			for _, k := range state.of(proxy, u) {
-				if !slices.Contains(l.slots, k.Slot) {
-					l.slots = append(l.slots, k.Slot)
-				}
-			}
-			if len(l.files)+len(l.slots) > 0 {
+			remembered := len(state.of(l.Login)) > 0
+			if len(l.files) > 0 || remembered {
 				found = append(found, l)
 			}
 		}

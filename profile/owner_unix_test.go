@@ -19,10 +19,10 @@ import (
 func TestLogoutBesideAProcessThatHangs(t *testing.T) {
 	s, _ := fleet(t)
 	tx, err := durable.Begin(t.Context(), s.Home())
-	defer tx.Close()
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer tx.Close()
 	ctx, cancel := context.WithCancelCause(t.Context())
 	enough := errors.New("waited enough")
 	cancel(enough)

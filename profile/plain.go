@@ -25,7 +25,7 @@ func parsePlain(data []byte) (f plainFile, ok bool) {
 	f = make(plainFile, 0, bytes.Count(data, []byte{'\n'})+1)
 	for line := range strings.Lines(string(data)) {
 		key, value, ok := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
-		if !ok || !isPlainKey(key) || value != emptyText && !isWord(value) {
+		if !ok || !isPlainKey(key) || value != emptyText && (!isWord(value) || isOctal(value)) {
 			return nil, false
 		}
 		f = append(f, plainLine{key, value})
@@ -50,6 +50,10 @@ func (f plainFile) find(key string, n *yaml.Node) *yaml.Node {
 	}
 	return nil
 }
+
+// isOctal reports whether a number begins with a zero: YAML takes it for octal, or for
+// text if it cannot be.
+func isOctal(s string) bool { return len(s) > 1 && s[0] == '0' && strings.Trim(s, "0123456789") == "" }
 
 // isPlainKey knows the letters of every key. YAML refuses keys of more than 1024
 // bytes; none that anybody writes comes near.

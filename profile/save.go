@@ -57,34 +57,45 @@ func (s *Store) Vet(p *Profile, id *keystore.Identity) error {
 
 // saving is a login on its way to the disk.
 type saving struct {
-	profile *Profile
-	id      *keystore.Identity
-	current bool           // it becomes the current profile
-	keep    Keystore       // where private keys go
-	seal    *keystore.Seal // with what they are sealed; nil if they are not
+	profile  *Profile
+	id       *keystore.Identity
+	current  bool           // it becomes the current profile
+	keysOnly bool           // nothing changes but where its keys are
+	keep     Keystore       // where private keys go
+	replaced []string       // slots of the keyring that no login needs after it
+	seal     *keystore.Seal // with what they are sealed; nil if they are not
 }
+
+func (v *saving) login() Login { return Login{v.id.Proxy, v.id.User} }
 
 func (s *Store) save(ctx context.Context, v *saving) error {
 	if err := checkLogin(v.profile, v.id); err != nil {
 		return err
 	}
-	if err := s.prepareKeys(ctx, v); err != nil {
-		return err
+	// The slot that was chosen may be gone, or another login stored, by the time that we
+	// are the only one: then it is chosen anew, once.
+	for try := 0; ; try++ {
+		if err := s.chooseKeys(ctx, v); err != nil {
+			return err
+		}
+		err := s.change(ctx, func(tx *durable.Tx) error { return s.stage(tx, v) })
+		overtaken := errors.Is(err, errSlotGone) || errors.Is(err, keystore.ErrNoSealKey)
+		if v.id != nil {
+			err = s.settleKeys(ctx, v, err)
+		}
+		if !overtaken || try > 0 {
+			return err
+		}
 	}
-	err := s.change(ctx, func(tx *durable.Tx) error { return s.stage(tx, v) })
-	if v.id == nil {
-		return err
-	}
-	return s.settleKeys(ctx, v, err)
 }
 
 // change opens a transaction, has it filled and commits it.
 func (s *Store) change(ctx context.Context, fill func(*durable.Tx) error) error {
 	tx, err := durable.Begin(ctx, s.home)
-	defer tx.Close()
 	if err != nil {
 		return err
 	}
+	defer tx.Close()
 	if err := fill(tx); err != nil {
 		return err
 	}
@@ -115,7 +126,13 @@ func checkLogin(p *Profile, id *keystore.Identity) error {
 
 func (s *Store) stage(tx *durable.Tx, v *saving) error {
 	p, name := v.profile, v.profile.Host()
-	s.stageTyped(tx, p.Typed, name)
+	if v.keysOnly {
+		if err := s.checkStill(v); err != nil {
+			return err
+		}
+	} else {
+		s.stageTyped(tx, p.Typed, name)
+	}
 	if v.id != nil {
 		if err := s.stageKeystore(tx, v); err != nil {
 			return err
@@ -124,6 +141,9 @@ func (s *Store) stage(tx *durable.Tx, v *saving) error {
 		if err := dir.Stage(tx, v.id); err != nil {
 			return err
 		}
+	}
+	if v.keysOnly {
+		return nil
 	}
 	if err := s.stageProfile(tx, p, name); err != nil {
 		return err

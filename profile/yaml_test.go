@@ -242,7 +242,7 @@ func FuzzProfile(f *testing.F) {
 		}
 		f.Add(data)
 	}
-	for _, s := range []string{"a: &a [*a]", "user: on\nuser: 'x'\n# c", "ssh_dial_timeout: 0x10", "{}", "? a\n: b", "user: |\n  a\n"} {
+	for _, s := range []string{"a: &a [*a]", "user: on\nuser: 'x'\n# c", "ssh_dial_timeout: 0x10", "ssh_dial_timeout: 008", "piv_pin_cache_ttl: 0777", "user: 1e3", "user: 1_000", "user: 12:30:45", "user: 2001-01-01", "cluster: y", "user: NULL", "user: a\r\n", "user: a\nuser: b", "{}", "? a\n: b", "user: |\n  a\n"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {

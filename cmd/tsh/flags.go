@@ -27,7 +27,8 @@ type globals struct {
 
 	addKeysToAgent string
 	useAgent       bool
-	agentGiven     bool   // a mode for the ssh-agent was asked for
+	agentFlag      bool   // a mode for the ssh-agent was given as a flag
+	agentGiven     bool   // ... in whatever way
 	keystore       string // where private keys go; "" is where they were
 	keystoreGiven  bool   // ... as a flag
 	mfaMode        string
@@ -95,7 +96,8 @@ func (g *globals) complete(fs *pflag.FlagSet) error {
 	if !g.useAgent {
 		g.addKeysToAgent = agentNo
 	}
-	g.agentGiven = fs.Changed("add-keys-to-agent")
+	g.agentFlag = fs.Changed("add-keys-to-agent")
+	g.agentGiven = g.agentFlag || !g.useAgent || g.addKeysToAgent != agentAuto
 	return g.check()
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/seed-087d674e/tsh/internal/durable"
 	"github.com/seed-087d674e/tsh/internal/keyring"
 	"github.com/seed-087d674e/tsh/internal/sshagent"
 	"github.com/seed-087d674e/tsh/internal/text"
@@ -42,34 +43,54 @@ func (g *globals) checkKeys() error {
 		return fmt.Errorf("--keystore=%s (or TSH_KEYSTORE): one of file, keyring, keyring,file, memory is needed", text.Line(g.keystore))
 	}
 	if g.addKeysToAgent == agentOnly && g.keystoreGiven {
-		return errors.New("--add-keys-to-agent=only keeps the key in the ssh-agent and nowhere else; leave --keystore out")
+		if g.agentFlag {
+			return errors.New("--add-keys-to-agent=only keeps the key in the ssh-agent and nowhere else; leave --keystore out")
+		}
+		g.addKeysToAgent = agentAuto // the flag beats TELEPORT_ADD_KEYS_TO_AGENT
 	}
 	return nil
 }
 
-// keysOf says where the private keys of a login through the profile name go, "" for
-// where they were. What the command line says comes before what is remembered.
-func (a *app) keysOf(store *profile.Store, name string) profile.Keystore {
+// keysOf says where the private keys of a login of user through the profile name go. What
+// the command line says comes before what is remembered; of the environment, --keystore
+// does not take a key out of the ssh-agent that was to be nowhere else.
+func (a *app) keysOf(store *profile.Store, name, user string) (profile.Keystore, error) {
 	g := &a.globals
-	switch {
-	case g.addKeysToAgent == agentOnly:
-		return profile.KeysInAgent
-	case g.keystore != "":
-		return profile.Keystore(g.keystore)
-	case g.agentGiven && name != "" && store.Keystore(name) == profile.KeysInAgent:
-		return profile.KeysInFiles // another mode than the one remembered
-	case name != "":
-		return store.Keystore(name)
+	if g.addKeysToAgent == agentOnly {
+		return profile.KeysInAgent, nil
 	}
-	return ""
+	if g.keystoreGiven || g.keystore == string(keysInMemory) {
+		return profile.Keystore(g.keystore), nil
+	}
+	where, err := store.Keystore(name, user)
+	switch {
+	case err != nil && g.keystore == "":
+		return "", err
+	case where == profile.KeysInAgent && g.agentGiven:
+		return profile.KeysInFiles, nil // another mode than the one remembered
+	case g.keystore != "" && where != profile.KeysInAgent:
+		return profile.Keystore(g.keystore), nil
+	}
+	return where, nil
+}
+
+// placeKeys decides where the private keys of a login go.
+func (a *app) placeKeys(store *profile.Store, t *loginTarget, name string) (err error) {
+	if a.globals.keystore != string(keysInMemory) {
+		if err := checkWritable(store.Home()); err != nil {
+			return withHint(err, "the login could not be stored there; TELEPORT_HOME names another directory,\nand --keystore=memory lets ssh and ls log in without storing anything")
+		}
+	}
+	if t.keys, err = a.keysOf(store, name, t.user); err != nil {
+		return err
+	}
+	return checkKeysCanGo(t.keys)
 }
 
 // checkKeysCanGo finds out whether keys can be stored before the person goes through
 // a login.
-func (a *app) checkKeysCanGo(store *profile.Store, to profile.Keystore) error {
+func checkKeysCanGo(to profile.Keystore) error {
 	switch to {
-	case keysInMemory:
-		return nil
 	case profile.KeysInAgent:
 		agent, err := sshagent.Dial(profile.AgentPatience)
 		if err != nil {
@@ -80,9 +101,6 @@ func (a *app) checkKeysCanGo(store *profile.Store, to profile.Keystore) error {
 		if err := (keyring.System{}).Ready(); err != nil {
 			return &keystore.KeyringError{Err: err}
 		}
-	}
-	if err := checkWritable(store.Home()); err != nil {
-		return withHint(err, "the login could not be stored there; TELEPORT_HOME names another directory,\nand --keystore=memory lets ssh and ls log in without storing anything")
 	}
 	return nil
 }
@@ -97,38 +115,47 @@ func (a *app) keepLogin(ctx context.Context, store *profile.Store, t *loginTarge
 	}
 	p.Keystore = t.keys
 	if t.keys == profile.KeysInAgent {
-		if err := a.putInAgent(id); err != nil {
-			return nil, withHint(err, "nothing was stored: the key of this login goes to the ssh-agent alone")
-		}
+		return a.keepInAgent(ctx, store, t, p, id)
 	}
-	save := store.Commit
-	if t.keepCurrent {
-		save = store.Save
-	}
-	if err := save(ctx, p, id); err != nil {
-		if id.InAgent {
-			_ = profile.RemoveFromAgent(id.Proxy, id.User) // it ends with its certificate
-		}
+	if err := t.save(ctx, store, p, id); err != nil {
 		return nil, err
 	}
-	if t.keys != profile.KeysInAgent {
-		a.offerToAgent(id)
-	}
+	a.offerToAgent(id)
 	return a.useSession(store, p)
 }
 
-// putInAgent gives the only copy of a key to the ssh-agent.
-func (a *app) putInAgent(id *keystore.Identity) error {
-	err := profile.AddToAgent(id, a.now())
-	if errors.Is(err, sshagent.ErrStale) {
-		a.ui.warn("%v", err)
-		err = nil
+// save stores a login.
+func (t *loginTarget) save(ctx context.Context, store *profile.Store, p *profile.Profile, id *keystore.Identity) error {
+	if t.keepCurrent {
+		return store.Save(ctx, p, id)
 	}
-	if err == nil {
-		_, err = sshagent.OpenKey(id.TLSCert.PublicKey) // it says it has the key
+	return store.Commit(ctx, p, id)
+}
+
+// keepInAgent stores a login whose only key the ssh-agent gets. The key of the login
+// before stays there until the new one is stored.
+func (a *app) keepInAgent(ctx context.Context, store *profile.Store, t *loginTarget, p *profile.Profile, id *keystore.Identity) (*session, error) {
+	if err := store.Vet(p, id); err != nil {
+		return nil, err
 	}
-	id.InAgent = err == nil
-	return err
+	handed, err := profile.HandToAgent(id, a.now())
+	if err != nil {
+		return nil, withHint(err, "nothing was stored: the key of this login goes to the ssh-agent alone")
+	}
+	if err := t.save(ctx, store, p, id); err != nil {
+		if !isA[*durable.UnfinishedError](err) {
+			_ = handed.TakeBack() // or else it ends with its certificate
+		}
+		return nil, err
+	}
+	s, err := a.useSession(store, p)
+	if err != nil {
+		return nil, err
+	}
+	if err := handed.Settle(s.id.TLSCert.PublicKey); err != nil {
+		a.ui.warn("an older key is left in the ssh-agent until its certificate ends: %v", err)
+	}
+	return s, nil
 }
 
 // offerToAgent puts the key of a fresh login into the ssh-agent, too. Whatever is
@@ -147,14 +174,18 @@ func (a *app) offerToAgent(id *keystore.Identity) {
 	}
 }
 
-// migrateKeys moves the private keys of the selected login.
-func (a *app) migrateKeys(ctx context.Context, store *profile.Store, to profile.Keystore) error {
+// migrateKeys moves the private keys of the login of the profile name, "" for the
+// current one.
+func (a *app) migrateKeys(ctx context.Context, store *profile.Store, name string, to profile.Keystore) error {
 	if to != profile.KeysInFiles && to != profile.KeysInKeyring {
 		return usagef("--migrate-keys=%s: file or keyring is needed", to)
 	}
-	p, err := a.selectProfile(store)
+	p, err := store.Load(name)
 	if err != nil {
 		return err
+	}
+	if u := a.globals.user; u != "" && u != p.User {
+		return usagef("%s is logged in at %s, not %s", text.Line(p.User), text.Line(p.Name), text.Line(u))
 	}
 	if err := store.MigrateKeys(ctx, p, to); err != nil {
 		return err
@@ -172,4 +203,16 @@ func placeOf(k profile.Keystore) string {
 		return "in the ssh-agent"
 	}
 	return "in files that only you can read"
+}
+
+// runMigrateKeys moves the private keys of a login and shows it.
+func (a *app) runMigrateKeys(ctx context.Context, store *profile.Store, o loginOptions) error {
+	_, name, err := a.namedProxy(store)
+	if err != nil {
+		return err
+	}
+	if err := a.migrateKeys(ctx, store, name, profile.Keystore(o.migrateKeys)); err != nil {
+		return err
+	}
+	return a.showStatus(store, statusView{active: a.selectedName(store), verbose: o.verbose, format: a.loginFormat()})
 }

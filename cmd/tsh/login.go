@@ -60,7 +60,7 @@ func (a *app) loginCommand() *cobra.Command {
 }
 
 func (a *app) runLogin(ctx context.Context, o loginOptions) error {
-	if a.globals.keystore == string(keysInMemory) && a.globals.addKeysToAgent != agentOnly {
+	if a.globals.keystore == string(keysInMemory) && a.globals.addKeysToAgent != agentOnly && o.migrateKeys == "" {
 		return usagef("login with --keystore=memory (or TSH_KEYSTORE) would leave nothing to log in with; --add-keys-to-agent=only keeps the key in the ssh-agent, and ssh and ls log in for themselves with --keystore=memory")
 	}
 	store, err := a.openStore()
@@ -68,10 +68,7 @@ func (a *app) runLogin(ctx context.Context, o loginOptions) error {
 		return err
 	}
 	if o.migrateKeys != "" {
-		if err := a.migrateKeys(ctx, store, profile.Keystore(o.migrateKeys)); err != nil {
-			return err
-		}
-		return a.showStatus(store, statusView{active: a.selectedName(store), verbose: o.verbose, format: a.loginFormat()})
+		return a.runMigrateKeys(ctx, store, o)
 	}
 	target, err := a.loginTarget(store)
 	if err != nil {
@@ -115,11 +112,14 @@ func (a *app) reuse(ctx context.Context, store *profile.Store, target *loginTarg
 	if err != nil || id.CheckTime(a.now()) != nil {
 		return false, nil // whatever is wrong with it, a login mends it
 	}
-	keys := a.keysOf(store, p.Name)
+	keys, err := a.keysOf(store, p.Name, p.User)
+	if err != nil {
+		return false, err
+	}
 	if id.InAgent != (keys == profile.KeysInAgent) {
 		return false, nil // an agent takes a key of its own and gives none away
 	}
-	if a.globals.keystoreGiven && keys != store.Keystore(p.Name) {
+	if now, err := store.Keystore(p.Name, p.User); a.globals.keystoreGiven && (err != nil || keys != now) {
 		if err := store.MigrateKeys(ctx, p, keys); err != nil {
 			return false, err
 		}
@@ -207,12 +207,11 @@ func (t *loginTarget) sameAddress() bool {
 // authenticate logs in, stores what comes of it in one commit, and returns it
 // ready for use.
 func (a *app) authenticate(ctx context.Context, store *profile.Store, t *loginTarget) (*session, error) {
-	name := ""
+	name := t.addr.Host
 	if t.known != nil {
 		name = t.known.Name
 	}
-	t.keys = a.keysOf(store, name)
-	if err := a.checkKeysCanGo(store, t.keys); err != nil {
+	if err := a.placeKeys(store, t, name); err != nil {
 		return nil, err
 	}
 	client := proxy.NewClient(proxy.Options{Addr: t.addr, Insecure: a.globals.insecure, RememberedPort: t.rememberedPort()})
@@ -224,8 +223,16 @@ func (a *app) authenticate(ctx context.Context, store *profile.Store, t *loginTa
 		Connector: a.globals.auth,
 		TTL:       time.Duration(a.globals.ttl) * time.Minute,
 		AskFirst:  t.known != nil && takesPassword(t.known),
-		OneKey:    t.keys == profile.KeysInAgent,
-		Now:       a.now,
+		// The proxy may have another name than it was given, and another login there.
+		OneKey: func(ping *proxy.Ping) (bool, error) {
+			if announced := ping.ProfileName(t.addr.Web()); announced != name {
+				if err := a.placeKeys(store, t, announced); err != nil {
+					return false, err
+				}
+			}
+			return t.keys == profile.KeysInAgent, nil
+		},
+		Now: a.now,
 	}, a.loginUI(t))
 	if err != nil {
 		return nil, explainLogin(err, a.globals.user, t.user)

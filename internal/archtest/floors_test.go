@@ -58,6 +58,7 @@ func rooms() map[string]room {
 		"internal/testrun":  {tool, 0, nil},
 		"internal/bench":    {tool, 1, []string{devcluster, netsim, testenv}},
 		"internal/demo":     {tool, 1, []string{devcluster, netsim, testenv}},
+		"internal/soak":     {tool, 1, []string{devcluster}},
 
 		"examples": {examples, 0, []string{"credentials", "api", "profile", "proxy", "keystore", "sshclient", "login"}},
 	}

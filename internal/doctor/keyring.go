@@ -18,8 +18,8 @@ const probeSlot = "doctor"
 func (e *exam) keyring() {
 	sealed := slices.ContainsFunc(e.logins, func(l *login) bool { return len(l.sealed) > 0 })
 	wanted := slices.ContainsFunc(e.profiles, func(p *profile.Profile) bool {
-		k := e.store.Keystore(p.Name)
-		return k == profile.KeysInKeyring || k == profile.KeysInKeyringOrFiles
+		k, err := e.store.Keystore(p.Name, p.User)
+		return err != nil || k == profile.KeysInKeyring || k == profile.KeysInKeyringOrFiles
 	})
 	if !sealed && !wanted {
 		return

@@ -26,13 +26,16 @@ func (t *Tx) begin() error {
 	if err := c.makeDirs(ownDir); err != nil {
 		return err
 	}
+	if err := c.checkOwner("config"); err != nil {
+		return err
+	}
 	if err := c.checkOwner(ownDir); err != nil {
 		return err
 	}
 	if err := t.takeOwn(); err != nil {
 		return err
 	}
-	return t.settle()
+	return t.settle(maxLockWait)
 }
 
 // beginRemoval takes our lock if there can be one.
@@ -49,16 +52,20 @@ func (t *Tx) beginRemoval() error {
 	if _, err := t.disk.stat(ownDir); errors.Is(err, fs.ErrNotExist) {
 		return nil // none of us has ever written here
 	}
+	c := &commit{Tx: t}
+	if err := errors.Join(c.checkOwner("config"), c.checkOwner(ownDir)); err != nil {
+		return err
+	}
 	if err := t.takeOwn(); err != nil {
 		return err
 	}
-	return t.settle()
+	return t.settle(maxLockWait)
 }
 
 // settle finishes what a killed process began, under our lock, and clears away what
-// it left: that may be private keys.
-func (t *Tx) settle() error {
-	if err := t.finishJournal(); err != nil {
+// it left: that may be private keys. Patience is for the locks of other clients.
+func (t *Tx) settle(patience time.Duration) error {
+	if err := t.finishJournal(patience); err != nil {
 		// It is not the caller's change that counts.
 		var unfinished *UnfinishedError
 		if errors.As(err, &unfinished) {
@@ -91,7 +98,7 @@ func (t *Tx) stages() (names []string) {
 	return names
 }
 
-func (t *Tx) finishJournal() error {
+func (t *Tx) finishJournal(patience time.Duration) error {
 	data, err := t.disk.read(journalFile, maxJournal)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -100,15 +107,22 @@ func (t *Tx) finishJournal() error {
 		return err
 	}
 	j, err := decodeJournal(data)
+	if err == nil && !believed(t.disk.home, j.Stage) {
+		err = errors.New("others can write to it, or to where it is")
+	}
+	if errors.Is(err, errNewer) {
+		return fmt.Errorf("%s %w", t.disk.abs(journalFile), err)
+	}
 	if err != nil {
 		slog.Debug("journal is not used", "error", err)
 		return t.disk.remove(journalFile)
 	}
+	t.pending = j
 	c := &commit{Tx: t, journal: *j, stage: ownDir + "/" + j.Stage, dirty: map[string]bool{}}
 	defer c.unlock()
 	for _, e := range j.Entries {
 		if path := filepath.FromSlash(e.Path); e.Lock && c.reachable(path) {
-			if err := c.takeLock(lockRequest{path, maxLockWait, 10 * time.Millisecond}); err != nil {
+			if err := c.takeLock(lockRequest{path, patience, 10 * time.Millisecond}); err != nil {
 				return err
 			}
 		}
@@ -120,7 +134,16 @@ func (t *Tx) finishJournal() error {
 	if steps == nil {
 		steps = make([]step, len(j.Entries))
 	}
-	return c.complete(steps)
+	if err := c.complete(steps); err != nil {
+		return err
+	}
+	t.pending = nil
+	for _, e := range j.Entries {
+		if e.File != "" && c.reachable(filepath.FromSlash(e.Path)) {
+			_ = c.disk.remove(j.near(e)) // where another client has taken over
+		}
+	}
+	return nil
 }
 
 // reachable reports whether the directory of path is there and one of ours.
@@ -139,8 +162,12 @@ func (c *commit) complete(steps []step) error {
 		if steps[i] == stepNone {
 			continue
 		}
-		if err := plainDirs(c.disk.home, filepath.Dir(filepath.FromSlash(e.Path)), c.disk.stat); err != nil {
+		dir := filepath.Dir(filepath.FromSlash(e.Path))
+		if err := plainDirs(c.disk.home, dir, c.disk.stat); err != nil {
 			return err
+		}
+		if e.File == "" {
+			continue
 		}
 		if steps[i] == stepMerge {
 			if err := c.merge(&c.journal.Entries[i], i); err != nil {
@@ -183,19 +210,21 @@ func (c *commit) merge(e *entry, i int) error {
 	return nil
 }
 
-// Settle finishes what a killed process began in the directory home, if nobody else
-// is at it: a View shows it anyway, other clients do not see it before. It costs
-// one look where there is nothing to do.
+// Settle finishes what a killed process began in the directory home, and clears away what
+// it left, if nobody else is at it and no lock has to be waited for: a View shows it
+// anyway, other clients do not see it before. Only the owner of everything involved does
+// it. It costs one look where there is nothing to do.
 func Settle(ctx context.Context, home string) error {
 	t := newTx(ctx, home)
-	if _, err := ReadFile(t.disk.abs(filepath.FromSlash(journalFile)), maxJournal); errors.Is(err, fs.ErrNotExist) {
+	defer t.Close()
+	if PlainDirs(home, ownDir) != nil || t.disk.openExisting() != nil {
 		return nil
 	}
-	defer t.Close()
-	if err := mayWriteTo(home); err != nil {
-		return err
+	if _, err := t.disk.stat(journalFile); err != nil && len(t.stages()) == 0 {
+		return nil
 	}
-	if err := t.disk.openExisting(); err != nil {
+	c := &commit{Tx: t}
+	if err := errors.Join(mayWriteTo(home), c.checkOwner("config"), c.checkOwner(ownDir)); err != nil {
 		return err
 	}
 	l, err := t.tryOwn()
@@ -206,7 +235,7 @@ func Settle(ctx context.Context, home string) error {
 		return err
 	}
 	t.own = l
-	return t.settle()
+	return t.settle(0)
 }
 
 // Leftovers returns what killed processes left below home, which the next Tx clears

@@ -141,25 +141,34 @@ func (c *commit) put(op *change) error {
 	return nil
 }
 
-// carryOut makes the change count and puts everything in its place.
+// carryOut makes the change count and puts everything in its place. Once the journal
+// is there nothing is taken back: readers see the new state.
 func (c *commit) carryOut() error {
-	if err := c.publish(); err != nil {
-		return err
+	draft, err := c.writeJournal()
+	if err == nil {
+		err = c.flushAll()
 	}
 	steps := make([]step, len(c.journal.Entries))
 	for i := range steps {
 		steps[i] = stepMove
 	}
-	err := c.takeLocks(func(path string) bool { return !c.isUpdate(path) })
+	if err == nil {
+		err = c.takeLocks(func(path string) bool { return !c.isUpdate(path) })
+	}
 	if err == nil {
 		err = c.lockStaged(steps)
 	}
-	if err != nil {
-		return c.withdraw(err)
+	if err == nil {
+		err = c.disk.rename(draft, journalFile)
 	}
-	done, err := c.moveAll(steps)
-	if err != nil && done == 0 {
-		return c.withdraw(err)
+	if err != nil {
+		c.undo()
+		return err
+	}
+	c.dirty[ownDir] = true
+	err = c.flushAll()
+	if err == nil {
+		_, err = c.moveAll(steps)
 	}
 	if err != nil {
 		return &UnfinishedError{err}
@@ -167,49 +176,20 @@ func (c *commit) carryOut() error {
 	return c.finish()
 }
 
-// publish puts the journal where it counts, and flushes it with all that it names.
-func (c *commit) publish() error {
+// writeJournal writes the journal where it does not count yet.
+func (c *commit) writeJournal() (draft string, err error) {
 	data, err := c.journal.encode()
-	if err == nil {
-		var f *os.File
-		draft := c.stage + "/journal"
-		if f, err = c.disk.create(draft, data, 0o600); err == nil {
-			c.open = append(c.open, openFile{f, journalFile})
-			err = c.renameJournal(draft)
-		}
-	}
 	if err != nil {
-		c.undo()
-		return err
+		return "", err
 	}
-	c.dirty[c.stage], c.dirty[ownDir] = true, true
-	if err := c.flushAll(); err != nil {
-		return c.withdraw(err)
+	draft = c.stage + "/journal"
+	f, err := c.disk.create(draft, data, 0o600)
+	if err != nil {
+		return "", err
 	}
-	return nil
-}
-
-// renameJournal closes what Windows would not rename while it is open.
-func (c *commit) renameJournal(draft string) error {
-	if !lockIsOnData {
-		last := len(c.open) - 1
-		f := c.open[last]
-		c.open = c.open[:last]
-		if err := c.disk.flush(f.file, f.path); err != nil {
-			return err
-		}
-	}
-	return c.disk.rename(draft, journalFile)
-}
-
-// withdraw takes the journal away again: nothing has been put in place.
-func (c *commit) withdraw(cause error) error {
-	if err := c.disk.remove(journalFile); err != nil {
-		// It is still there, and counts.
-		return &UnfinishedError{cause} // it is still there, and counts
-	}
-	c.undo()
-	return cause
+	c.open = append(c.open, openFile{f, draft})
+	c.dirty[c.stage] = true
+	return draft, nil
 }
 
 // undo removes what was prepared.
@@ -273,11 +253,7 @@ func (c *commit) moveAcross(e entry, to string) error {
 		return err
 	}
 	defer clear(data)
-	dir := filepath.Dir(to)
-	if filepath.Base(dir) == "cas" {
-		dir = filepath.Dir(dir) // other clients read whatever is in there
-	}
-	near := filepath.Join(dir, "."+c.journal.Stage+"-"+e.File)
+	near := c.journal.near(e)
 	if err := c.disk.remove(near); err != nil { // of an earlier try
 		return err
 	}
@@ -351,8 +327,25 @@ func (c *commit) removeAll() error {
 			continue
 		}
 		c.dirty[filepath.Dir(op.path)] = true
+		errs = append(errs, c.removePending(op.path))
 	}
 	return errors.Join(append(errs, c.flushAll())...)
+}
+
+// removePending removes the new content that an interrupted change has for path or for
+// what is below it. Nobody can finish that change then as far as path is concerned.
+func (c *commit) removePending(path string) error {
+	if c.pending == nil {
+		return nil
+	}
+	path = filepath.ToSlash(filepath.Clean(path))
+	var errs []error
+	for _, e := range c.pending.Entries {
+		if e.File != "" && (e.Path == path || strings.HasPrefix(e.Path, path+"/")) {
+			errs = append(errs, c.disk.remove(c.pending.staged(e)))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func (c *commit) removeOne(path string) error {

@@ -52,6 +52,9 @@ type Tx struct {
 	locks []lockRequest
 	wait  func(context.Context, time.Duration) error // between two tries to get a lock
 	err   error                                      // first mistake of the caller
+
+	pending *journal // an interrupted change that could not be finished
+	trouble error    // of BeginRemoval
 }
 
 type change struct {
@@ -74,16 +77,25 @@ type lockRequest struct {
 // what it left. A home of another user is an *OwnerError. Close must follow.
 func Begin(ctx context.Context, home string) (*Tx, error) {
 	tx := newTx(ctx, home)
-	return tx, tx.begin()
+	if err := tx.begin(); err != nil {
+		tx.Close()
+		return nil, err
+	}
+	return tx, nil
 }
 
-// BeginRemoval is Begin for a transaction that only removes. It makes no directory,
-// and the Tx is of use even with an error: to remove secrets nothing is waited for
-// that cannot be had. The error says what could not.
-func BeginRemoval(ctx context.Context, home string) (*Tx, error) {
+// BeginRemoval is Begin for a transaction that only removes. It makes no directory, and
+// always succeeds: to remove secrets nothing is waited for that cannot be had. Trouble
+// returns what it could not have.
+func BeginRemoval(ctx context.Context, home string) *Tx {
 	tx := newTx(ctx, home)
-	return tx, tx.beginRemoval()
+	tx.trouble = tx.beginRemoval()
+	return tx
 }
+
+// Trouble returns what was wrong when a removal was begun: the lock could not be had, or
+// an interrupted change not be finished.
+func (t *Tx) Trouble() error { return t.trouble }
 
 func newTx(ctx context.Context, home string) *Tx {
 	return &Tx{ctx: ctx, disk: &disk{home: home, hook: faultsIn(ctx)}, wait: pause}

@@ -19,8 +19,7 @@ func TestWhatCannotBeFinishedIsNotTheCallersChange(t *testing.T) {
 		}
 		return nil
 	})
-	tx, err := Begin(ctx, home)
-	tx.Close()
+	_, err := Begin(ctx, home)
 	var unfinished *UnfinishedError
 	if !errors.Is(err, errKilled) || errors.As(err, &unfinished) {
 		t.Errorf("err = %v", err)
@@ -44,10 +43,10 @@ func TestJournalThatStays(t *testing.T) {
 	})
 	for range 2 {
 		tx, err := Begin(ctx, home)
-		tx.Close()
 		if err != nil {
 			t.Fatal(err)
 		}
+		tx.Close()
 		if data, err := Look(home).ReadFile("known_hosts", 100); err != nil || string(data) != "first\ntheirs\nours\n" {
 			t.Errorf("known_hosts is %q, %v", data, err)
 		}

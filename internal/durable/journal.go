@@ -53,6 +53,9 @@ func (j *journal) encode() ([]byte, error) {
 	return append(data, '\n'), err
 }
 
+// errNewer is a journal that a later version of us has written: it has to finish it.
+var errNewer = errors.New("was written by a newer version of this program, which has to finish it")
+
 // decodeJournal reads a journal and makes sure that it names only files below home.
 func decodeJournal(data []byte) (*journal, error) {
 	var j journal
@@ -60,6 +63,8 @@ func decodeJournal(data []byte) (*journal, error) {
 		return nil, errors.New("is no complete journal")
 	}
 	switch {
+	case j.Version > journalVersion:
+		return nil, errNewer
 	case j.Version != journalVersion:
 		return nil, fmt.Errorf("has the unknown version %d", j.Version)
 	case !isStage(j.Stage):
@@ -67,10 +72,15 @@ func decodeJournal(data []byte) (*journal, error) {
 	case len(j.Entries) > maxEntries:
 		return nil, fmt.Errorf("has %d entries", len(j.Entries))
 	}
+	seen := map[string]bool{}
 	for _, e := range j.Entries {
 		if err := e.check(); err != nil {
 			return nil, err
 		}
+		if seen[e.Path] {
+			return nil, fmt.Errorf("names %q twice", e.Path)
+		}
+		seen[e.Path] = true
 	}
 	return &j, nil
 }
@@ -123,6 +133,21 @@ func look(read reader, path string) (string, error) {
 	return "", err
 }
 
+func gone(read reader, path string) bool {
+	_, err := read(path, 0)
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+// bounded is read for one plan, which reads no more than a change can have written.
+func bounded(read reader) reader {
+	left := int64(2 * maxContent)
+	return func(path string, limit int64) ([]byte, error) {
+		data, err := read(path, min(limit, left))
+		left -= int64(len(data))
+		return data, err
+	}
+}
+
 // step is what is left to do for an entry.
 type step int
 
@@ -141,6 +166,7 @@ const (
 // writes all files of a login, so that what is left of ours for the same proxy is
 // dropped; a half of each would fit nobody.
 func (j *journal) plan(read reader) ([]step, error) {
+	read = bounded(read)
 	steps := make([]step, len(j.Entries))
 	taken := map[string]bool{}
 	for i, e := range j.Entries {
@@ -164,6 +190,9 @@ func (j *journal) plan(read reader) ([]step, error) {
 }
 
 func (j *journal) stepFor(e entry, read reader) (step, error) {
+	if dir := path.Dir(e.Path); dir != "." && gone(read, dir) {
+		return stepTaken, nil // the change has made it, and another client has cleared it away
+	}
 	now, err := look(read, e.Path)
 	if err != nil {
 		return stepNone, err
@@ -178,6 +207,12 @@ func (j *journal) stepFor(e entry, read reader) (step, error) {
 		return stepNone, nil
 	}
 	staged, err := look(read, j.staged(e))
+	if err == nil && staged == "" {
+		// It may have been put in place since we looked there.
+		if now, err = look(read, e.Path); now == e.New {
+			return stepNone, err
+		}
+	}
 	switch {
 	case err != nil:
 		return stepNone, err
@@ -198,16 +233,27 @@ func (e *entry) untouched(now string) bool {
 	return now == e.Old || e.Lock && (now == "" || now == empty) && (e.Old == "" || e.Old == empty)
 }
 
+// near is where new content is written once more if its directory is on another file
+// system: beside its place, but not in cas, where other clients read whatever there is.
+func (j *journal) near(e entry) string {
+	dir := filepath.Dir(filepath.FromSlash(e.Path))
+	if filepath.Base(dir) == "cas" {
+		dir = filepath.Dir(dir)
+	}
+	return filepath.Join(dir, "."+j.Stage+"-"+e.File)
+}
+
 func (j *journal) staged(e entry) string { return ownDir + "/" + j.Stage + "/" + e.File }
 
-// group names the files that make sense only together: keys/<proxy>, or a file of
-// its own.
+// group names the files that make sense only together: a user's keys and certificates
+// below keys/<proxy>. Authorities, which other clients write more often, and what lies
+// elsewhere stand for themselves.
 func group(p string) string {
 	parts := strings.SplitN(p, "/", 3)
-	if len(parts) == 3 {
-		return parts[0] + "/" + parts[1]
+	if len(parts) < 3 || parts[0] != "keys" || parts[2] == "certs.pem" || strings.HasPrefix(parts[2], "cas/") {
+		return p
 	}
-	return p
+	return parts[0] + "/" + parts[1]
 }
 
 // addLines returns the lines of now and those of ours that it lacks.
@@ -246,7 +292,7 @@ func Look(home string) *View {
 		return v
 	}
 	j, err := decodeJournal(data)
-	if err != nil {
+	if err != nil || !believed(home, j.Stage) {
 		return v
 	}
 	steps, err := j.plan(func(path string, limit int64) ([]byte, error) { return ReadFile(v.Abs(path), limit) })

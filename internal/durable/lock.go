@@ -37,7 +37,10 @@ func (e *BusyError) Error() string {
 	if who == "" {
 		who = "another process"
 	}
-	return fmt.Sprintf("%s has been locked by %s for %v", e.Path, who, e.Waited)
+	if e.Waited == 0 {
+		return fmt.Sprintf("%s is locked by %s", e.Path, who)
+	}
+	return fmt.Sprintf("%s is locked by %s; waited %v", e.Path, who, e.Waited)
 }
 
 // takeOwn waits for the lock that lets one transaction at a time in.

@@ -50,13 +50,37 @@ func CheckOwners(paths ...string) (loose []string, err error) {
 	return loose, nil
 }
 
-// mayWriteTo refuses a home of another user. One that is missing is ours to make.
+// mayWriteTo refuses a home of another user. One that is missing is ours to make, but
+// not for root in the directory of another user.
 func mayWriteTo(home string) error {
-	info, err := os.Stat(home)
-	if err != nil {
-		return nil // opening it says what is wrong
+	for dir := home; ; dir = filepath.Dir(dir) {
+		info, err := os.Stat(dir)
+		switch {
+		case err == nil && (dir == home || os.Geteuid() == 0):
+			return mayWrite(dir, info)
+		case err == nil, !errors.Is(err, fs.ErrNotExist), dir == filepath.Dir(dir):
+			return nil // opening it says what is wrong
+		}
 	}
-	return mayWrite(home, info)
+}
+
+// believed reports whether a journal below home and its staging directory can only be of
+// those who may change home anyway. What others can write to is no word of ours.
+func believed(home, stage string) bool {
+	owner, err := os.Stat(home)
+	if err != nil {
+		return false
+	}
+	for _, path := range []string{"config", ownDir, journalFile, ownDir + "/" + stage} {
+		info, err := os.Lstat(filepath.Join(home, filepath.FromSlash(path)))
+		if errors.Is(err, fs.ErrNotExist) && path != journalFile {
+			continue // it is done with
+		}
+		if err != nil || info.Mode()&os.ModeSymlink != 0 || othersMayWrite(info) || !ownedLike(info, owner) {
+			return false
+		}
+	}
+	return true
 }
 
 // checkOwners refuses to write below a directory of another user.
@@ -86,6 +110,6 @@ func (c *commit) checkOwner(dir string) error {
 
 // Protect takes the permissions of others away from the file or directory path, which
 // must be ours: 0600 and 0700 are what is left. It returns the permissions that path
-// had; a link, and what belongs to another user (*OwnerError), is not touched. On
-// Windows, where access lists decide, nothing is done.
+// had; a link, a directory that many share (with the sticky bit), and what belongs to
+// another user (*OwnerError), is not touched. On Windows, where access lists decide, nothing is done.
 func Protect(path string) (had fs.FileMode, err error) { return protect(path) }

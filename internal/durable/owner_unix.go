@@ -3,6 +3,7 @@
 package durable
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"syscall"
@@ -49,8 +50,28 @@ func protect(path string) (had fs.FileMode, err error) {
 		return 0, &OwnerError{path, int(st.Uid)}
 	}
 	had = info.Mode().Perm()
+	if info.Mode()&fs.ModeSticky != 0 {
+		return had, &fs.PathError{Op: "chmod", Path: path, Err: errors.New("is a directory that many share")}
+	}
 	if info.IsDir() {
 		return had, f.Chmod(0o700)
 	}
 	return had, f.Chmod(had & 0o600)
+}
+
+// ownedLike reports whether a file belongs to us or root, or for root to whom its
+// directory belongs.
+func ownedLike(info, dir fs.FileInfo) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || !foreign(st.Uid) {
+		return ok
+	}
+	owner, ok := dir.Sys().(*syscall.Stat_t)
+	return ok && os.Geteuid() == 0 && owner.Uid == st.Uid
+}
+
+// onlyOurs reports whether a file belongs to us and has no other name.
+func onlyOurs(info fs.FileInfo) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(st.Uid) == os.Geteuid() && st.Nlink == 1
 }

@@ -75,10 +75,10 @@ func TestFilesOfAnotherUser(t *testing.T) {
 		}
 		write := func() error {
 			tx, err := Begin(t.Context(), home)
-			defer tx.Close()
 			if err != nil {
 				return err
 			}
+			defer tx.Close()
 			tx.Write("keys/gate/alice", []byte("new"), 0o600)
 			tx.Write("known_hosts", []byte("new"), 0o600)
 			return done(tx)
@@ -132,5 +132,69 @@ func TestLooseDirectories(t *testing.T) {
 	got, err := CheckOwners(append(paths, filepath.Join(dir, "file"))...)
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("found %v, %v; want %v", got, err, want)
+	}
+}
+
+// case F13: a journal that others could have written is no word of ours: it is neither
+// read through nor carried out, by root neither.
+func TestForgedJournals(t *testing.T) {
+	for name, forge := range map[string]func(home string) error{
+		"config is of another user":      func(home string) error { return os.Chown(filepath.Join(home, "config"), stranger, 0) },
+		"the journal is of another user": func(home string) error { return os.Chown(filepath.Join(home, journalFile), stranger, 0) },
+		"the stage is of another user": func(home string) error {
+			stages, _ := filepath.Glob(filepath.Join(home, ownDir, stagePrefix+"*"))
+			return os.Chown(stages[0], stranger, 0)
+		},
+		"others can write there": func(home string) error { return os.Chmod(filepath.Join(home, ownDir), 0o777) },
+	} {
+		openHome(t)
+		home := pendingHome(t)
+		before := tree(t, home)
+		if err := forge(home); err != nil {
+			t.Fatal(err)
+		}
+		if v := Look(home); len(v.pending) != 0 {
+			t.Errorf("%s: a reader believes it", name)
+		}
+		_ = Settle(t.Context(), home)
+		if now := tree(t, home); now != before {
+			t.Errorf("%s: it was carried out: %q", name, now)
+		}
+	}
+}
+
+// case F13: root does not make a directory in the home of somebody else.
+func TestRootInAForeignHome(t *testing.T) {
+	dir := openHome(t)
+	if err := os.Chown(dir, stranger, 0); err != nil {
+		t.Fatal(err)
+	}
+	var owned *OwnerError
+	if _, err := Begin(t.Context(), filepath.Join(dir, "new", "home")); !errors.As(err, &owned) {
+		t.Errorf("err = %v", err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
+		t.Errorf("left %v, %v", entries, err)
+	}
+}
+
+// case F13, F14: a directory that many share stays shared, and a lock with another name
+// is not written to.
+func TestWhatIsSharedOnPurpose(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o777|os.ModeSticky); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Protect(dir); err == nil {
+		t.Error("a shared directory was closed")
+	}
+	home := t.TempDir()
+	put(t, home, "victim", "victim")
+	put(t, home, ownDir+"/x", "")
+	if err := os.Link(filepath.Join(home, "victim"), filepath.Join(home, lockPath)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Begin(t.Context(), home); err == nil || tree(t, home) != "victim=victim" {
+		t.Errorf("%v, left %q", err, tree(t, home))
 	}
 }

@@ -172,6 +172,9 @@ func lockOwn(root *os.Root, path string) (lock, error) {
 	if err := l.acquire(syscall.LOCK_EX, root.Lstat); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
+	if info, err := f.Stat(); err != nil || !onlyOurs(info) {
+		return nil, errors.Join(fmt.Errorf("%s is not a file of ours alone", path), err, f.Close())
+	}
 	me := fmt.Appendf(nil, "%d %s\n", os.Getpid(), filepath.Base(os.Args[0]))
 	// It only helps others to wait; a full disk is no reason not to lock.
 	if n, err := f.WriteAt(me, 0); err == nil {

@@ -298,9 +298,7 @@ func TestWaitingEndsWithTheContext(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	enough := errors.New("enough")
 	cancel(enough)
-	tx, err := Begin(ctx, home)
-	defer tx.Close()
-	if !errors.Is(err, enough) {
+	if _, err := Begin(ctx, home); !errors.Is(err, enough) {
 		t.Errorf("err = %v", err)
 	}
 }
@@ -325,8 +323,8 @@ func TestRemovalWithoutTheLock(t *testing.T) {
 // not come back after it.
 func TestRemovalAfterACrash(t *testing.T) {
 	home := pendingHome(t)
-	tx, err := BeginRemoval(t.Context(), home)
-	if err != nil {
+	tx := BeginRemoval(t.Context(), home)
+	if err := tx.Trouble(); err != nil {
 		t.Fatal(err)
 	}
 	tx.Remove("keys")
@@ -336,6 +334,78 @@ func TestRemovalAfterACrash(t *testing.T) {
 	begun(t, home).Close()
 	if now := tree(t, home); strings.Contains(now, "alice") {
 		t.Errorf("left %q", now)
+	}
+}
+
+// A removal does not leave, for somebody to finish, what an interrupted change has for
+// the same files: it would be a login again.
+func TestRemovalOfWhatCannotBeFinished(t *testing.T) {
+	home := pendingHome(t)
+	tx := newTx(t.Context(), home)
+	tx.disk.hook = func(op, path string) error {
+		if op == "rename" {
+			return errKilled
+		}
+		return nil
+	}
+	if tx.trouble = tx.beginRemoval(); !errors.Is(tx.Trouble(), errKilled) {
+		t.Fatal(tx.Trouble())
+	}
+	for _, f := range []string{"alice.key", "alice.crt", "alice.ppk"} {
+		tx.Remove("keys/gate/" + f)
+	}
+	if err := done(tx); err != nil {
+		t.Fatal(err)
+	}
+	if saw := viewed(t, home); strings.Contains(saw, "alice") {
+		t.Errorf("a reader sees %q", saw)
+	}
+	begun(t, home).Close()
+	if now := tree(t, home); strings.Contains(now, "alice") {
+		t.Errorf("left %q", now)
+	}
+}
+
+// case F25: whoever clears keys away after our crash does not get them back.
+func TestDirectoryThatWasClearedAway(t *testing.T) {
+	home := pendingHome(t)
+	if err := os.RemoveAll(filepath.Join(home, "keys")); err != nil {
+		t.Fatal(err)
+	}
+	begun(t, home).Close()
+	if now := tree(t, home); now != "current-profile=gate known_hosts=first\nours" {
+		t.Errorf("left %q", now)
+	}
+}
+
+// case F11: what a later version has begun is for it to finish.
+func TestJournalOfALaterVersion(t *testing.T) {
+	home := pendingHome(t)
+	path := filepath.Join(home, filepath.FromSlash(journalFile))
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := strings.Replace(string(data), `"version": 1`, `"version": 2`, 1)
+	put(t, home, journalFile, later)
+	if _, err := Begin(t.Context(), home); !errors.Is(err, errNewer) || !strings.Contains(err.Error(), path) {
+		t.Errorf("err = %v", err)
+	}
+	if now, err := os.ReadFile(path); err != nil || string(now) != later {
+		t.Errorf("the journal is %q, %v", now, err)
+	}
+}
+
+// case F19, F21: private keys that a killed process has left in the staging directory go
+// with the next command, one that only looks included.
+func TestSettleClearsStages(t *testing.T) {
+	home := t.TempDir()
+	put(t, home, ownDir+"/tx-OLD/001", "secret")
+	if err := Settle(t.Context(), home); err != nil {
+		t.Fatal(err)
+	}
+	if left := Leftovers(home); len(left) != 0 {
+		t.Errorf("left %q", left)
 	}
 }
 
@@ -366,13 +436,14 @@ func TestJournalsThatAreNone(t *testing.T) {
 	for name, text := range map[string]string{
 		"empty":            "",
 		"half":             `{"version":1,"stage":"tx-A","entr`,
-		"of the future":    `{"version":2,"stage":"tx-A"}`,
+		"of no version":    `{"version":0,"stage":"tx-A"}`,
 		"stage elsewhere":  `{"version":1,"stage":"../../x"}`,
 		"path elsewhere":   `{"version":1,"stage":"tx-A","entries":[{"path":"../x","file":"001","new":"a"}]}`,
 		"absolute path":    `{"version":1,"stage":"tx-A","entries":[{"path":"/etc/x","file":"001","new":"a"}]}`,
 		"not clean":        `{"version":1,"stage":"tx-A","entries":[{"path":"a/../b","file":"001","new":"a"}]}`,
 		"its own lock":     `{"version":1,"stage":"tx-A","entries":[{"path":"config/tsh/lock"}]}`,
 		"content anywhere": `{"version":1,"stage":"tx-A","entries":[{"path":"a","file":"../../b","new":"a"}]}`,
+		"a path twice":     `{"version":1,"stage":"tx-A","entries":[{"path":"a"},{"path":"a"}]}`,
 		"content unknown":  `{"version":1,"stage":"tx-A","entries":[{"path":"a","file":"001"}]}`,
 	} {
 		home := t.TempDir()

@@ -48,27 +48,50 @@ func (e Entry) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 // take a lifetime gets no key. An error after which the new entry is in wraps
 // ErrStale.
 func (a *Agent) Put(e Entry) error {
-	added, err := e.added()
+	before, err := a.Add(e)
 	if err != nil {
 		return err
 	}
-	// The list is taken first: of two logins at the same time each may see the
-	// other's entry, and both would be removed.
-	keys, err := a.list()
-	if err != nil {
-		return err
-	}
-	if err := a.client.Add(added); err != nil {
-		return a.failed("take a key for a limited time", err)
-	}
-	blob := e.Cert.Marshal()
-	_, err = a.remove(keys, func(k *agent.Key) bool {
-		return is(k.Comment, e.Proxy, e.User) && !bytes.Equal(k.Blob, blob)
-	})
-	if err != nil {
+	if err := a.Drop(before); err != nil {
 		return fmt.Errorf("%w: %w", ErrStale, err)
 	}
 	return nil
+}
+
+// Add is Put without removing anything: it returns what the agent had for the same proxy
+// and user before, without the new entry.
+func (a *Agent) Add(e Entry) (before []Held, err error) {
+	added, err := e.added()
+	if err != nil {
+		return nil, err
+	}
+	// The list is taken first: of two logins at the same time each may see the
+	// other's entry, and both would be removed.
+	all, err := a.List()
+	if err != nil {
+		return nil, err
+	}
+	if err := a.client.Add(added); err != nil {
+		return nil, a.failed("take a key for a limited time", err)
+	}
+	blob := e.Cert.Marshal()
+	for _, h := range all {
+		if is(h.comment, e.Proxy, e.User) && !bytes.Equal(h.Blob, blob) {
+			before = append(before, h)
+		}
+	}
+	return before, nil
+}
+
+// Drop removes entries that List or Add returned. After one that the agent keeps it goes
+// on with the next.
+func (a *Agent) Drop(entries []Held) error {
+	var keys []*agent.Key
+	for _, h := range entries {
+		keys = append(keys, &agent.Key{Blob: h.Blob, Comment: h.comment})
+	}
+	_, err := a.remove(keys, func(*agent.Key) bool { return true })
+	return err
 }
 
 // added is the entry in the form of x/crypto, checked.

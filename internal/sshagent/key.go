@@ -20,8 +20,12 @@ import (
 // because it is locked.
 var ErrMissing = errors.New("the ssh-agent does not hold the key, or is locked")
 
-// signLimit is for an agent that asks the person before it signs.
-const signLimit = 10 * time.Second
+const (
+	// signLimit is for an agent that asks the person before it signs.
+	signLimit = 10 * time.Second
+	// findLimit is for one that only says what it has.
+	findLimit = 500 * time.Millisecond
+)
 
 // Key is an ECDSA P-256 key that only the agent has. It is a crypto.MessageSigner
 // for SHA-256, so crypto/tls signs with it; a tls.Certificate with it should allow
@@ -52,7 +56,7 @@ func openKey(pub crypto.PublicKey, limit time.Duration) (*Key, error) {
 		return nil, err
 	}
 	k := &Key{p256, sshPub, limit}
-	a, err := Dial(limit)
+	a, err := Dial(min(limit, findLimit))
 	if err != nil {
 		return nil, err
 	}
