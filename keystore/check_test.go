@@ -59,7 +59,7 @@ func addKey(key func(t testing.TB) ssh.PublicKey) func(*testing.T, *cluster, *Id
 	}
 }
 
-// case L13, L16, L17, L28: what a hostile proxy may deliver as SSH certificate.
+// case L13, case L16, case L17, case L28: what a hostile proxy may deliver as SSH certificate.
 func TestCheckRefusesSSHCertificates(t *testing.T) {
 	checkRefuses(t, []refusal{
 		{"another key", "another key", func(t *testing.T, _ *cluster, id *Identity) { id.SSHKey, _ = keysFor(t, SuiteBalanced) }},
@@ -82,7 +82,7 @@ func TestCheckRefusesSSHCertificates(t *testing.T) {
 	})
 }
 
-// case L13, L16, L18: what a hostile proxy may deliver as TLS certificate.
+// case L13, case L16, case L18: what a hostile proxy may deliver as TLS certificate.
 func TestCheckRefusesTLSCertificates(t *testing.T) {
 	checkRefuses(t, []refusal{
 		{"another key", "another key", func(t *testing.T, _ *cluster, id *Identity) { _, id.TLSKey = keysFor(t, SuiteBalanced) }},
@@ -98,7 +98,7 @@ func TestCheckRefusesTLSCertificates(t *testing.T) {
 	})
 }
 
-// case L14, L18, L28: what a hostile proxy may deliver as authorities and names.
+// case L14, case L18, case L28: what a hostile proxy may deliver as authorities and names.
 func TestCheckRefusesAuthoritiesAndNames(t *testing.T) {
 	checkRefuses(t, []refusal{
 		{"none", "was not delivered", func(_ *testing.T, _ *cluster, id *Identity) { id.Authorities = nil }},

@@ -17,7 +17,7 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// case S02, S03, S04: only a valid host certificate of a known authority that
+// case S02, case S03, case S04: only a valid host certificate of a known authority that
 // names the host is accepted, and nobody is asked.
 func TestHostCertificates(t *testing.T) {
 	c, stranger := newCluster(t, "harbor"), newCluster(t, "harbor")
@@ -105,7 +105,7 @@ func TestNestedAuthorityIsRefused(t *testing.T) {
 	}
 }
 
-// case S04, S25: signatures with SHA-1.
+// case S04, case S25: signatures with SHA-1.
 func TestSHA1SignatureIsRefused(t *testing.T) {
 	c := newCluster(t, "harbor")
 	key, _ := keysFor(t, SuiteLegacy)

@@ -71,7 +71,7 @@ func TestTrustIsLimitedToTheClustersWanted(t *testing.T) {
 	}
 }
 
-// case F08, F09: adding keeps what is there.
+// case F08, case F09: adding keeps what is there.
 func TestAddingLines(t *testing.T) {
 	_, k1 := keyText(t)
 	_, k2 := keyText(t)

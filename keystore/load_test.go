@@ -79,7 +79,7 @@ func TestMissingFilesAreNoIdentity(t *testing.T) {
 	}
 }
 
-// case F20, K05: what cannot be used says "log in again" and names the file.
+// case F20, case K05: what cannot be used says "log in again" and names the file.
 func TestDamagedFiles(t *testing.T) {
 	home, c, id := stored(t, SuiteBalanced)
 	_, otherTLS := keysFor(t, SuiteBalanced)
@@ -143,7 +143,7 @@ func TestKeyWithAForeignPublicHalf(t *testing.T) {
 	}
 }
 
-// case F05, F07, F25: another client writes key and certificate one after the
+// case F05, case F07, case F25: another client writes key and certificate one after the
 // other; what does not fit together is read again.
 func TestTornPairsAreReadAgain(t *testing.T) {
 	home, c, old := stored(t, SuiteBalanced)

@@ -18,7 +18,7 @@ func TestNamesThatClustersAndPeopleHave(t *testing.T) {
 	}
 }
 
-// case L13, L14, F15, F16: what must never become a path or a known_hosts line.
+// case L13, case L14, case F15, case F16: what must never become a path or a known_hosts line.
 func TestNamesThatAreRefused(t *testing.T) {
 	everywhere := []string{
 		"", ".", "..", "a..b", "../../x", "/abs", "a/b", `a\b`, `C:\x`, "a\x00b", "a\nb", "a\rb", "a\tb", "a b", "a*", "*", "a,b",

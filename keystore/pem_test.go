@@ -180,7 +180,7 @@ func TestPublicKeysInTheFormsOfTheLoginCalls(t *testing.T) {
 			t.Errorf("%q: one key for both is %v", suite, same)
 		}
 	}
-	// case L27, L28: nothing weaker instead of a suite we do not know.
+	// case L27, case L28: nothing weaker instead of a suite we do not know.
 	if _, _, err := GenerateKeys("rsa-1024"); err == nil {
 		t.Error("an unknown suite made keys")
 	}

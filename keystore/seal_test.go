@@ -99,7 +99,7 @@ func TestWhatTheKeyringHoldsIsSmall(t *testing.T) {
 	}
 }
 
-// case K05, F20: whatever does not fit says to log in again, and nothing panics.
+// case K05, case F20: whatever does not fit says to log in again, and nothing panics.
 func TestTamperedSealedLogin(t *testing.T) {
 	other := bytes.Repeat([]byte{8}, SealKeySize)
 	tests := []struct {

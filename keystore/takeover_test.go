@@ -29,7 +29,7 @@ func trusted(t *testing.T, home string) *Authority {
 	return &id.Authorities[0]
 }
 
-// case L15, N17, N01: a host that is not the proxy it announces does not replace
+// case L15, case N17, case N01: a host that is not the proxy it announces does not replace
 // the login of that proxy, whatever cluster it says it is, for whatever user.
 func TestAnnouncedNameIsNotTakenOver(t *testing.T) {
 	home, c, _ := stored(t, SuiteBalanced)
@@ -147,7 +147,7 @@ func TestProvenLoginReplacesRotatedKeys(t *testing.T) {
 	}
 }
 
-// case L15, F25: a login of another client, which does not know our lock, is judged
+// case L15, case F25: a login of another client, which does not know our lock, is judged
 // under the one it knows.
 func TestTakeoverBetweenStageAndCommit(t *testing.T) {
 	home := filepath.Join(t.TempDir(), "home")

@@ -14,7 +14,7 @@ import (
 	"github.com/seed-087d674e/tsh/keystore"
 )
 
-// case F08, F15: addresses that no dialer should ever see.
+// case F08, case F15: addresses that no dialer should ever see.
 func TestAddressesAreChecked(t *testing.T) {
 	for addr, good := range map[string]bool{
 		`"gate:443"`: true, `"[::1]:3080"`: true, `"192.0.2.1:1"`: true, `"a_b-c.example.net:65535"`: true, `""`: true,
@@ -99,7 +99,7 @@ func TestDurationsOfAFileAreChecked(t *testing.T) {
 	}
 }
 
-// case L15, N17, N01: Commit and Save alike do not let a host that announces
+// case L15, case N17, case N01: Commit and Save alike do not let a host that announces
 // another proxy's name replace its login; logging out there makes way.
 func TestAnotherHostDoesNotTakeALoginOver(t *testing.T) {
 	s := Open(filepath.Join(t.TempDir(), "home"))
@@ -132,7 +132,7 @@ func TestAnotherHostDoesNotTakeALoginOver(t *testing.T) {
 	loggedIn(t, s, "gate", "alice", "harbor")
 }
 
-// case F19, F21: no private key of a login that was killed survives a logout; one
+// case F19, case F21: no private key of a login that was killed survives a logout; one
 // that is being stored is reported.
 func TestLogoutClearsWhatKilledLoginsLeft(t *testing.T) {
 	s, _ := fleet(t)

@@ -9,7 +9,7 @@ import (
 	"github.com/seed-087d674e/tsh/keystore"
 )
 
-// case F05, L29: readers beside a person who logs in again and again see one login
+// case F05, case L29: readers beside a person who logs in again and again see one login
 // or another, never parts of two.
 func TestReadersBesideReloginsSeeNoTornState(t *testing.T) {
 	s := Open(filepath.Join(t.TempDir(), "home"))
@@ -54,7 +54,7 @@ func TestReadersBesideReloginsSeeNoTornState(t *testing.T) {
 	t.Logf("%d loads beside %d logins", loads.Load(), logins)
 }
 
-// case F06, F09, L29: logins to several proxies at once lose nothing of each other.
+// case F06, case F09, case L29: logins to several proxies at once lose nothing of each other.
 func TestLoginsAtOnceKeepEachOthersTrust(t *testing.T) {
 	s := Open(filepath.Join(t.TempDir(), "home"))
 	names := []string{"gate", "port", "quay", "pier", "dock", "mole"}

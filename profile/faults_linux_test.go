@@ -111,7 +111,7 @@ func (c *child) calls(t *testing.T, home string) (found []call) {
 	return found
 }
 
-// case F01, F02, F03, F09: the same from outside, with a real process and the calls
+// case F01, case F02, case F03, case F09: the same from outside, with a real process and the calls
 // that it makes of the kernel, reads among them. Its work happens in one thread, so that
 // the n-th call is the same one in each run.
 func TestSystemCallsThatGoWrong(t *testing.T) {

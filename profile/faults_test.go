@@ -137,7 +137,7 @@ func (r *ring) Delete(slot string) error {
 // enoughFaults is what the issue asks for.
 const enoughFaults = 3000
 
-// case F01, F02, F03, F07, F08, F09, F19, K04: whatever goes wrong at whatever
+// case F01, case F02, case F03, case F07, case F08, case F09, case F19, case K04: whatever goes wrong at whatever
 // operation on the disk or call of the keyring, the next reader sees the state before
 // or the one after, and nothing of others is lost.
 func TestEveryFaultAtEveryStep(t *testing.T) {

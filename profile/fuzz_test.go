@@ -64,7 +64,7 @@ func isText(s string) bool {
 	})
 }
 
-// case F15, F16: a name that is accepted is the name of one file, from which it can
+// case F15, case F16: a name that is accepted is the name of one file, from which it can
 // be read back. One that is refused leads to nothing.
 func FuzzProfileName(f *testing.F) {
 	found := 0

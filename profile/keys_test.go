@@ -209,7 +209,7 @@ func TestKeyringThatRefuses(t *testing.T) {
 	}
 }
 
-// case F06, K04: logins at once leave one login that opens, and one slot.
+// case F06, case K04: logins at once leave one login that opens, and one slot.
 func TestKeyringLoginsAtOnce(t *testing.T) {
 	home, ring := filepath.Join(t.TempDir(), "home"), newRing()
 	p, first := login(t, "gate", "alice", "harbor")
@@ -298,7 +298,7 @@ func (r slowRing) Set(slot string, key []byte) error {
 	return r.countingRing.Set(slot, key)
 }
 
-// case K04, F06: a logout, or the clearing away of what seems to be left, beside a login
+// case K04, case F06: a logout, or the clearing away of what seems to be left, beside a login
 // that is about to be stored: the login opens.
 func TestLogoutBesideAKeyringLogin(t *testing.T) {
 	for name, beside := range map[string]func(s *Store){

@@ -86,7 +86,7 @@ type kills struct {
 	changes, idle, old, new, recovered int
 }
 
-// case F01, F07, F09, F21: processes that are killed at random moments of whatever they
+// case F01, case F07, case F09, case F21: processes that are killed at random moments of whatever they
 // do to one home, again and again. "make soak" does it 10,000 times.
 func TestRandomKills(t *testing.T) {
 	n, dir := 25, testenv.FastDir(t)

@@ -14,7 +14,7 @@ import (
 	"github.com/seed-087d674e/tsh/internal/durable"
 )
 
-// case F18, F19: a process that keeps the lock does not keep secrets from being
+// case F18, case F19: a process that keeps the lock does not keep secrets from being
 // removed; the error says that it was there.
 func TestLogoutBesideAProcessThatHangs(t *testing.T) {
 	s, _ := fleet(t)

@@ -261,7 +261,7 @@ func TestHostOfAddresses(t *testing.T) {
 	}
 }
 
-// case L13, L14, L15: what must not be stored leaves no trace.
+// case L13, case L14, case L15: what must not be stored leaves no trace.
 func TestCommitRefuses(t *testing.T) {
 	home := t.TempDir()
 	s := Open(filepath.Join(home, "home"))

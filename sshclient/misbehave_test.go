@@ -16,7 +16,7 @@ import (
 	"github.com/seed-087d674e/tsh/sshclient"
 )
 
-// case S08, K16, K17: whatever a node opens towards us is refused.
+// case S08, case K16, case K17: whatever a node opens towards us is refused.
 func TestUnaskedChannels(t *testing.T) {
 	c := newCluster(t)
 	answers := make(chan error, 4)

@@ -99,19 +99,25 @@ func (a *app) doctorOptions(o doctorOptions) (doctor.Options, error) {
 
 // printDiagnosis prints a line for each finding that is not in order, and how many are.
 func (a *app) printDiagnosis(d diagnosis) {
-	passed := 0
+	checks := map[string]bool{} // by name: whether there was nothing to say
 	for i := range d.Findings {
-		if d.Findings[i].Status == doctor.OK {
-			passed++
-			continue
+		f := &d.Findings[i]
+		fine, seen := checks[f.Check]
+		checks[f.Check] = f.Status == doctor.OK && (fine || !seen)
+		if f.Status != doctor.OK {
+			a.printFinding(f)
 		}
-		a.printFinding(&d.Findings[i])
 	}
-	checks := "checks"
+	passed, plural := 0, "s"
+	for _, fine := range checks {
+		if fine {
+			passed++
+		}
+	}
 	if passed == 1 {
-		checks = "check"
+		plural = ""
 	}
-	fmt.Fprintf(a.out, "%d %s passed\n", passed, checks)
+	fmt.Fprintf(a.out, "%d check%s passed\n", passed, plural)
 }
 
 func (a *app) printFinding(f *doctor.Finding) {

@@ -158,6 +158,21 @@ func (a *app) keepInAgent(ctx context.Context, store *profile.Store, t *loginTar
 	return s, nil
 }
 
+// keepKeys sees to it that the keys of a login that is still valid are where the command
+// line wants them. It reports whether the login can stay: an agent takes a key of its own
+// and gives none away.
+func (a *app) keepKeys(ctx context.Context, store *profile.Store, p *profile.Profile, id *keystore.Identity) (bool, error) {
+	to, err := a.keysOf(store, p.Name, p.User)
+	if err != nil || id.InAgent != (to == profile.KeysInAgent) {
+		return false, err
+	}
+	now, err := store.Keystore(p.Name, p.User)
+	if a.globals.keystoreGiven && (err != nil || to != now) {
+		return true, store.MigrateKeys(ctx, p, to)
+	}
+	return true, nil
+}
+
 // offerToAgent puts the key of a fresh login into the ssh-agent, too. Whatever is
 // wrong with the agent, the login is good.
 func (a *app) offerToAgent(id *keystore.Identity) {

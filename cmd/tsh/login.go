@@ -112,17 +112,8 @@ func (a *app) reuse(ctx context.Context, store *profile.Store, target *loginTarg
 	if err != nil || id.CheckTime(a.now()) != nil {
 		return false, nil // whatever is wrong with it, a login mends it
 	}
-	keys, err := a.keysOf(store, p.Name, p.User)
-	if err != nil {
+	if kept, err := a.keepKeys(ctx, store, p, id); !kept || err != nil {
 		return false, err
-	}
-	if id.InAgent != (keys == profile.KeysInAgent) {
-		return false, nil // an agent takes a key of its own and gives none away
-	}
-	if now, err := store.Keystore(p.Name, p.User); a.globals.keystoreGiven && (err != nil || keys != now) {
-		if err := store.MigrateKeys(ctx, p, keys); err != nil {
-			return false, err
-		}
 	}
 	if current, err := store.Current(); err != nil || current != p.Name {
 		if err := store.Select(ctx, p.Name); err != nil {

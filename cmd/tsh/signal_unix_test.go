@@ -17,7 +17,7 @@ import (
 // withoutTerminal starts cmd in a session that has no terminal.
 func withoutTerminal(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} }
 
-// case N05, P08: a program that waits for a password on standard input ends at
+// case N05, case P08: a program that waits for a password on standard input ends at
 // the first signal.
 func TestSignalWhileWaitingForStdin(t *testing.T) {
 	c := startFarCluster(t, "off")
@@ -94,7 +94,7 @@ func TestWindowChange(t *testing.T) {
 	}
 }
 
-// case L22, S24: whatever ends a question or a session, the terminal is as
+// case L22, case S24: whatever ends a question or a session, the terminal is as
 // before.
 func TestTerminalIsRestored(t *testing.T) {
 	c := startFarCluster(t, "off")

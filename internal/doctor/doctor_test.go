@@ -89,7 +89,7 @@ func damages() []damage {
 	}
 }
 
-// case F08, F10, F15, F20, F21: each damage is found, and nothing else; looking changes
+// case F08, case F10, case F15, case F20, case F21: each damage is found, and nothing else; looking changes
 // nothing; what can be repaired is, and is in order afterwards.
 func TestEachDamage(t *testing.T) {
 	for _, d := range append(damages(), platformDamages()...) {

@@ -99,23 +99,9 @@ func (t *Tx) stages() (names []string) {
 }
 
 func (t *Tx) finishJournal(patience time.Duration) error {
-	data, err := t.disk.read(journalFile, maxJournal)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
+	j, err := t.readJournal()
+	if err != nil || j == nil {
 		return err
-	}
-	j, err := decodeJournal(data)
-	if err == nil && !believed(t.disk.home, j.Stage) {
-		err = errors.New("others can write to it, or to where it is")
-	}
-	if errors.Is(err, errNewer) {
-		return fmt.Errorf("%s %w", t.disk.abs(journalFile), err)
-	}
-	if err != nil {
-		slog.Debug("journal is not used", "error", err)
-		return t.disk.remove(journalFile)
 	}
 	t.pending = j
 	c := &commit{Tx: t, journal: *j, stage: ownDir + "/" + j.Stage, dirty: map[string]bool{}}
@@ -144,6 +130,30 @@ func (t *Tx) finishJournal(patience time.Duration) error {
 		}
 	}
 	return nil
+}
+
+// readJournal returns the journal that is there, nil if there is none that counts: what
+// is none is removed.
+func (t *Tx) readJournal() (*journal, error) {
+	data, err := t.disk.read(journalFile, maxJournal)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	j, err := decodeJournal(data)
+	if err == nil && !believed(t.disk.home, j.Stage) {
+		err = errors.New("others can write to it, or to where it is")
+	}
+	if errors.Is(err, errNewer) {
+		return nil, fmt.Errorf("%s %w", t.disk.abs(journalFile), err)
+	}
+	if err != nil {
+		slog.Debug("journal is not used", "error", err)
+		return nil, t.disk.remove(journalFile)
+	}
+	return j, nil
 }
 
 // reachable reports whether the directory of path is there and one of ours.

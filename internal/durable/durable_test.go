@@ -133,7 +133,7 @@ func ownFiles(t testing.TB, home string) []string {
 	return names
 }
 
-// case F04, F24: content and the journal are on the disk before anything is put in
+// case F04, case F24: content and the journal are on the disk before anything is put in
 // place, and what was put in place before the journal goes.
 func TestFlushesComeBeforeWhatNeedsThem(t *testing.T) {
 	home := t.TempDir()
@@ -171,7 +171,7 @@ func TestFlushesComeBeforeWhatNeedsThem(t *testing.T) {
 	}
 }
 
-// case F02, F03: any failure before the first rename leaves the old state.
+// case F02, case F03: any failure before the first rename leaves the old state.
 func TestFailureBeforeAnythingIsInPlaceChangesNothing(t *testing.T) {
 	for n := 1; ; n++ {
 		home := t.TempDir()

@@ -36,7 +36,7 @@ func lockAt(path string) (lock, error) {
 	return lockFile(root, filepath.Base(path))
 }
 
-// case F18, F25: another client's lock is waited for, and what it wrote is seen.
+// case F18, case F25: another client's lock is waited for, and what it wrote is seen.
 func TestLockOfAnotherClientIsRespected(t *testing.T) {
 	home := t.TempDir()
 	path := filepath.Join(home, "known_hosts")

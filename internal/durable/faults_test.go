@@ -57,7 +57,7 @@ func TestJournalThatStays(t *testing.T) {
 	}
 }
 
-// case F01, F25: a missing file that somebody locks becomes an empty one. That is no
+// case F01, case F25: a missing file that somebody locks becomes an empty one. That is no
 // change of it.
 func TestLockOnAMissingFileIsNoChange(t *testing.T) {
 	home := t.TempDir()

@@ -194,36 +194,39 @@ func (j *journal) stepFor(e entry, read reader) (step, error) {
 		return stepTaken, nil // the change has made it, and another client has cleared it away
 	}
 	now, err := look(read, e.Path)
-	if err != nil {
+	switch {
+	case err != nil:
 		return stepNone, err
-	}
-	if e.File == "" {
-		if now != "" && e.untouched(now) {
-			return stepMove, nil
-		}
-		return stepNone, nil
-	}
-	if now == e.New {
+	case e.File == "" && now != "" && e.untouched(now):
+		return stepMove, nil
+	case e.File == "", now == e.New:
 		return stepNone, nil
 	}
 	staged, err := look(read, j.staged(e))
 	if err == nil && staged == "" {
 		// It may have been put in place since we looked there.
-		if now, err = look(read, e.Path); now == e.New {
-			return stepNone, err
-		}
+		now, err = look(read, e.Path)
 	}
-	switch {
-	case err != nil:
+	if err != nil {
 		return stepNone, err
-	case staged == e.New && e.untouched(now):
-		return stepMove, nil
-	case staged == e.New && e.Lines:
-		return stepMerge, nil
-	case staged != e.New && e.untouched(now):
-		return stepLost, nil
 	}
-	return stepTaken, nil
+	return e.stepWith(now, staged), nil
+}
+
+// stepWith judges new content by the fingerprints of what is there now and of what is
+// staged.
+func (e *entry) stepWith(now, staged string) step {
+	switch {
+	case now == e.New:
+		return stepNone
+	case staged == e.New && e.untouched(now):
+		return stepMove
+	case staged == e.New && e.Lines:
+		return stepMerge
+	case staged != e.New && e.untouched(now):
+		return stepLost
+	}
+	return stepTaken
 }
 
 // untouched reports whether now is the fingerprint of a file as the change found it.

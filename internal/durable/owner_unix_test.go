@@ -178,7 +178,7 @@ func TestRootInAForeignHome(t *testing.T) {
 	}
 }
 
-// case F13, F14: a directory that many share stays shared, and a lock with another name
+// case F13, case F14: a directory that many share stays shared, and a lock with another name
 // is not written to.
 func TestWhatIsSharedOnPurpose(t *testing.T) {
 	dir := t.TempDir()

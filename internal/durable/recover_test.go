@@ -85,7 +85,7 @@ func interrupted(t *testing.T, n int, half bool) (home string, over bool) {
 	return home, err == nil
 }
 
-// case F01, F07, F09: whenever the process is killed, a reader sees the old state or
+// case F01, case F07, case F09: whenever the process is killed, a reader sees the old state or
 // the new one, and the next process makes the disk agree with what the reader saw.
 func TestKilledAnywhere(t *testing.T) {
 	for _, half := range []bool{false, true} {
@@ -233,7 +233,7 @@ func TestJournalWithoutContent(t *testing.T) {
 	}
 }
 
-// case F13, F21: only what is ours by name and owner is cleared away.
+// case F13, case F21: only what is ours by name and owner is cleared away.
 func TestLeftoversAreSwept(t *testing.T) {
 	home := t.TempDir()
 	put(t, home, ownDir+"/tx-OLD/001", "secret")
@@ -396,7 +396,7 @@ func TestJournalOfALaterVersion(t *testing.T) {
 	}
 }
 
-// case F19, F21: private keys that a killed process has left in the staging directory go
+// case F19, case F21: private keys that a killed process has left in the staging directory go
 // with the next command, one that only looks included.
 func TestSettleClearsStages(t *testing.T) {
 	home := t.TempDir()

@@ -44,7 +44,7 @@ func wantNothingRan(t *testing.T, record string) {
 	}
 }
 
-// case K01, K08: a container, a cron job: no bus, and nothing is started.
+// case K01, case K08: a container, a cron job: no bus, and nothing is started.
 func TestNoBus(t *testing.T) {
 	record := canaries(t)
 	dir := t.TempDir()
@@ -62,7 +62,7 @@ func TestNoBus(t *testing.T) {
 	}
 }
 
-// case K01, K08: addresses that would run a program, look into the working
+// case K01, case K08: addresses that would run a program, look into the working
 // directory or go to the network.
 func TestAddressesThatAreRefused(t *testing.T) {
 	record := canaries(t)

@@ -48,7 +48,7 @@ func TestKeysOfTwoLogins(t *testing.T) {
 	}
 }
 
-// case K05, K09: errors of go-keyring become ours, without bytes of the entry.
+// case K05, case K09: errors of go-keyring become ours, without bytes of the entry.
 func TestErrorsOfGoKeyring(t *testing.T) {
 	for err, want := range map[error]error{
 		hex.InvalidByteError('s'):        ErrDamaged,

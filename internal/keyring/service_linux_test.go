@@ -227,7 +227,7 @@ func TestLockedWithAnInvisiblePrompt(t *testing.T) {
 	wantKey(t, "slot", keyOf(1))
 }
 
-// case K01, K09: the daemon has ended, the bus has not.
+// case K01, case K09: the daemon has ended, the bus has not.
 func TestDaemonKilled(t *testing.T) {
 	s := testenv.NewSecretService(t)
 	s.Use(t)
@@ -237,7 +237,7 @@ func TestDaemonKilled(t *testing.T) {
 	allCalls(t, patient(), ErrUnavailable, "provides org.freedesktop.secrets")
 }
 
-// case K01, K09: the bus has ended as well and left its socket.
+// case K01, case K09: the bus has ended as well and left its socket.
 func TestBusKilled(t *testing.T) {
 	s := testenv.NewSecretService(t)
 	s.Use(t)

@@ -165,7 +165,7 @@ func TestStandInIsHealthy(t *testing.T) {
 	mustDelete(t, "slot")
 }
 
-// case K02, K09: each question may be the one that is never answered.
+// case K02, case K09: each question may be the one that is never answered.
 func TestServiceThatStopsAnswering(t *testing.T) {
 	eachQuestion(t, silence{}, hasty(), func(t *testing.T, err error) {
 		if !errors.Is(err, ErrNoAnswer) || !strings.Contains(err.Error(), "does not answer within 100ms") {
@@ -345,7 +345,7 @@ func TestPromptForAnItem(t *testing.T) {
 	}
 }
 
-// case K02, K09: services that say they unlocked and did not, and odd prompts.
+// case K02, case K09: services that say they unlocked and did not, and odd prompts.
 func TestOddPrompts(t *testing.T) {
 	locked := []any{dbus.MakeVariant(true)}
 	liar := prompting(answered(testPrompt))

@@ -49,7 +49,7 @@ func (r *recorder) asked() (types []byte) {
 	return types
 }
 
-// case K13, K14: the lifetime is in the bytes that the agent gets, for every kind of
+// case K13, case K14: the lifetime is in the bytes that the agent gets, for every kind of
 // key, as the only constraint; no request adds a key without one.
 func TestLifetimeIsSent(t *testing.T) {
 	for kind, key := range map[string]crypto.Signer{"RSA": newRSA(t), "P-256": newP256(t), "P-384": newP384(t), "Ed25519": newEd25519(t)} {

@@ -147,7 +147,7 @@ func TestErrorsShowNoTextOfTheAgent(t *testing.T) {
 	}
 }
 
-// case K12, K14: what cannot be put there is refused before the agent hears of it.
+// case K12, case K14: what cannot be put there is refused before the agent hears of it.
 func TestPutRefuses(t *testing.T) {
 	for what, change := range map[string]func(*Entry){
 		"K13: no lifetime":           func(e *Entry) { e.Lifetime = 0 },

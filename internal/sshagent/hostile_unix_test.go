@@ -115,7 +115,7 @@ func drip(conn net.Conn, end <-chan struct{}) {
 	}
 }
 
-// case K11, K12: whatever the agent does, it costs at most the limit and an error;
+// case K11, case K12: whatever the agent does, it costs at most the limit and an error;
 // nothing panics and little is allocated.
 func TestHostileAgents(t *testing.T) {
 	key := newP256(t)
