@@ -170,7 +170,7 @@ func faultLoop(t *testing.T, sc *scene) (injected int) {
 	st := j.stage(home)
 	for k, f := range faults() {
 		for n := 1; n <= len(j.trace); n++ {
-			if f.on != nil && !f.on[j.trace[n-1]] || sc.sparse && f.on == nil && !everyFault() && (n+k)%4 != 0 && f.err != errKilled {
+			if f.on != nil && !f.on[j.trace[n-1]] || sc.sparse && f.on == nil && !everyFault() && (n+k)%6 != 0 && f.err != errKilled {
 				continue
 			}
 			in := &injector{fault: f, at: n}

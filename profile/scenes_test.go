@@ -25,7 +25,7 @@ type scene struct {
 	later   func(ctx context.Context, s *Store) error // a login, where the keyring is used
 	child   *childDoes                                // run, in a process of its own
 
-	sparse      bool // errors at every fourth step are enough: others are like it
+	sparse      bool // errors at every sixth step are enough: others are like it
 	piecewise   bool // each login for itself is as before or as after
 	elsewhere   bool // directories below keys are on another file system
 	same        bool // a reader sees no difference
@@ -208,7 +208,7 @@ func scenes(t testing.TB) []*scene {
 		{name: "reissue", prepare: files, run: commit(c.gate, c.reissued), child: &childDoes{"commit", c.gate, c.reissued}},
 		{name: "switch of profile", prepare: files, run: choose, child: &childDoes{do: "select"}},
 		{name: "switch of cluster", prepare: files, run: commit(c.leafGate, c.leaf), child: &childDoes{"commit", c.leafGate, c.leaf}},
-		{name: "rotation", sparse: true, prepare: files, run: commit(c.gate, c.rotated), child: &childDoes{"commit", c.gate, c.rotated}},
+		{name: "rotation", sparse: true, prepare: files, run: commit(c.gate, c.rotated)},
 		{name: "logout", prepare: files, run: logout("gate", "alice"), piecewise: true, child: &childDoes{do: "logout"}},
 		{name: "logout of all", prepare: files, run: logout("", ""), piecewise: true, touchesPort: true},
 		{name: "new login, keys elsewhere", prepare: files, run: relogin, sparse: true, elsewhere: true},

@@ -75,6 +75,9 @@ func (t *Tx) settle(patience time.Duration) error {
 	}
 	for _, name := range t.stages() {
 		path := filepath.Join(ownDir, name)
+		if err := t.finishDraft(name, patience); err != nil {
+			return fmt.Errorf("finishing an interrupted change: %w", err)
+		}
 		if err := t.disk.removeTree(path); err != nil {
 			slog.Debug("staging directory stays", "path", path, "error", err)
 		}
@@ -130,6 +133,24 @@ func (t *Tx) finishJournal(patience time.Duration) error {
 		}
 	}
 	return nil
+}
+
+// finishDraft finishes the change of a stage whose journal never counted as far as the
+// disk knows, although something of it is in place: the power went in between.
+func (t *Tx) finishDraft(stage string, patience time.Duration) error {
+	draft := ownDir + "/" + stage + "/" + draftFile
+	data, err := t.disk.read(draft, maxJournal)
+	if err != nil {
+		return nil // killed before it was written
+	}
+	j, err := decodeJournal(data)
+	if err != nil || j.Stage != stage || !j.begun(t.disk.read) {
+		return nil
+	}
+	if err := t.disk.rename(draft, journalFile); err != nil {
+		return err
+	}
+	return t.finishJournal(patience)
 }
 
 // readJournal returns the journal that is there, nil if there is none that counts: what

@@ -165,12 +165,10 @@ func (c *commit) carryOut() error {
 		c.undo()
 		return err
 	}
+	// It is flushed with what is put in place: if the power goes in between, and the disk
+	// has kept some of it and not the journal, the draft tells.
 	c.dirty[ownDir] = true
-	err = c.flushAll()
-	if err == nil {
-		_, err = c.moveAll(steps)
-	}
-	if err != nil {
+	if _, err := c.moveAll(steps); err != nil {
 		return &UnfinishedError{err}
 	}
 	return c.finish()
@@ -182,7 +180,7 @@ func (c *commit) writeJournal() (draft string, err error) {
 	if err != nil {
 		return "", err
 	}
-	draft = c.stage + "/journal"
+	draft = c.stage + "/" + draftFile
 	f, err := c.disk.create(draft, data, 0o600)
 	if err != nil {
 		return "", err

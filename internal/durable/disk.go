@@ -139,12 +139,22 @@ func (d *disk) create(path string, data []byte, mode fs.FileMode) (*os.File, err
 		err = d.before("chmod", path)
 	}
 	if err == nil {
-		err = f.Chmod(mode)
+		err = setMode(f, mode)
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
+	startFlush(f)
 	return f, nil
+}
+
+// setMode gives back what the umask took away.
+func setMode(f *os.File, mode fs.FileMode) error {
+	info, err := f.Stat()
+	if err != nil || info.Mode().Perm() == mode {
+		return err
+	}
+	return f.Chmod(mode)
 }
 
 // flush writes a file or directory that is open to the disk and closes it. What a

@@ -19,6 +19,7 @@ const (
 	ownDir      = "config/tsh" // below home; other clients leave config alone
 	journalFile = ownDir + "/journal"
 	stagePrefix = "tx-"
+	draftFile   = "journal" // in the stage, until it counts
 
 	journalVersion = 1
 	maxJournal     = 256 << 10
@@ -227,6 +228,18 @@ func (e *entry) stepWith(now, staged string) step {
 		return stepLost
 	}
 	return stepTaken
+}
+
+// begun reports whether some new content is in place and no longer staged.
+func (j *journal) begun(read reader) bool {
+	read = bounded(read)
+	return slices.ContainsFunc(j.Entries, func(e entry) bool {
+		if e.File == "" || !gone(read, j.staged(e)) {
+			return false
+		}
+		now, err := look(read, e.Path)
+		return err == nil && now == e.New
+	})
 }
 
 // untouched reports whether now is the fingerprint of a file as the change found it.

@@ -172,12 +172,14 @@ func lockOwn(root *os.Root, path string) (lock, error) {
 	if err := l.acquire(syscall.LOCK_EX, root.Lstat); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	if info, err := f.Stat(); err != nil || !onlyOurs(info) {
+	info, err := f.Stat()
+	if err != nil || !onlyOurs(info) {
 		return nil, errors.Join(fmt.Errorf("%s is not a file of ours alone", path), err, f.Close())
 	}
+	size := info.Size()
 	me := fmt.Appendf(nil, "%d %s\n", os.Getpid(), filepath.Base(os.Args[0]))
 	// It only helps others to wait; a full disk is no reason not to lock.
-	if n, err := f.WriteAt(me, 0); err == nil {
+	if n, err := f.WriteAt(me, 0); err == nil && size > int64(n) {
 		_ = f.Truncate(int64(n))
 	}
 	return l, nil

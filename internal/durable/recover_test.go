@@ -233,6 +233,25 @@ func TestJournalWithoutContent(t *testing.T) {
 	}
 }
 
+// case F04: the power went after some of it was in place, and the disk has not kept that
+// the journal counted.
+func TestPowerGoesBeforeTheJournalIsKept(t *testing.T) {
+	home := pendingHome(t)
+	stages, err := filepath.Glob(filepath.Join(home, ownDir, stagePrefix+"*"))
+	if err != nil || len(stages) != 1 {
+		t.Fatal(stages, err)
+	}
+	if err := os.Rename(filepath.Join(home, filepath.FromSlash(journalFile)), filepath.Join(stages[0], draftFile)); err != nil {
+		t.Fatal(err)
+	}
+	if err := Settle(t.Context(), home); err != nil {
+		t.Fatal(err)
+	}
+	if now := tree(t, home); now != newTree || len(Leftovers(home)) != 0 {
+		t.Errorf("left %q and %q", now, Leftovers(home))
+	}
+}
+
 // case F13, case F21: only what is ours by name and owner is cleared away.
 func TestLeftoversAreSwept(t *testing.T) {
 	home := t.TempDir()
