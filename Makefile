@@ -5,7 +5,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PLATFORMS   := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 RELEASE     := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=true -ldflags='-s -w'
 
-.PHONY: build demo test bench lint cross clean
+.PHONY: build demo test bench soak lint cross clean
 
 # build makes bin/tsh and bin/devcluster, stripped; the version is what the
 # build records of the checkout.
@@ -24,6 +24,11 @@ test:
 bench:
 	$(GO) run ./internal/bench
 	$(GO) test -run='^$$' -bench=. ./profile/ ./internal/devcluster/
+
+# soak is what takes too long for a test: 10,000 processes killed at random moments,
+# and a minute of 32 tsh at once in one directory. What it showed is in docs/reliability.md.
+soak:
+	$(GO) run ./internal/soak
 
 lint:
 	@unformatted=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
