@@ -26,16 +26,31 @@ func (t *Tx) begin() error {
 	if err := c.makeDirs(ownDir); err != nil {
 		return err
 	}
-	if err := c.checkOwner("config"); err != nil {
-		return err
-	}
-	if err := c.checkOwner(ownDir); err != nil {
+	if err := c.closeOwn(); err != nil {
 		return err
 	}
 	if err := t.takeOwn(); err != nil {
 		return err
 	}
 	return t.settle(maxLockWait)
+}
+
+// closeOwn makes sure that nobody else can write to where our journal is. Somebody may
+// have made config, for a file of settings, with the permissions of a shared umask.
+func (c *commit) closeOwn() error {
+	for _, dir := range []string{"config", ownDir} {
+		if err := c.checkOwner(dir); err != nil {
+			return err
+		}
+		info, err := c.disk.stat(dir)
+		if err != nil || !info.IsDir() || !othersMayWrite(info) {
+			continue // what is missing is made closed
+		}
+		if err := c.disk.closeToOthers(dir, info.Mode()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // beginRemoval takes our lock if there can be one.
@@ -53,7 +68,7 @@ func (t *Tx) beginRemoval() error {
 		return nil // none of us has ever written here
 	}
 	c := &commit{Tx: t}
-	if err := errors.Join(c.checkOwner("config"), c.checkOwner(ownDir)); err != nil {
+	if err := c.closeOwn(); err != nil {
 		return err
 	}
 	if err := t.takeOwn(); err != nil {
@@ -255,7 +270,7 @@ func Settle(ctx context.Context, home string) error {
 		return nil
 	}
 	c := &commit{Tx: t}
-	if err := errors.Join(mayWriteTo(home), c.checkOwner("config"), c.checkOwner(ownDir)); err != nil {
+	if err := errors.Join(mayWriteTo(home), c.closeOwn()); err != nil {
 		return err
 	}
 	l, err := t.tryOwn()

@@ -117,6 +117,14 @@ func (d *disk) mkdir(path string) error {
 	return d.root.Chmod(path, 0o700)
 }
 
+// closeToOthers takes the permission to write away from others.
+func (d *disk) closeToOthers(path string, mode fs.FileMode) error {
+	if err := d.before("chmod", path); err != nil {
+		return err
+	}
+	return d.root.Chmod(path, mode.Perm()&^0o022)
+}
+
 // create writes a new file. The mode holds from the first instant, whatever the
 // umask adds or removes later. The file stays open, to be flushed.
 func (d *disk) create(path string, data []byte, mode fs.FileMode) (*os.File, error) {

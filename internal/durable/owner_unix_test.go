@@ -145,7 +145,6 @@ func TestForgedJournals(t *testing.T) {
 			stages, _ := filepath.Glob(filepath.Join(home, ownDir, stagePrefix+"*"))
 			return os.Chown(stages[0], stranger, 0)
 		},
-		"others can write there": func(home string) error { return os.Chmod(filepath.Join(home, ownDir), 0o777) },
 	} {
 		openHome(t)
 		home := pendingHome(t)
@@ -160,6 +159,17 @@ func TestForgedJournals(t *testing.T) {
 		if now := tree(t, home); now != before {
 			t.Errorf("%s: it was carried out: %q", name, now)
 		}
+	}
+}
+
+// case F13: as long as others can write there a reader does not look through a journal.
+func TestJournalWhereOthersCanWrite(t *testing.T) {
+	home := pendingHome(t)
+	if err := os.Chmod(filepath.Join(home, ownDir), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if v := Look(home); len(v.pending) != 0 {
+		t.Error("a reader believes it")
 	}
 }
 
@@ -196,5 +206,32 @@ func TestWhatIsSharedOnPurpose(t *testing.T) {
 	}
 	if _, err := Begin(t.Context(), home); err == nil || tree(t, home) != "victim=victim" {
 		t.Errorf("%v, left %q", err, tree(t, home))
+	}
+}
+
+// case F14: a directory for settings that somebody made with a shared umask is closed
+// before our journal lies in it: a change that is interrupted then is not lost.
+func TestSharedUmask(t *testing.T) {
+	home := oldState(t)
+	put(t, home, "config/config.yaml", "x")
+	if err := os.Chmod(filepath.Join(home, "config"), 0o775); err != nil {
+		t.Fatal(err)
+	}
+	tx := begun(t, home)
+	tx.disk.hook = func(op, path string) error {
+		if op == "rename" && path == "keys/gate/alice.crt" {
+			return errKilled
+		}
+		return nil
+	}
+	changeAll(tx)
+	if done(tx) == nil {
+		t.Fatal("not interrupted")
+	}
+	if saw := viewed(t, home); saw != newTree {
+		t.Errorf("a reader sees %q", saw)
+	}
+	if info, err := os.Stat(filepath.Join(home, "config")); err != nil || info.Mode().Perm() != 0o755 {
+		t.Errorf("config is %v, %v", info.Mode(), err)
 	}
 }
