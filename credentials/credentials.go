@@ -34,7 +34,8 @@ type Credentials interface {
 // Profile is the login of a profile directory. It is lazy: files are read when
 // something is asked for. The profile file is kept once it could be read; keys,
 // certificates and authorities are read each time, so that a new login is picked
-// up. It is safe for concurrent use. It holds no key between calls.
+// up. It is safe for concurrent use. Between calls it holds no private key, only what opens
+// sealed ones, so that the system's keyring is asked once.
 type Profile struct {
 	dir, name string
 	now       func() time.Time

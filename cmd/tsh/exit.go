@@ -131,7 +131,7 @@ type errorBody struct {
 func knownErrors() []knownError {
 	return []knownError{
 		{isA[*proxy.Error], "refused_by_proxy", ""},
-		{isA[*keystore.KeyringError], "keyring", "unlock the keyring and try again; --keystore=file keeps the keys of a new login in files,\n--add-keys-to-agent=only in the ssh-agent, and --keystore=keyring,file in files where the keyring fails"},
+		{isA[*keystore.KeyringError], "keyring", "start or unlock it and try again; --keystore=file keeps the keys of a new login in files,\n--add-keys-to-agent=only in the ssh-agent, and --keystore=keyring,file in files where the keyring fails"},
 		{isA[*keystore.AgentError], "agent", "see that the ssh-agent answers: ssh-add -l; tsh login --keystore=file does without it"},
 		{isA[*durable.BusyError], "busy", "try again when that process is done, or end it"},
 		{isA[*durable.UnfinishedError], "unfinished", "see what is wrong with the disk; tsh doctor says what is left to do"},
