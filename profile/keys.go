@@ -134,6 +134,9 @@ func (s *Store) foundKeys(name, user string) (Keystore, error) {
 	if len(slots) > 0 {
 		return KeysInKeyring, nil
 	}
+	if info, err := durable.Look(s.home).Stat("keys/" + name + "/" + user); err == nil && info.Size() > 0 {
+		return KeysInFiles, nil
+	}
 	if p, err := s.Load(name); err == nil && p.User == user {
 		if id, err := s.IdentityPublic(p); err == nil && id.InAgent {
 			return KeysInAgent, nil
