@@ -29,8 +29,17 @@ func newRawTerminal(s streams) *rawTerminal {
 // switched stays as it is: the session works, with local editing.
 func (t *rawTerminal) enter(g *guard) {
 	fd := int(t.in.Fd())
-	before, err := term.MakeRaw(fd)
+	before, err := term.GetState(fd)
 	if err != nil {
+		return
+	}
+	// A second signal ends the program at once: it has to find what to restore from
+	// before there is something until there is nothing any more.
+	t.restore = func() { _ = term.Restore(fd, before) }
+	t.disarm = g.arm(t.restore)
+	if _, err := term.MakeRaw(fd); err != nil {
+		t.disarm()
+		t.restore = nil
 		return
 	}
 	restoreOutput := prepareOutput(t.out)
@@ -48,8 +57,8 @@ func (t *rawTerminal) leave() {
 	t.once.Do(func() {
 		close(t.stop)
 		if t.restore != nil {
-			t.disarm()
 			t.restore()
+			t.disarm()
 		}
 	})
 }
