@@ -48,7 +48,7 @@ func reissue(change func(*x509.Certificate)) func(*testing.T, *cluster, *Identit
 	return func(t *testing.T, c *cluster, id *Identity) {
 		tmpl := c.userTemplate(id.User)
 		change(tmpl)
-		id.TLSCert = signTLS(t, tmpl, c.userTLS, id.TLSKey.Public(), c.userKey)
+		id.TLSCert = testenv.Issuer{Cert: c.userTLS, Key: c.userKey}.Sign(t, tmpl, id.TLSKey.Public())
 	}
 }
 
@@ -93,7 +93,7 @@ func TestCheckRefusesTLSCertificates(t *testing.T) {
 		{"never valid", "never valid", reissue(func(x *x509.Certificate) { x.NotAfter = x.NotBefore })},
 		{"issued in the name of another cluster", `issued by cluster "pier"`, func(t *testing.T, c *cluster, id *Identity) {
 			stranger := newCluster(t, "pier")
-			id.TLSCert = signTLS(t, c.userTemplate("alice"), stranger.userTLS, id.TLSKey.Public(), stranger.userKey)
+			id.TLSCert = testenv.Issuer{Cert: stranger.userTLS, Key: stranger.userKey}.Sign(t, c.userTemplate("alice"), id.TLSKey.Public())
 		}},
 	})
 }

@@ -47,7 +47,7 @@ func TestHostCertificates(t *testing.T) {
 		{"cluster suffix is no wildcard", "node2.harbor:22", good, `"node1.harbor"`},
 		{"no name", ":22", good, "expected one for"},
 		{"changed after signing", "other:22", &badSignature, "signature does not verify"},
-		{"plain key", "node1:22", sshSigner(t, plain).PublicKey(), "presented a plain ssh-ed25519 key"},
+		{"plain key", "node1:22", testenv.SSHSigner(t, plain).PublicKey(), "presented a plain ssh-ed25519 key"},
 		{"unknown authority", "node1:22", stranger.hostCert(t, nil, names...), ssh.FingerprintSHA256(c.hostSSH.PublicKey()) + " (harbor)"},
 		{"user certificate", "node1:22", c.hostCert(t, func(h *ssh.Certificate) { h.CertType = ssh.UserCert }, names...), "type 1"},
 		{"no principals", "node1:22", c.hostCert(t, nil), "no principal"},
@@ -109,7 +109,7 @@ func TestNestedAuthorityIsRefused(t *testing.T) {
 func TestSHA1SignatureIsRefused(t *testing.T) {
 	c := newCluster(t, "harbor")
 	key, _ := keysFor(t, SuiteLegacy)
-	authority := sshSigner(t, key)
+	authority := testenv.SSHSigner(t, key)
 	sha1, err := ssh.NewSignerWithAlgorithms(authority.(ssh.AlgorithmSigner), []string{ssh.KeyAlgoRSA})
 	if err != nil {
 		t.Fatal(err)
@@ -151,7 +151,7 @@ func TestSSHHandshake(t *testing.T) {
 		c := newCluster(t, "harbor")
 		id := c.issue(t, "gate", "alice", suite)
 		hostKey, _ := keysFor(t, SuiteBalanced)
-		signer := sshSigner(t, hostKey)
+		signer := testenv.SSHSigner(t, hostKey)
 		host := c.hostCert(t, func(h *ssh.Certificate) { h.Key = signer.PublicKey() }, "node1")
 		hostSigner, err := ssh.NewCertSigner(host, signer)
 		if err != nil {

@@ -113,7 +113,7 @@ func tlsShake(t *testing.T, id *Identity, host, users *cluster) error {
 	_, key := keysFor(t, SuiteBalanced)
 	tmpl := caTemplate("server." + host.name)
 	tmpl.IsCA, tmpl.KeyUsage, tmpl.DNSNames = false, x509.KeyUsageDigitalSignature, []string{"teleport.cluster.local"}
-	cert := signTLS(t, tmpl, host.hostTLS, key.Public(), host.hostKey)
+	cert := testenv.Issuer{Cert: host.hostTLS, Key: host.hostKey}.Sign(t, tmpl, key.Public())
 	pool := x509.NewCertPool()
 	pool.AddCert(users.userTLS)
 	server := &tls.Config{

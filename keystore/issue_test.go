@@ -32,7 +32,7 @@ func newCluster(t testing.TB, name string) *cluster {
 	var sshKeys [2]crypto.Signer
 	sshKeys[0], c.hostKey = keysFor(t, SuiteBalanced)
 	sshKeys[1], c.userKey = keysFor(t, SuiteBalanced)
-	c.hostSSH, c.userSSH = sshSigner(t, sshKeys[0]), sshSigner(t, sshKeys[1])
+	c.hostSSH, c.userSSH = testenv.SSHSigner(t, sshKeys[0]), testenv.SSHSigner(t, sshKeys[1])
 	c.hostTLS, c.userTLS = selfSigned(t, caTemplate(name), c.hostKey), selfSigned(t, caTemplate(name), c.userKey)
 	return c
 }
@@ -44,15 +44,6 @@ func keysFor(t testing.TB, s Suite) (crypto.Signer, crypto.Signer) {
 		t.Fatal(err)
 	}
 	return a, b
-}
-
-func sshSigner(t testing.TB, key crypto.Signer) ssh.Signer {
-	t.Helper()
-	s, err := ssh.NewSignerFromSigner(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
 }
 
 func caTemplate(name string) *x509.Certificate {
@@ -69,20 +60,7 @@ func caTemplate(name string) *x509.Certificate {
 
 func selfSigned(t testing.TB, tmpl *x509.Certificate, key crypto.Signer) *x509.Certificate {
 	t.Helper()
-	return signTLS(t, tmpl, tmpl, key.Public(), key)
-}
-
-func signTLS(t testing.TB, tmpl, parent *x509.Certificate, pub crypto.PublicKey, key crypto.Signer) *x509.Certificate {
-	t.Helper()
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, parent, pub, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cert
+	return testenv.Issuer{Cert: tmpl, Key: key}.Sign(t, tmpl, key.Public())
 }
 
 func signSSH(t testing.TB, cert *ssh.Certificate, signer ssh.Signer) *ssh.Certificate {
@@ -129,8 +107,8 @@ func (c *cluster) certify(t testing.TB, proxy, user string, sshKey, tlsKey crypt
 	t.Helper()
 	return &Identity{
 		Proxy: proxy, User: user, Cluster: c.name, SSHKey: sshKey, TLSKey: tlsKey,
-		SSHCert:     signSSH(t, userCert(user, sshSigner(t, sshKey).PublicKey()), c.userSSH),
-		TLSCert:     signTLS(t, c.userTemplate(user), c.userTLS, tlsKey.Public(), c.userKey),
+		SSHCert:     signSSH(t, userCert(user, testenv.SSHSigner(t, sshKey).PublicKey()), c.userSSH),
+		TLSCert:     testenv.Issuer{Cert: c.userTLS, Key: c.userKey}.Sign(t, c.userTemplate(user), tlsKey.Public()),
 		Authorities: []Authority{c.authority()},
 		Now:         func() time.Time { return testenv.FixtureTime() },
 	}
@@ -141,7 +119,7 @@ func (c *cluster) hostCert(t testing.TB, change func(*ssh.Certificate), principa
 	t.Helper()
 	key, _ := keysFor(t, SuiteBalanced)
 	cert := &ssh.Certificate{
-		Key: sshSigner(t, key).PublicKey(), CertType: ssh.HostCert, KeyId: "node",
+		Key: testenv.SSHSigner(t, key).PublicKey(), CertType: ssh.HostCert, KeyId: "node",
 		ValidPrincipals: principals, ValidBefore: ssh.CertTimeInfinity,
 	}
 	if change != nil {

@@ -13,7 +13,7 @@ import (
 func keyText(t testing.TB) (ssh.PublicKey, string) {
 	t.Helper()
 	k, _ := keysFor(t, SuiteBalanced)
-	pub := sshSigner(t, k).PublicKey()
+	pub := testenv.SSHSigner(t, k).PublicKey()
 	return pub, strings.TrimSpace(string(ssh.MarshalAuthorizedKey(pub)))
 }
 

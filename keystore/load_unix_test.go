@@ -41,12 +41,12 @@ func TestLayoutOfFourteen(t *testing.T) {
 			later := *id
 			tmpl := c.userTemplate("fixture14")
 			tmpl.NotAfter = id.TLSCert.NotAfter.AddDate(1, 0, 0)
-			later.TLSCert = signTLS(t, tmpl, c.userTLS, id.SSHKey.Public(), c.userKey)
+			later.TLSCert = testenv.Issuer{Cert: c.userTLS, Key: c.userKey}.Sign(t, tmpl, id.SSHKey.Public())
 			writeTLS(t, dir(home, "fixture14"), &later)
 		}, true},
 		{"with an earlier certificate for the same key", func(t *testing.T, home string, id *Identity) {
 			earlier := *id
-			earlier.TLSCert = signTLS(t, c.userTemplate("fixture14"), c.userTLS, id.SSHKey.Public(), c.userKey)
+			earlier.TLSCert = testenv.Issuer{Cert: c.userTLS, Key: c.userKey}.Sign(t, c.userTemplate("fixture14"), id.SSHKey.Public())
 			writeTLS(t, dir(home, "fixture14"), &earlier)
 		}, false},
 	} {

@@ -33,18 +33,18 @@ func login(t testing.TB, proxy, user, cluster string) (*Profile, *keystore.Ident
 		NotBefore: testenv.FixtureTime(), NotAfter: testenv.FixtureTime().Add(12 * time.Hour),
 	}
 	cert := &ssh.Certificate{
-		Key: signer(t, sshKey).PublicKey(), CertType: ssh.UserCert, KeyId: user, ValidPrincipals: []string{"root"},
+		Key: testenv.SSHSigner(t, sshKey).PublicKey(), CertType: ssh.UserCert, KeyId: user, ValidPrincipals: []string{"root"},
 		ValidAfter: uint64(testenv.FixtureTime().Unix()), ValidBefore: uint64(testenv.FixtureTime().Add(12 * time.Hour).Unix()),
 	}
-	if err := cert.SignCert(rand.Reader, signer(t, userSSH)); err != nil {
+	if err := cert.SignCert(rand.Reader, testenv.SSHSigner(t, userSSH)); err != nil {
 		t.Fatal(err)
 	}
 	id := &keystore.Identity{
 		Proxy: proxy, User: user, Cluster: cluster, SSHKey: sshKey, TLSKey: tlsKey, SSHCert: cert,
-		TLSCert: signed(t, leaf, ca, tlsKey.Public(), userTLS),
+		TLSCert: testenv.Issuer{Cert: ca, Key: userTLS}.Sign(t, leaf, tlsKey.Public()),
 		Authorities: []keystore.Authority{{
-			Cluster: cluster, SSHKeys: []ssh.PublicKey{signer(t, hostSSH).PublicKey()},
-			TLSCerts: []*x509.Certificate{signed(t, ca, ca, hostTLS.Public(), hostTLS)},
+			Cluster: cluster, SSHKeys: []ssh.PublicKey{testenv.SSHSigner(t, hostSSH).PublicKey()},
+			TLSCerts: []*x509.Certificate{testenv.Issuer{Cert: ca, Key: hostTLS}.Sign(t, ca, hostTLS.Public())},
 		}},
 	}
 	return &Profile{WebProxyAddr: proxy + ":443", User: user, Cluster: cluster, TLSRouting: true, MFAMode: "auto"}, id
@@ -57,28 +57,6 @@ func keys(t testing.TB) (crypto.Signer, crypto.Signer) {
 		t.Fatal(err)
 	}
 	return a, b
-}
-
-func signer(t testing.TB, key crypto.Signer) ssh.Signer {
-	t.Helper()
-	s, err := ssh.NewSignerFromSigner(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-func signed(t testing.TB, tmpl, parent *x509.Certificate, pub crypto.PublicKey, key crypto.Signer) *x509.Certificate {
-	t.Helper()
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, parent, pub, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cert
 }
 
 // loggedIn commits such a login.

@@ -92,7 +92,7 @@ func reissue(t testing.TB, id *keystore.Identity, cluster string) *keystore.Iden
 	cert := *id.SSHCert
 	cert.ValidBefore += 3600
 	cert.Nonce, cert.Signature, cert.SignatureKey = nil, nil, nil
-	if err := cert.SignCert(rand.Reader, signer(t, caSSH)); err != nil {
+	if err := cert.SignCert(rand.Reader, testenv.SSHSigner(t, caSSH)); err != nil {
 		t.Fatal(err)
 	}
 	anew.SSHCert = &cert
@@ -101,7 +101,7 @@ func reissue(t testing.TB, id *keystore.Identity, cluster string) *keystore.Iden
 		SerialNumber: big.NewInt(3), Subject: pkix.Name{CommonName: id.User},
 		NotBefore: id.TLSCert.NotBefore, NotAfter: id.TLSCert.NotAfter.Add(time.Hour),
 	}
-	anew.TLSCert = signed(t, leaf, issuer, id.TLSKey.Public(), caTLS)
+	anew.TLSCert = testenv.Issuer{Cert: issuer, Key: caTLS}.Sign(t, leaf, id.TLSKey.Public())
 	return &anew
 }
 

@@ -199,9 +199,9 @@ func addForeign(t *testing.T, cert *ssh.Certificate) func() []*agent.Key {
 	t.Helper()
 	key, _ := keys(t)
 	own := *cert
-	own.Key = signer(t, key).PublicKey()
+	own.Key = testenv.SSHSigner(t, key).PublicKey()
 	ca, _ := keys(t)
-	if err := own.SignCert(rand.Reader, signer(t, ca)); err != nil {
+	if err := own.SignCert(rand.Reader, testenv.SSHSigner(t, ca)); err != nil {
 		t.Fatal(err)
 	}
 	dial := func(f func(agent.ExtendedAgent) error) {

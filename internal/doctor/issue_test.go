@@ -154,18 +154,18 @@ func certify(t testing.TB, n names, by authority, sshKey, tlsKey crypto.Signer) 
 		NotBefore: start, NotAfter: start.Add(12 * time.Hour),
 	}
 	cert := &ssh.Certificate{
-		Key: signer(t, sshKey).PublicKey(), CertType: ssh.UserCert, KeyId: n.user, ValidPrincipals: []string{"root"},
+		Key: testenv.SSHSigner(t, sshKey).PublicKey(), CertType: ssh.UserCert, KeyId: n.user, ValidPrincipals: []string{"root"},
 		ValidAfter: uint64(start.Unix()), ValidBefore: uint64(start.Add(12 * time.Hour).Unix()),
 	}
-	if err := cert.SignCert(rand.Reader, signer(t, by.userSSH)); err != nil {
+	if err := cert.SignCert(rand.Reader, testenv.SSHSigner(t, by.userSSH)); err != nil {
 		t.Fatal(err)
 	}
 	id := &keystore.Identity{
 		Proxy: n.host, User: n.user, Cluster: n.cluster, SSHKey: sshKey, TLSKey: tlsKey, SSHCert: cert,
-		TLSCert: signed(t, leaf, ca, tlsKey.Public(), by.userTLS),
+		TLSCert: testenv.Issuer{Cert: ca, Key: by.userTLS}.Sign(t, leaf, tlsKey.Public()),
 		Authorities: []keystore.Authority{{
-			Cluster: n.cluster, SSHKeys: []ssh.PublicKey{signer(t, by.hostSSH).PublicKey()},
-			TLSCerts: []*x509.Certificate{signed(t, ca, ca, by.hostTLS.Public(), by.hostTLS)},
+			Cluster: n.cluster, SSHKeys: []ssh.PublicKey{testenv.SSHSigner(t, by.hostSSH).PublicKey()},
+			TLSCerts: []*x509.Certificate{testenv.Issuer{Cert: ca, Key: by.hostTLS}.Sign(t, ca, by.hostTLS.Public())},
 		}},
 	}
 	return &profile.Profile{WebProxyAddr: n.host + ":443", User: n.user, Cluster: n.cluster, TLSRouting: true, MFAMode: "auto"}, id
@@ -178,28 +178,6 @@ func keys(t testing.TB) (crypto.Signer, crypto.Signer) {
 		t.Fatal(err)
 	}
 	return a, b
-}
-
-func signer(t testing.TB, key crypto.Signer) ssh.Signer {
-	t.Helper()
-	s, err := ssh.NewSignerFromSigner(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-func signed(t testing.TB, tmpl, parent *x509.Certificate, pub crypto.PublicKey, key crypto.Signer) *x509.Certificate {
-	t.Helper()
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, parent, pub, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cert
 }
 
 // memoryRing is a keyring in memory.
