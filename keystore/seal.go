@@ -25,7 +25,7 @@ type Keyring interface {
 }
 
 // SealKeySize is the size of a key that seals, for AES-256, in bytes.
-const SealKeySize = 32
+const SealKeySize = keyring.KeySize
 
 // ErrNoSealKey is returned by Stage for a Seal without a usable key where a private key
 // has to be sealed anew.

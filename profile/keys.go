@@ -160,12 +160,10 @@ func (s *Store) chooseKeys(ctx context.Context, v *saving) (err error) {
 	switch {
 	case v.id.InAgent:
 		v.keep = KeysInAgent
+		return nil
 	case v.keep == KeysInAgent:
 		return fmt.Errorf("the private key of %s at %s belongs into the ssh-agent and is not there", v.id.User, v.id.Proxy)
 	case v.keep != KeysInKeyring && v.keep != KeysInKeyringOrFiles:
-		return nil
-	}
-	if v.keep == KeysInAgent {
 		return nil
 	}
 	// A login that keeps its keys keeps what they are sealed with.

@@ -53,6 +53,9 @@ func (e *exam) cleanAgent() error {
 		return err
 	}
 	defer a.Close()
-	_, err = a.RemoveExpired(e.now)
-	return err
+	held, err := a.List()
+	if err != nil {
+		return err
+	}
+	return a.Drop(slices.DeleteFunc(held, func(h sshagent.Held) bool { return !h.Expired(e.now) }))
 }

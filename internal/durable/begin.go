@@ -212,9 +212,6 @@ func (c *commit) complete(steps []step) error {
 		if err := plainDirs(c.disk.home, dir, c.disk.stat); err != nil {
 			return err
 		}
-		if e.File == "" {
-			continue
-		}
 		if steps[i] == stepMerge {
 			if err := c.merge(&c.journal.Entries[i], i); err != nil {
 				return err
@@ -227,7 +224,7 @@ func (c *commit) complete(steps []step) error {
 	if err := c.lockStaged(steps); err != nil {
 		return err
 	}
-	if _, err := c.moveAll(steps); err != nil {
+	if err := c.moveAll(steps); err != nil {
 		return err
 	}
 	return c.finish()

@@ -17,14 +17,12 @@ import (
 type commit struct {
 	*Tx
 	journal journal
-	stage   string            // our directory for new content, "" before it is made
-	open    []openFile        // new content and journal, not flushed yet
-	made    []string          // directories, in the order they were made
-	dirty   map[string]bool   // directories to flush
-	edited  map[string][]byte // what Update made, nil when nothing changes
-	old     map[string]string // fingerprints of what Update read
-	held    []heldLock        // in the order taken
-	waited  time.Duration     // for locks
+	stage   string          // our directory for new content, "" before it is made
+	open    []openFile      // new content and journal, not flushed yet
+	made    []string        // directories, in the order they were made
+	dirty   map[string]bool // directories to flush
+	held    []heldLock      // in the order taken
+	waited  time.Duration   // for locks
 }
 
 type openFile struct {
@@ -88,44 +86,28 @@ func (c *commit) edit(op *change) error {
 	if editErr != nil {
 		return fmt.Errorf("%s: %w", c.disk.abs(op.path), editErr)
 	}
+	op.data, op.seen, op.same = data, true, bytes.Equal(data, old)
 	if err == nil {
-		c.note(op.path, fingerprint(old))
-	} else {
-		c.note(op.path, "")
-	}
-	if !bytes.Equal(data, old) {
-		op.data = data
-		if c.edited == nil {
-			c.edited = map[string][]byte{}
-		}
-		c.edited[op.path] = data
+		op.old = fingerprint(old)
 	}
 	return nil
 }
 
-func (c *commit) note(path, fingerprint string) {
-	if c.old == nil {
-		c.old = map[string]string{}
-	}
-	c.old[path] = fingerprint
-}
-
 // put writes the new content of one file and notes it in the journal.
 func (c *commit) put(op *change) error {
-	if op.edit != nil && c.edited[op.path] == nil {
+	if op.same {
 		return nil
 	}
 	e := entry{Path: filepath.ToSlash(op.path), Lines: op.edit != nil, Lock: c.isLocked(op.path)}
-	old, known := c.old[op.path]
-	if !known {
+	e.Old = op.old
+	if !op.seen {
 		var err error
-		if old, err = look(c.disk.read, op.path); err != nil {
+		if e.Old, err = look(c.disk.read, op.path); err != nil {
 			return err
 		}
 	}
-	e.Old = old
 	if op.remove {
-		if old != "" {
+		if e.Old != "" {
 			c.journal.Entries = append(c.journal.Entries, e)
 		}
 		return nil
@@ -168,7 +150,7 @@ func (c *commit) carryOut() error {
 	// It is flushed with what is put in place: if the power goes in between, and the disk
 	// has kept some of it and not the journal, the draft tells.
 	c.dirty[ownDir] = true
-	if _, err := c.moveAll(steps); err != nil {
+	if err := c.moveAll(steps); err != nil {
 		return &UnfinishedError{err}
 	}
 	return c.finish()
@@ -211,9 +193,8 @@ func (c *commit) dropStage(stage string) {
 	}
 }
 
-// moveAll puts new content in its place, in the order of the journal, and returns
-// how many files it got to.
-func (c *commit) moveAll(steps []step) (done int, err error) {
+// moveAll puts new content in its place, in the order of the journal.
+func (c *commit) moveAll(steps []step) error {
 	for i, e := range c.journal.Entries {
 		if steps[i] == stepNone {
 			continue
@@ -223,12 +204,11 @@ func (c *commit) moveAll(steps []step) (done int, err error) {
 			err = c.move(e) // what is refused once is often granted a moment later
 		}
 		if err != nil {
-			return done, err
+			return err
 		}
 		c.dirty[filepath.Dir(filepath.FromSlash(e.Path))] = true
-		done++
 	}
-	return done, nil
+	return nil
 }
 
 func (c *commit) move(e entry) error {

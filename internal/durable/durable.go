@@ -64,6 +64,11 @@ type change struct {
 	limit  int64
 	edit   func(old []byte) ([]byte, error) // not nil: data is made under the locks
 	remove bool
+
+	// What edit found and made, during Commit.
+	seen bool
+	old  string // fingerprint
+	same bool
 }
 
 type lockRequest struct {
