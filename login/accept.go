@@ -55,8 +55,8 @@ func (s *session) accept(answer *proxy.LoginResponse) (*keystore.Identity, error
 }
 
 func (s *session) assemble(answer *proxy.LoginResponse) (*keystore.Identity, error) {
-	if answer.Username != s.req.User {
-		return nil, fmt.Errorf("it is for user %q, not %q", text.Line(answer.Username), s.req.User)
+	if err := s.acceptUser(answer.Username); err != nil {
+		return nil, err
 	}
 	authorities, err := parseAuthorities(answer.HostSigners)
 	if err != nil {
@@ -78,6 +78,18 @@ func (s *session) assemble(answer *proxy.LoginResponse) (*keystore.Identity, err
 		return nil, err
 	}
 	return id, nil
+}
+
+// acceptUser judges whom the answer is for: the user that was asked for or, where
+// the cluster says who the person is, one with a name that can be used.
+func (s *session) acceptUser(name string) error {
+	if s.anyUser {
+		return keystore.CheckName("user", name)
+	}
+	if name != s.req.User {
+		return fmt.Errorf("it is for user %q, not %q", text.Line(name), s.req.User)
+	}
+	return nil
 }
 
 // parseAuthorities reads the host authorities that came along; the first is

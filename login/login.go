@@ -17,7 +17,8 @@ import (
 
 // Request says who logs in and for how long.
 type Request struct {
-	// User is the cluster's name for the person.
+	// User is the cluster's name for the person. It may be empty for the ways to
+	// log in that learn it from the cluster (a connector, a passwordless key).
 	User string
 	// Connector names the way to log in ("local", an SSO connector's name);
 	// empty leaves the choice to the cluster.
@@ -85,6 +86,9 @@ type session struct {
 	ui     UI
 	ping   *proxy.Ping
 	keys   func() keyPair // made once, in the background
+	// anyUser: the cluster says who the person is, and the answer need not be
+	// for the user that was asked for. A method sets it.
+	anyUser bool
 }
 
 // Run logs in through client. The proxy is pinged and all calls go over the
@@ -94,8 +98,10 @@ type session struct {
 // Errors: ErrUnsupported, ErrCannotAsk, ErrRejected, *proxy.Error for an answer
 // that says no, the context's error, and whatever the UI returned.
 func Run(ctx context.Context, client *proxy.Client, req Request, ui UI) (*Result, error) {
-	if err := keystore.CheckName("user", req.User); err != nil {
-		return nil, err
+	if req.User != "" {
+		if err := keystore.CheckName("user", req.User); err != nil {
+			return nil, err
+		}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	s := &session{client: client, req: req, ui: ui}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/seed-087d674e/tsh/keystore"
 	"github.com/seed-087d674e/tsh/proxy"
 )
 
@@ -92,6 +93,11 @@ func askEarly(ctx context.Context, s *session) *question {
 
 func askPassword(ctx context.Context, s *session) *question {
 	q := &question{done: make(chan struct{})}
+	if err := keystore.CheckName("user", s.req.User); err != nil {
+		q.err = err
+		close(q.done)
+		return q
+	}
 	if s.ui.Password == nil {
 		q.err = fmt.Errorf("the password of %s is needed: %w", s.req.User, ErrCannotAsk)
 		close(q.done)
