@@ -69,7 +69,7 @@ func TestBinaryIsSmall(t *testing.T) {
 	}
 }
 
-const farPassword = "pass word"
+const farPassword = canary + "pass word"
 
 // farCluster is a cluster behind a network that delays and counts.
 type farCluster struct {
@@ -121,7 +121,7 @@ func (c *farCluster) login(t *testing.T) netsim.Mark {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	screen := newScreen(f)
+	screen := watchedScreen(t, f)
 	answer := func(question, text string) {
 		if !screen.waitFor(question) {
 			t.Fatalf("%q was not asked; the terminal shows:\n%s", question, screen.text())

@@ -62,7 +62,9 @@ func (c *farCluster) loginFromStdin(t *testing.T) {
 	t.Helper()
 	cmd := exec.Command(releasedTsh(t), "login", "--proxy="+c.PublicAddr(), "--user=alice", "--password-stdin")
 	cmd.Env, cmd.Stdin = c.env, strings.NewReader(farPassword+"\n")
-	if out, err := cmd.CombinedOutput(); err != nil {
+	out, err := cmd.CombinedOutput()
+	noSecretIn(t, string(out))
+	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 }
@@ -79,7 +81,7 @@ func TestWindowChange(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	screen := newScreen(f)
+	screen := watchedScreen(t, f)
 	if !screen.waitFor("24 80") || !screen.waitFor("ready") {
 		t.Fatalf("the terminal shows:\n%s", screen.text())
 	}
@@ -129,7 +131,7 @@ func TestTerminalIsRestored(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			screen := newScreen(f)
+			screen := watchedScreen(t, f)
 			if !screen.waitFor(tc.waits) {
 				t.Fatalf("the terminal shows:\n%s", screen.text())
 			}
