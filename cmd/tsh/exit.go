@@ -136,6 +136,8 @@ func knownErrors() []knownError {
 		{isA[*durable.BusyError], "busy", "try again when that process is done, or end it"},
 		{isA[*durable.UnfinishedError], "unfinished", "see what is wrong with the disk; tsh doctor says what is left to do"},
 		{isUsage, "usage", ""},
+		{isA[*identityError], "identity_file", "make another one: tsh login --out=FILE --proxy=HOST"},
+		{isA[*existsError], "file_exists", "--overwrite replaces it"},
 		{is(login.ErrCannotAsk), "no_terminal", "run it in a terminal, or give the password on standard input with: tsh login --password-stdin"},
 		{is(login.ErrUnsupported), "unsupported_login", ""},
 		{is(login.ErrRejected), "rejected_identity", "nothing was stored; tell the cluster's administrator"},

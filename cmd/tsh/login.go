@@ -24,6 +24,7 @@ type loginOptions struct {
 	passwordStdin bool
 	verbose       bool
 	migrateKeys   string
+	out           outOptions
 }
 
 func (a *app) loginCommand() *cobra.Command {
@@ -33,13 +34,18 @@ func (a *app) loginCommand() *cobra.Command {
 		Short: "Log in to a cluster, or select a login that is still valid",
 		Long: "login authenticates with the cluster's web proxy and stores short-lived certificates.\n" +
 			"Where a valid login for the same proxy and user is there already, it is selected and\n" +
-			"shown; --force logs in again. Without --proxy the proxy of the last login is taken.",
+			"shown; --force logs in again. Without --proxy the proxy of the last login is taken.\n" +
+			"With --out the login goes into a file for a program, and nothing is stored; with\n" +
+			"--identity such a file becomes a stored login.",
 		Example: "  tsh login --proxy=teleport.example.com --user=alice\n" +
 			"  tsh login --force\n" +
 			"  SSL_CERT_FILE=ca.pem tsh login --proxy=localhost:3080\n" +
 			"  tsh login --proxy=teleport.example.com --keystore=keyring\n" +
 			"  tsh login --proxy=teleport.example.com --add-keys-to-agent=only\n" +
 			"  tsh login --migrate-keys=keyring\n" +
+			"  tsh login --proxy=teleport.example.com --ttl=60 --out=robot.identity\n" +
+			"  tsh login --proxy=teleport.example.com --out=id --format=openssh --overwrite\n" +
+			"  tsh login --proxy=teleport.example.com --identity=robot.identity\n" +
 			"  printf '%s\\n%s\\n' \"$PASSWORD\" \"$CODE\" | tsh login --proxy=localhost:3080 --password-stdin",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -54,14 +60,24 @@ func (a *app) loginCommand() *cobra.Command {
 	fs.BoolVar(&o.passwordStdin, "password-stdin", false, "read the password from line 1 of stdin, and the one-time code, if one is needed, from line 2")
 	fs.StringVar(&o.migrateKeys, "migrate-keys", "", "move the private keys of a login that is there to `PLACE`, file or keyring, and do nothing else")
 	a.globals.addKeystore(fs)
+	o.out.addFlags(fs)
 	fs.BoolVarP(&o.verbose, "verbose", "v", false, "also list the variables that replace what is stored")
 	addNegations(fs)
 	return cmd
 }
 
 func (a *app) runLogin(ctx context.Context, o loginOptions) error {
+	if err := o.out.check(a, &o); err != nil {
+		return err
+	}
+	if o.out.path != "" {
+		return a.loginToFile(ctx, o)
+	}
 	if a.globals.keystore == string(keysInMemory) && a.globals.addKeysToAgent != agentOnly && o.migrateKeys == "" {
 		return usagef("login with --keystore=memory (or TSH_KEYSTORE) would leave nothing to log in with; --add-keys-to-agent=only keeps the key in the ssh-agent, and ssh and ls log in for themselves with --keystore=memory")
+	}
+	if a.globals.hasIdentity() && o.migrateKeys == "" {
+		return a.loginWithIdentity(ctx, o)
 	}
 	store, err := a.openStore()
 	if err != nil {
@@ -132,6 +148,7 @@ type loginTarget struct {
 
 	passwordStdin bool
 	keepCurrent   bool
+	out           *outOptions      // not nil: nothing is stored
 	keys          profile.Keystore // where private keys go; see keysOf
 	answered      func()           // the proxy has answered: nothing is waited for any more
 }
@@ -221,7 +238,7 @@ func (a *app) authenticate(ctx context.Context, store *profile.Store, t *loginTa
 					return false, err
 				}
 			}
-			return t.keys == profile.KeysInAgent, nil
+			return t.keys == profile.KeysInAgent || t.out != nil && t.out.oneKey(ping), nil
 		},
 		Now: a.now,
 	}, a.loginUI(t))

@@ -32,7 +32,7 @@ func (a *app) openStore() (*profile.Store, error) {
 		return a.store, nil
 	}
 	home, err := profile.Home()
-	if err != nil && a.globals.keystore == string(keysInMemory) {
+	if err != nil && (a.storeless || a.globals.keystore == string(keysInMemory)) {
 		// Nothing will be stored; what is not there says that nobody is logged in.
 		home, err = filepath.Join(os.TempDir(), "tsh-nothing-"+rand.Text()), nil
 	}
@@ -41,6 +41,9 @@ func (a *app) openStore() (*profile.Store, error) {
 	}
 	a.store = profile.Open(home)
 	a.store.Notice = func(message string) { a.ui.warn("%s", message) }
+	if a.storeless {
+		return a.store, nil
+	}
 	if err := a.store.Settle(context.Background()); err != nil {
 		slog.Debug("interrupted change is not finished", "error", err)
 	}
@@ -152,6 +155,9 @@ func (a *app) readySession(store *profile.Store, p *profile.Profile, id *keystor
 // withSession runs use with the stored login. Where the credentials are
 // missing or expired, and only then, the person logs in and use runs once more.
 func (a *app) withSession(ctx context.Context, use func(context.Context, *session) error) error {
+	if a.globals.hasIdentity() {
+		return a.withIdentity(ctx, use)
+	}
 	s, err := a.openSession()
 	if err == nil {
 		err = use(ctx, s)

@@ -106,7 +106,7 @@ func asTransport(err error) error {
 
 func (a *app) runSSH(ctx context.Context, o sshOptions) error {
 	use := func(ctx context.Context, s *session) error { return a.sshWith(ctx, s, o) }
-	if !o.noRelogin {
+	if !o.noRelogin || a.globals.hasIdentity() {
 		return a.withSession(ctx, use)
 	}
 	s, err := a.openSession()

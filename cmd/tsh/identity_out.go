@@ -1,0 +1,249 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+
+	"github.com/seed-087d674e/tsh/internal/durable"
+	"github.com/seed-087d674e/tsh/internal/text"
+	"github.com/seed-087d674e/tsh/keystore"
+	"github.com/seed-087d674e/tsh/login"
+	"github.com/seed-087d674e/tsh/proxy"
+)
+
+// Formats of --out.
+const (
+	identityFile       = "file"
+	identityOpenSSH    = "openssh"
+	identityTLS        = "tls"
+	identityKubernetes = "kubernetes"
+)
+
+// toStdout is the name of standard output as --out.
+const toStdout = "-"
+
+// outOptions say where a login goes that is not stored.
+type outOptions struct {
+	path      string
+	format    string
+	overwrite bool
+}
+
+func (o *outOptions) addFlags(fs *pflag.FlagSet) {
+	fs.StringVarP(&o.path, "out", "o", "", "write the login to `FILE` for a program, and store nothing; - is standard output")
+	fs.StringVarP(&o.format, "format", "f", "", "what --out writes: file (the default), openssh, tls or kubernetes")
+	fs.BoolVar(&o.overwrite, "overwrite", false, "replace files that --out finds, without asking")
+}
+
+// existsError is a file that --out would have to replace.
+type existsError struct{ path string }
+
+func (e *existsError) Error() string { return e.path + " exists already" }
+
+// check refuses what cannot be, before anybody is asked anything.
+func (o *outOptions) check(a *app, l *loginOptions) error {
+	if o.path == "" {
+		if o.format != "" || o.overwrite {
+			return usagef("--format and --overwrite say how --out=FILE writes; there is no --out")
+		}
+		return nil
+	}
+	o.format = cmp.Or(o.format, identityFile)
+	g := &a.globals
+	switch formats := []string{identityFile, identityOpenSSH, identityTLS, identityKubernetes}; {
+	case !slices.Contains(formats, o.format):
+		return usagef("--format=%s: choose one of %s (for JSON there is --json)", text.Line(o.format), strings.Join(formats, ", "))
+	case g.fileFlag:
+		return usagef("--identity reads a file and --out writes one: choose one of them")
+	case l.migrateKeys != "":
+		return usagef("--migrate-keys and --out exclude each other")
+	case g.keystoreGiven, g.agentFlag && g.addKeysToAgent == agentOnly:
+		return usagef("with --out the private key goes into the file alone; leave --keystore and --add-keys-to-agent out")
+	case o.path != toStdout:
+		return nil
+	case o.format != identityFile:
+		return usagef("--out=- writes one file, and --format=%s is not one that fits there", o.format)
+	case g.json:
+		return usagef("--out=- writes the identity on standard output, where --json would write, too")
+	case term.IsTerminal(int(a.io.out.Fd())):
+		return usagef("--out=- would show a private key on the terminal; send standard output elsewhere")
+	}
+	return nil
+}
+
+// dir is the directory of the files.
+func (o *outOptions) dir() string { return filepath.Dir(o.path) }
+
+// files are the files that a format consists of, in the order of their appearance; what
+// is in them comes later. What programs look for first comes last.
+func (o *outOptions) files() []durable.File {
+	name := filepath.Base(o.path)
+	switch o.format {
+	case identityOpenSSH:
+		return []durable.File{{Name: name + "-cert.pub"}, {Name: name}}
+	case identityTLS:
+		return []durable.File{{Name: name + ".cas"}, {Name: name + ".crt"}, {Name: name + ".key"}}
+	}
+	return []durable.File{{Name: name}}
+}
+
+// oneKey reports whether a login for the cluster of ping needs one key for SSH and TLS.
+// Where the cluster wants RSA there is only one anyway.
+func (o *outOptions) oneKey(ping *proxy.Ping) bool {
+	return o.format == identityFile && keystore.Suite(ping.Auth.SignatureSuite()) != keystore.SuiteLegacy
+}
+
+// mayReplace finds out, before the person logs in, whether the files can be written, and
+// asks once if there are some. Merging into a kubeconfig needs no permission.
+func (o *outOptions) mayReplace(ctx context.Context, a *app) error {
+	if o.path == toStdout {
+		return nil
+	}
+	if name := filepath.Base(o.path); strings.HasSuffix(o.path, string(filepath.Separator)) || name == "." || name == ".." {
+		return usagef("--out=%s names a directory; a file is needed", text.Line(o.path))
+	}
+	if o.format == identityKubernetes && !o.overwrite {
+		return checkKubeconfig(o.path)
+	}
+	err := durable.CheckFiles(o.dir(), o.files(), o.overwrite)
+	var there *fs.PathError
+	switch {
+	case errors.Is(err, fs.ErrExist) && errors.As(err, &there):
+	case errors.Is(err, fs.ErrNotExist):
+		return withHint(fmt.Errorf("--out: there is no directory %s", o.dir()), "make it first: mkdir -p %s", o.dir())
+	case err != nil:
+		return withHint(fmt.Errorf("--out: %w", err), "name a file, or a name that is free; --out=- is standard output")
+	}
+	if err == nil {
+		return nil
+	}
+	yes, asked := a.confirm(ctx, there.Path+" exists already. Replace it?")
+	switch {
+	case errors.Is(asked, login.ErrCannotAsk) || asked == nil && !yes:
+		return &existsError{there.Path}
+	case asked != nil:
+		return asked
+	}
+	o.overwrite = true
+	return durable.CheckFiles(o.dir(), o.files(), true)
+}
+
+// loginToFile logs in and writes what the cluster issues where --out says. Nothing is
+// stored.
+func (a *app) loginToFile(ctx context.Context, o loginOptions) error {
+	if err := o.out.mayReplace(ctx, a); err != nil {
+		return err
+	}
+	a.storeless = true
+	store, err := a.openStore()
+	if err != nil {
+		return err
+	}
+	target, err := a.loginTarget(store)
+	if err != nil {
+		return err
+	}
+	target.passwordStdin, target.out = o.passwordStdin, &o.out
+	s, err := a.authenticate(ctx, store, target)
+	if err != nil {
+		return err
+	}
+	if s.id.Authorities, err = a.allAuthorities(ctx, s); err != nil {
+		return err
+	}
+	if a.globals.agentFlag && a.globals.addKeysToAgent == agentYes {
+		a.offerToAgent(s.id)
+	}
+	files, err := o.out.fill(s)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		for _, f := range files {
+			clear(f.Data)
+		}
+	}()
+	if o.out.path == toStdout {
+		_, err := a.out.Write(files[0].Data)
+		return err
+	}
+	replace := o.out.overwrite || o.out.format == identityKubernetes
+	if err := durable.WriteFiles(ctx, o.out.dir(), files, replace); err != nil {
+		return fmt.Errorf("--out: %w", err)
+	}
+	return a.showWritten(&o.out, files, s)
+}
+
+// allAuthorities are the host authorities that belong into a file: those of the root
+// cluster and of all clusters that are reached through it.
+func (a *app) allAuthorities(_ context.Context, s *session) ([]keystore.Authority, error) {
+	return s.id.Authorities, nil
+}
+
+// fill makes the content of the files.
+func (o *outOptions) fill(s *session) ([]durable.File, error) {
+	files := o.files()
+	var err error
+	switch o.format {
+	case identityFile:
+		files[0].Data, err = s.id.IdentityFile()
+	case identityOpenSSH:
+		files[1].Data, files[0].Data, err = s.id.OpenSSHFiles()
+	case identityTLS:
+		files[2].Data, files[1].Data, files[0].Data, err = s.id.TLSFiles()
+	case identityKubernetes:
+		files[0].Data, err = o.kubeconfig(s)
+	}
+	return files, err
+}
+
+// writtenIdentity is what login --out --json prints.
+type writtenIdentity struct {
+	Files      []string  `json:"files"`
+	Format     string    `json:"format"`
+	Proxy      string    `json:"proxy"`
+	Username   string    `json:"username"`
+	Cluster    string    `json:"cluster"`
+	ValidUntil time.Time `json:"valid_until"`
+}
+
+func (a *app) showWritten(o *outOptions, files []durable.File, s *session) error {
+	until, _ := s.id.Expiry()
+	w := writtenIdentity{
+		Format: o.format, Proxy: s.profile.WebProxyAddr, Username: s.id.User, Cluster: s.id.Cluster, ValidUntil: until,
+	}
+	for _, f := range files {
+		w.Files = append(w.Files, filepath.Join(o.dir(), f.Name))
+	}
+	if a.globals.json {
+		return writeJSON(a.out, w)
+	}
+	a.ui.say("The identity of %s is in %s, valid for %s.", text.Line(w.Username), strings.Join(w.Files, ", "), remaining(until.Sub(a.now())))
+	return nil
+}
+
+// readForMerge reads a file that is to be changed, nil if there is none.
+func readForMerge(path string, limit int64) ([]byte, error) {
+	data, err := durable.ReadFile(path, limit)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(filepath.Dir(path)); err != nil {
+			return nil, withHint(fmt.Errorf("--out: there is no directory %s", filepath.Dir(path)), "make it first: mkdir -p %s", filepath.Dir(path))
+		}
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--out: %w", err)
+	}
+	return data, nil
+}
