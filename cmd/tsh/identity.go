@@ -50,6 +50,11 @@ func (a *app) openIdentity() (*virtual, error) {
 	for _, warning := range id.Warnings {
 		a.ui.warn("%s", warning)
 	}
+	return a.pairIdentity(id)
+}
+
+// pairIdentity puts an identity together with the proxy that the command line names.
+func (a *app) pairIdentity(id *keystore.Identity) (*virtual, error) {
 	id.Now = a.now
 	if user := a.globals.user; a.globals.userFlag && user != id.User {
 		return nil, usagef("identity file %s is of %s, not of %s (--user)", a.globals.identity, text.Line(id.User), user)
