@@ -159,8 +159,10 @@ func (a *app) loginToFile(ctx context.Context, o loginOptions) error {
 	if err != nil {
 		return err
 	}
-	if s.id.Authorities, err = a.allAuthorities(ctx, s); err != nil {
-		return err
+	if o.out.format != identityOpenSSH { // it has no room for them
+		if err := a.addAuthorities(ctx, s); err != nil {
+			return err
+		}
 	}
 	if a.globals.agentFlag && a.globals.addKeysToAgent == agentYes {
 		a.offerToAgent(s.id)
@@ -185,10 +187,38 @@ func (a *app) loginToFile(ctx context.Context, o loginOptions) error {
 	return a.showWritten(&o.out, files, s)
 }
 
-// allAuthorities are the host authorities that belong into a file: those of the root
-// cluster and of all clusters that are reached through it.
-func (a *app) allAuthorities(_ context.Context, s *session) ([]keystore.Authority, error) {
-	return s.id.Authorities, nil
+// addAuthorities completes the host authorities, of which a login brings those of the root
+// cluster, with those of all clusters that are reached through it. Where the cluster does
+// not name them the file is good for the root cluster, and the person is told.
+func (a *app) addAuthorities(ctx context.Context, s *session) error {
+	all, err := a.allAuthorities(ctx, s)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		a.ui.warn("only the authority of cluster %s is written, the others could not be had: %v", s.id.RootCluster(), err)
+		return nil
+	}
+	s.id.Authorities = all
+	if err := s.id.Check(); err != nil {
+		return fmt.Errorf("%w: %w", login.ErrRejected, err)
+	}
+	return nil
+}
+
+func (a *app) allAuthorities(ctx context.Context, s *session) ([]keystore.Authority, error) {
+	defer a.ui.waiting("cluster " + s.profile.Cluster)()
+	client, err := a.connectAPI(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	answer, err := client.HostAuthorities(ctx)
+	var all []keystore.Authority
+	for _, ca := range answer {
+		all = append(all, keystore.Authority(ca))
+	}
+	return all, err
 }
 
 // fill makes the content of the files.

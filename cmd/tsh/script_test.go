@@ -115,7 +115,7 @@ func (c *settableClock) advance(d time.Duration) {
 	c.offset += d
 }
 
-// cluster starts a cluster: cluster [second-factor=otp] [suite=legacy] [motd=text] [name=dev.example]
+// cluster starts a cluster: cluster [second-factor=otp] [suite=legacy] [motd=text] [name=dev.example] [leaf=NAME]
 // [hostnames=a,b] [label=key=value] [public-host=127.0.0.1] [public=host:port].
 // Its address becomes $PROXY, its certificate authority the one tsh trusts.
 func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
@@ -143,6 +143,8 @@ func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
 			config.NodeLabels = map[string]string{name: unescape(value)}
 		case "name":
 			config.Name = value
+		case "leaf":
+			config.Leaf = value
 		case "public":
 			config.PublicAddr = value
 		case "public-host":
