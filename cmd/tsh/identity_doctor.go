@@ -44,7 +44,7 @@ func (a *app) diagnoseIdentity(ctx context.Context, fix bool) ([]doctor.Finding,
 	client := proxy.NewClient(proxy.Options{Addr: v.addr, Insecure: a.globals.insecure})
 	defer client.Close()
 	_, err = a.introduce(ctx, client, v)
-	return append(all, finding("proxies", err, "")), nil
+	return append(all, finding("proxy", err, "")), nil
 }
 
 // openToOthers is a finding for each thing that others could do to the file.
