@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -94,7 +95,7 @@ func (a *app) withIdentity(ctx context.Context, use func(context.Context, *sessi
 // explainIdentity says how to get on with a file that has expired.
 func (a *app) explainIdentity(err error) error {
 	if isExpired(err) || errors.Is(err, api.ErrExpired) {
-		return withHint(err, "with --identity nobody is asked to log in; renew the file with what made it, for example:\ntsh login --out=%s --overwrite --proxy=%s", a.globals.identity, a.globals.proxy)
+		return withHint(err, "with --identity nobody is asked to log in; renew the file with what made it, for example:\ntsh login --out=%s --overwrite --proxy=%s", a.globals.identity, cmp.Or(a.globals.proxy, "HOST"))
 	}
 	return err
 }
