@@ -186,7 +186,13 @@ func (a *app) statusOfIdentity(view statusView) error {
 }
 
 // loginWithIdentity makes a stored login of an identity file.
-func (a *app) loginWithIdentity(ctx context.Context, o loginOptions) error {
+func (a *app) loginWithIdentity(ctx context.Context, o *loginOptions) error {
+	if o.passwordStdin {
+		return usagef("an identity file needs no password; leave --password-stdin out")
+	}
+	if a.globals.keystore == string(keysInMemory) {
+		return usagef("login with --keystore=memory (or TSH_KEYSTORE) would store nothing; ls and ssh take --identity themselves")
+	}
 	store, err := a.openStore()
 	if err != nil {
 		return err

@@ -119,29 +119,51 @@ func (o *outOptions) mayReplace(ctx context.Context, a *app) error {
 	err := durable.CheckFiles(o.dir(), o.files(), o.overwrite)
 	var there *fs.PathError
 	switch {
-	case errors.Is(err, fs.ErrExist) && errors.As(err, &there):
-	case errors.Is(err, fs.ErrNotExist):
-		return withHint(fmt.Errorf("--out: there is no directory %s", o.dir()), "make it first: mkdir -p %s", o.dir())
-	case err != nil:
-		return withHint(fmt.Errorf("--out: %w", err), "name a file, or a name that is free; --out=- is standard output")
-	}
-	if err == nil {
+	case err == nil:
 		return nil
+	case errors.Is(err, fs.ErrExist) && errors.As(err, &there):
+		return o.askToReplace(ctx, a, there.Path)
+	case errors.Is(err, fs.ErrNotExist):
+		return noDirectory(o.dir())
 	}
-	yes, asked := a.confirm(ctx, there.Path+" exists already. Replace it?")
+	return withHint(fmt.Errorf("--out: %w", err), "name a file, or a name that is free; --out=- is standard output")
+}
+
+// askToReplace asks once for all files, of which path is the first that is there.
+func (o *outOptions) askToReplace(ctx context.Context, a *app, path string) error {
+	yes, err := a.confirm(ctx, path+" exists already. Replace it?")
 	switch {
-	case errors.Is(asked, login.ErrCannotAsk) || asked == nil && !yes:
-		return &existsError{there.Path}
-	case asked != nil:
-		return asked
+	case errors.Is(err, login.ErrCannotAsk), err == nil && !yes:
+		return &existsError{path}
+	case err != nil:
+		return err
 	}
 	o.overwrite = true
 	return durable.CheckFiles(o.dir(), o.files(), true)
 }
 
+func noDirectory(dir string) error {
+	return withHint(fmt.Errorf("--out: there is no directory %s", dir), "make it first: mkdir -p %s", dir)
+}
+
+// loginWithFile carries out a login that ends in a file or begins with one; done reports
+// whether it is such a login.
+func (a *app) loginWithFile(ctx context.Context, o *loginOptions) (done bool, err error) {
+	if err := o.out.check(a, o); err != nil {
+		return false, err
+	}
+	switch {
+	case o.out.path != "":
+		return true, a.loginToFile(ctx, o)
+	case a.globals.hasIdentity() && o.migrateKeys == "":
+		return true, a.loginWithIdentity(ctx, o)
+	}
+	return false, nil
+}
+
 // loginToFile logs in and writes what the cluster issues where --out says. Nothing is
 // stored.
-func (a *app) loginToFile(ctx context.Context, o loginOptions) error {
+func (a *app) loginToFile(ctx context.Context, o *loginOptions) error {
 	if err := o.out.mayReplace(ctx, a); err != nil {
 		return err
 	}
@@ -182,6 +204,10 @@ func (a *app) loginToFile(ctx context.Context, o loginOptions) error {
 	}
 	replace := o.out.overwrite || o.out.format == identityKubernetes
 	if err := durable.WriteFiles(ctx, o.out.dir(), files, replace); err != nil {
+		var appeared *fs.PathError
+		if errors.Is(err, fs.ErrExist) && errors.As(err, &appeared) {
+			return &existsError{appeared.Path} // while the person logged in
+		}
 		return fmt.Errorf("--out: %w", err)
 	}
 	return a.showWritten(&o.out, files, s)
@@ -268,7 +294,7 @@ func readForMerge(path string, limit int64) ([]byte, error) {
 	data, err := durable.ReadFile(path, limit)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, err := os.Stat(filepath.Dir(path)); err != nil {
-			return nil, withHint(fmt.Errorf("--out: there is no directory %s", filepath.Dir(path)), "make it first: mkdir -p %s", filepath.Dir(path))
+			return nil, noDirectory(filepath.Dir(path))
 		}
 		return nil, nil
 	}

@@ -127,9 +127,10 @@ func mergeKubeconfig(path string, old []byte, e *kubeEntry) ([]byte, error) {
 	if e.tlsServerName != "" {
 		setYAML(cluster, "tls-server-name", yamlString(e.tlsServerName))
 	}
-	putNamed(root, "clusters", e.name, "cluster", cluster)
-	putNamed(root, "users", e.name, "user", yamlMap("client-certificate-data", inBase64(e.cert), "client-key-data", inBase64(e.key)))
-	putNamed(root, "contexts", e.name, "context", yamlMap("cluster", e.name, "user", e.name))
+	user := yamlMap("client-certificate-data", inBase64(e.cert), "client-key-data", inBase64(e.key))
+	putNamed(root, "cluster", e.name, cluster)
+	putNamed(root, "user", e.name, user)
+	putNamed(root, "context", e.name, yamlMap("cluster", e.name, "user", e.name))
 	setYAML(root, "current-context", yamlString(e.name))
 	var b bytes.Buffer
 	encoder := yaml.NewEncoder(&b)
@@ -169,8 +170,10 @@ func setYAML(m *yaml.Node, key string, value *yaml.Node) {
 	m.Content = append(m.Content, yamlString(key), value)
 }
 
-// putNamed replaces or adds the entry of a name in one of the lists of a kubeconfig.
-func putNamed(root *yaml.Node, list, name, kind string, value *yaml.Node) {
+// putNamed replaces or adds the entry of a name in the list of clusters, users or
+// contexts of a kubeconfig.
+func putNamed(root *yaml.Node, kind, name string, value *yaml.Node) {
+	list := kind + "s"
 	entries := yamlMember(root, list)
 	if entries == nil || entries.Kind != yaml.SequenceNode {
 		entries = &yaml.Node{Kind: yaml.SequenceNode}

@@ -67,17 +67,11 @@ func (a *app) loginCommand() *cobra.Command {
 }
 
 func (a *app) runLogin(ctx context.Context, o loginOptions) error {
-	if err := o.out.check(a, &o); err != nil {
+	if done, err := a.loginWithFile(ctx, &o); done || err != nil {
 		return err
-	}
-	if o.out.path != "" {
-		return a.loginToFile(ctx, o)
 	}
 	if a.globals.keystore == string(keysInMemory) && a.globals.addKeysToAgent != agentOnly && o.migrateKeys == "" {
 		return usagef("login with --keystore=memory (or TSH_KEYSTORE) would leave nothing to log in with; --add-keys-to-agent=only keeps the key in the ssh-agent, and ssh and ls log in for themselves with --keystore=memory")
-	}
-	if a.globals.hasIdentity() && o.migrateKeys == "" {
-		return a.loginWithIdentity(ctx, o)
 	}
 	store, err := a.openStore()
 	if err != nil {
