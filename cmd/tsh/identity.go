@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/seed-087d674e/tsh/api"
 	"github.com/seed-087d674e/tsh/internal/text"
@@ -75,7 +74,7 @@ func (a *app) pairIdentity(id *keystore.Identity) (*virtual, error) {
 	if !addr.WebPortGiven { // it is found out anew each time
 		p.WebProxyAddr = addr.Host
 	}
-	return &virtual{id, addr, p}, a.checkCluster(p)
+	return &virtual{id, addr, p}, a.checkCluster()
 }
 
 // withIdentity runs use with an identity file in the place of a stored login. Nothing is
@@ -85,9 +84,10 @@ func (a *app) withIdentity(ctx context.Context, use func(context.Context, *sessi
 	if err != nil {
 		return err
 	}
+	a.storeless = true
 	s, err := a.identitySession(ctx, v)
 	if err == nil {
-		err = use(ctx, s)
+		err = a.onCluster(use)(ctx, s)
 	}
 	return a.explainIdentity(err)
 }
@@ -114,12 +114,7 @@ func (a *app) identitySession(ctx context.Context, v *virtual) (*session, error)
 	if v.addr.WebPortGiven && p.Name == v.addr.Host {
 		p.WebProxyAddr = v.addr.Web() // what was typed has answered
 	}
-	if !p.LoadAllCAs {
-		id.Authorities = slices.DeleteFunc(id.Authorities, func(ca keystore.Authority) bool {
-			return ca.Cluster != id.RootCluster() && ca.Cluster != p.Cluster
-		})
-	}
-	return &session{p, id}, nil
+	return a.narrow(&session{p, id, a.cluster(p)}), nil
 }
 
 // introduce asks the proxy what it is, and judges whether the identity can be used
@@ -220,9 +215,12 @@ func (a *app) loginWithIdentity(ctx context.Context, o *loginOptions) error {
 	if client.Verified() {
 		p.Proven = v.addr.Host
 	}
-	s, err := a.keepLogin(ctx, store, t, p, v.id)
+	if _, err = a.keepLogin(ctx, store, t, p, v.id); err != nil {
+		return err
+	}
+	stored, err := store.IdentityFor(p, a.cluster(p))
 	if err != nil {
 		return err
 	}
-	return a.showStatus(store, statusView{active: s.profile.Name, verbose: o.verbose, format: a.loginFormat()})
+	return a.change(ctx, store, p, stored, *o) // the command line may want more of it
 }

@@ -176,7 +176,11 @@ func (a *app) loginToFile(ctx context.Context, o *loginOptions) error {
 	if err != nil {
 		return err
 	}
-	target.passwordStdin, target.out = o.passwordStdin, &o.out
+	target.passwordStdin, target.request, target.out = o.passwordStdin, &o.request, &o.out
+	target.cluster = a.globals.cluster // not one that happens to be selected here
+	if err := a.checkCluster(); err != nil {
+		return err
+	}
 	s, err := a.authenticate(ctx, store, target)
 	if err != nil {
 		return err
@@ -225,26 +229,17 @@ func (a *app) addAuthorities(ctx context.Context, s *session) error {
 		a.ui.warn("only the authority of cluster %s is written, the others could not be had: %v", s.id.RootCluster(), err)
 		return nil
 	}
-	s.id.Authorities = all
-	if err := s.id.Check(); err != nil {
-		return fmt.Errorf("%w: %w", login.ErrRejected, err)
-	}
+	s.id = all
 	return nil
 }
 
-func (a *app) allAuthorities(ctx context.Context, s *session) ([]keystore.Authority, error) {
-	defer a.ui.waiting("cluster " + s.profile.Cluster)()
+func (a *app) allAuthorities(ctx context.Context, s *session) (*keystore.Identity, error) {
 	client, err := a.connectAPI(ctx, s)
 	if err != nil {
 		return nil, err
 	}
 	defer client.Close()
-	answer, err := client.HostAuthorities(ctx)
-	var all []keystore.Authority
-	for _, ca := range answer {
-		all = append(all, keystore.Authority(ca))
-	}
-	return all, err
+	return a.hostAuthorities(ctx, client, s)
 }
 
 // fill makes the content of the files.

@@ -73,6 +73,8 @@ func TestScripts(t *testing.T) {
 			"notty":       withWorld((*world).noTTY),
 			"agent":       withWorld((*world).agent),
 			"keyring":     withWorld((*world).systemKeyring),
+			"requester":   withWorld((*world).requester),
+			"decide":      withWorld((*world).decide),
 		},
 	})
 }
@@ -115,8 +117,8 @@ func (c *settableClock) advance(d time.Duration) {
 	c.offset += d
 }
 
-// cluster starts a cluster: cluster [second-factor=otp] [suite=legacy] [motd=text] [name=dev.example] [leaf=NAME]
-// [hostnames=a,b] [label=key=value] [public-host=127.0.0.1] [public=host:port].
+// cluster starts a cluster: cluster [second-factor=otp] [suite=legacy] [motd=text] [name=dev.example]
+// [leaf=name] [request-access=always] [request-prompt=text] [hostnames=a,b] [label=key=value] [public-host=127.0.0.1] [public=host:port].
 // Its address becomes $PROXY, its certificate authority the one tsh trusts.
 func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
 	config := devcluster.Config{
@@ -145,6 +147,10 @@ func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
 			config.Name = value
 		case "leaf":
 			config.Leaf = value
+		case "request-access":
+			config.RequestAccess = value
+		case "request-prompt":
+			config.RequestPrompt = unescape(value)
 		case "public":
 			config.PublicAddr = value
 		case "public-host":

@@ -113,7 +113,7 @@ func (a *app) runSSH(ctx context.Context, o sshOptions) error {
 	if err != nil {
 		return err
 	}
-	return use(ctx, s)
+	return a.onCluster(use)(ctx, s)
 }
 
 // sshWith runs the command with the credentials of s.
@@ -145,7 +145,7 @@ func (a *app) sshWith(ctx context.Context, s *session, o sshOptions) error {
 		return err
 	}
 	defer transport.Close()
-	o.target.Cluster = s.profile.Cluster
+	o.target.Cluster = s.cluster
 	client, err := sshclient.Dial(ctx, transport, o.target, sshConfig)
 	if err != nil {
 		return a.explainSSH(ctx, err, s, o.target.Host)

@@ -168,8 +168,8 @@ func (a *app) collectStatus(store *profile.Store, view statusView) (st *status, 
 		}
 		if name == view.active {
 			p = a.override(p)
-			if err := a.checkCluster(p); err != nil {
-				a.ui.warn("%v", err)
+			if c := a.cluster(p); c != p.Cluster {
+				a.ui.warn("TELEPORT_CLUSTER: commands go to cluster %s, which is not the selected one", text.Line(c))
 			}
 		}
 		id, err := store.IdentityPublic(p)
