@@ -167,31 +167,9 @@ func (a *app) loginToFile(ctx context.Context, o *loginOptions) error {
 	if err := o.out.mayReplace(ctx, a); err != nil {
 		return err
 	}
-	a.storeless = true
-	store, err := a.openStore()
+	s, err := a.loginForFile(ctx, o)
 	if err != nil {
 		return err
-	}
-	target, err := a.loginTarget(store)
-	if err != nil {
-		return err
-	}
-	target.passwordStdin, target.request, target.out = o.passwordStdin, &o.request, &o.out
-	target.cluster = a.globals.cluster // not one that happens to be selected here
-	if err := a.checkCluster(); err != nil {
-		return err
-	}
-	s, err := a.authenticate(ctx, store, target)
-	if err != nil {
-		return err
-	}
-	if o.out.format != identityOpenSSH { // it has no room for them
-		if err := a.addAuthorities(ctx, s); err != nil {
-			return err
-		}
-	}
-	if a.globals.agentFlag && a.globals.addKeysToAgent == agentYes {
-		a.offerToAgent(s.id)
 	}
 	files, err := o.out.fill(s)
 	if err != nil {
@@ -206,15 +184,52 @@ func (a *app) loginToFile(ctx context.Context, o *loginOptions) error {
 		_, err := a.out.Write(files[0].Data)
 		return err
 	}
-	replace := o.out.overwrite || o.out.format == identityKubernetes
-	if err := durable.WriteFiles(ctx, o.out.dir(), files, replace); err != nil {
-		var appeared *fs.PathError
-		if errors.Is(err, fs.ErrExist) && errors.As(err, &appeared) {
-			return &existsError{appeared.Path} // while the person logged in
-		}
-		return fmt.Errorf("--out: %w", err)
+	if err := o.out.write(ctx, files); err != nil {
+		return err
 	}
 	return a.showWritten(&o.out, files, s)
+}
+
+// loginForFile logs in and returns what belongs into the file.
+func (a *app) loginForFile(ctx context.Context, o *loginOptions) (*session, error) {
+	a.storeless = true
+	if err := a.checkCluster(); err != nil {
+		return nil, err
+	}
+	store, err := a.openStore()
+	if err != nil {
+		return nil, err
+	}
+	target, err := a.loginTarget(store)
+	if err != nil {
+		return nil, err
+	}
+	target.passwordStdin, target.request, target.out = o.passwordStdin, &o.request, &o.out
+	target.cluster = a.globals.cluster // not one that happens to be selected here
+	s, err := a.authenticate(ctx, store, target)
+	if err != nil {
+		return nil, err
+	}
+	if a.globals.agentFlag && a.globals.addKeysToAgent == agentYes {
+		a.offerToAgent(s.id)
+	}
+	if o.out.format == identityOpenSSH { // it has no room for authorities
+		return s, nil
+	}
+	return s, a.addAuthorities(ctx, s)
+}
+
+// write puts the files in place.
+func (o *outOptions) write(ctx context.Context, files []durable.File) error {
+	err := durable.WriteFiles(ctx, o.dir(), files, o.overwrite || o.format == identityKubernetes)
+	var appeared *fs.PathError
+	switch {
+	case errors.Is(err, fs.ErrExist) && errors.As(err, &appeared):
+		return &existsError{appeared.Path} // while the person logged in
+	case err != nil:
+		return fmt.Errorf("--out: %w", err)
+	}
+	return nil
 }
 
 // addAuthorities completes the host authorities, of which a login brings those of the root

@@ -61,6 +61,9 @@ func (a *app) loginCommand() *cobra.Command {
 			if len(args) > 0 {
 				a.globals.cluster = args[0]
 			}
+			if done, err := a.loginWithFile(cmd.Context(), &o); done || err != nil {
+				return err
+			}
 			return a.runLogin(cmd.Context(), o)
 		},
 	}
@@ -78,9 +81,6 @@ func (a *app) loginCommand() *cobra.Command {
 }
 
 func (a *app) runLogin(ctx context.Context, o loginOptions) error {
-	if done, err := a.loginWithFile(ctx, &o); done || err != nil {
-		return err
-	}
 	if a.globals.keystore == string(keysInMemory) && a.globals.addKeysToAgent != agentOnly && o.migrateKeys == "" {
 		return usagef("login with --keystore=memory (or TSH_KEYSTORE) would leave nothing to log in with; --add-keys-to-agent=only keeps the key in the ssh-agent, and ssh and ls log in for themselves with --keystore=memory")
 	}
