@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -20,6 +21,8 @@ import (
 	"github.com/seed-087d674e/tsh/internal/devcluster"
 	"github.com/seed-087d674e/tsh/internal/netsim"
 	"github.com/seed-087d674e/tsh/internal/testenv"
+	"github.com/seed-087d674e/tsh/keystore"
+	"github.com/seed-087d674e/tsh/profile"
 )
 
 // farProgram is a cluster behind a network that counts, and a directory with a program's
@@ -189,5 +192,30 @@ func TestIdentityFileAsksOnce(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(p.dir, "home")); err == nil {
 		t.Error("there is a profile directory")
+	}
+}
+
+// A cluster that does not name its leaves leaves a file that is good for the root, and
+// the person is told.
+func TestIdentityFileWithoutLeaves(t *testing.T) {
+	id, err := keystore.ReadIdentityFile("../../testdata/fixtures/18.3/identity/file")
+	if err != nil {
+		t.Fatal(err)
+	}
+	id.Proxy = "localhost"
+	p := &profile.Profile{Name: "localhost", WebProxyAddr: "localhost:1", Cluster: id.Cluster, TLSRouting: true}
+	var said strings.Builder
+	a := &app{ui: &tui{err: &said}, now: testenv.FixtureTime}
+	s := &session{p, id, id.Cluster}
+	if err := a.addAuthorities(t.Context(), s); err != nil || len(s.id.Authorities) != 1 {
+		t.Error(err, len(s.id.Authorities))
+	}
+	if !strings.Contains(said.String(), "WARNING: only the authority of cluster real.example.test is written") {
+		t.Error(said.String())
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := a.addAuthorities(ctx, s); !errors.Is(err, context.Canceled) {
+		t.Error(err)
 	}
 }
