@@ -91,6 +91,10 @@ func (s *session) assemble(answer *proxy.LoginResponse) (*keystore.Identity, err
 	if id.TLSCert, err = parseTLSCertificate(answer.TLSCert); err != nil {
 		return nil, err
 	}
+	if leaf := s.route(); leaf != "" {
+		id.Cluster = leaf
+		return id, id.CheckRoute()
+	}
 	return id, nil
 }
 

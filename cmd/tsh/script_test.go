@@ -73,6 +73,8 @@ func TestScripts(t *testing.T) {
 			"notty":       withWorld((*world).noTTY),
 			"agent":       withWorld((*world).agent),
 			"keyring":     withWorld((*world).systemKeyring),
+			"requester":   withWorld((*world).requester),
+			"decide":      withWorld((*world).decide),
 		},
 	})
 }
@@ -116,7 +118,7 @@ func (c *settableClock) advance(d time.Duration) {
 }
 
 // cluster starts a cluster: cluster [second-factor=otp] [suite=legacy] [motd=text] [name=dev.example]
-// [hostnames=a,b] [label=key=value] [public-host=127.0.0.1] [public=host:port].
+// [leaf=name] [request-access=always] [request-prompt=text] [hostnames=a,b] [label=key=value] [public-host=127.0.0.1] [public=host:port].
 // Its address becomes $PROXY, its certificate authority the one tsh trusts.
 func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
 	config := devcluster.Config{
@@ -143,6 +145,12 @@ func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
 			config.NodeLabels = map[string]string{name: unescape(value)}
 		case "name":
 			config.Name = value
+		case "leaf":
+			config.Leaf = value
+		case "request-access":
+			config.RequestAccess = value
+		case "request-prompt":
+			config.RequestPrompt = unescape(value)
 		case "public":
 			config.PublicAddr = value
 		case "public-host":

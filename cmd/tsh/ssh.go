@@ -106,14 +106,14 @@ func asTransport(err error) error {
 
 func (a *app) runSSH(ctx context.Context, o sshOptions) error {
 	use := func(ctx context.Context, s *session) error { return a.sshWith(ctx, s, o) }
-	if !o.noRelogin {
+	if !o.noRelogin || a.globals.hasIdentity() {
 		return a.withSession(ctx, use)
 	}
 	s, err := a.openSession()
 	if err != nil {
 		return err
 	}
-	return use(ctx, s)
+	return a.onCluster(use)(ctx, s)
 }
 
 // sshWith runs the command with the credentials of s.
@@ -145,7 +145,7 @@ func (a *app) sshWith(ctx context.Context, s *session, o sshOptions) error {
 		return err
 	}
 	defer transport.Close()
-	o.target.Cluster = s.profile.Cluster
+	o.target.Cluster = s.cluster
 	client, err := sshclient.Dial(ctx, transport, o.target, sshConfig)
 	if err != nil {
 		return a.explainSSH(ctx, err, s, o.target.Host)
