@@ -71,6 +71,7 @@ func TestScripts(t *testing.T) {
 			"later":       withWorld((*world).later),
 			"type":        withWorld((*world).typeOn),
 			"notty":       withWorld((*world).noTTY),
+			"printskey":   withWorld((*world).printsKey),
 			"agent":       withWorld((*world).agent),
 			"keyring":     withWorld((*world).systemKeyring),
 			"requester":   withWorld((*world).requester),
@@ -97,6 +98,8 @@ type world struct {
 	users    map[string]devcluster.Enrolment
 	terminal string   // what the last "type" showed
 	codes    []string // one-time codes that were given
+
+	keysMeant bool // see printsKey
 }
 
 // settableClock tells the cluster the time.
