@@ -21,6 +21,7 @@ import (
 // loginOptions are the flags of login.
 type loginOptions struct {
 	force         bool
+	ifExpires     span // with --if-expires-within
 	passwordStdin bool
 	verbose       bool
 	migrateKeys   string
@@ -32,10 +33,13 @@ func (a *app) loginCommand() *cobra.Command {
 		Use:   "login [flags]",
 		Short: "Log in to a cluster, or select a login that is still valid",
 		Long: "login authenticates with the cluster's web proxy and stores short-lived certificates.\n" +
-			"Where a valid login for the same proxy and user is there already, it is selected and\n" +
-			"shown; --force logs in again. Without --proxy the proxy of the last login is taken.",
+			"Where a valid login for the same proxy and user is there already, it is selected, and a\n" +
+			"line says so; --force logs in again, --if-expires-within if it does not last long enough.\n" +
+			"Without --proxy the proxy of the last login is taken. Where another process is logging in\n" +
+			"to the same proxy, it is waited for.",
 		Example: "  tsh login --proxy=teleport.example.com --user=alice\n" +
 			"  tsh login --force\n" +
+			"  tsh login --if-expires-within=30m && ansible-playbook site.yml\n" +
 			"  SSL_CERT_FILE=ca.pem tsh login --proxy=localhost:3080\n" +
 			"  tsh login --proxy=teleport.example.com --keystore=keyring\n" +
 			"  tsh login --proxy=teleport.example.com --add-keys-to-agent=only\n" +
@@ -51,6 +55,7 @@ func (a *app) loginCommand() *cobra.Command {
 	}
 	fs := cmd.Flags()
 	fs.BoolVar(&o.force, "force", false, "authenticate even if there is a valid login")
+	fs.Var(&o.ifExpires, "if-expires-within", "authenticate only if the login ends within this `TIME`, 30m or 1h30m")
 	fs.BoolVar(&o.passwordStdin, "password-stdin", false, "read the password from line 1 of stdin, and the one-time code, if one is needed, from line 2")
 	fs.StringVar(&o.migrateKeys, "migrate-keys", "", "move the private keys of a login that is there to `PLACE`, file or keyring, and do nothing else")
 	a.globals.addKeystore(fs)
@@ -70,22 +75,22 @@ func (a *app) runLogin(ctx context.Context, o loginOptions) error {
 	if o.migrateKeys != "" {
 		return a.runMigrateKeys(ctx, store, o)
 	}
+	if o.force && o.ifExpires > 0 {
+		return usagef("--force and --if-expires-within exclude each other")
+	}
 	target, err := a.loginTarget(store)
 	if err != nil {
 		return err
 	}
+	var judged *keystore.Identity
 	if target.known != nil && !o.force {
-		done, err := a.reuse(ctx, store, target, o)
-		if done || err != nil {
+		var done bool
+		if done, judged, err = a.reuse(ctx, store, target, o); done || err != nil {
 			return err
 		}
 	}
 	target.passwordStdin = o.passwordStdin
-	s, err := a.authenticate(ctx, store, target)
-	if err != nil {
-		return err
-	}
-	return a.showStatus(store, statusView{active: s.profile.Name, verbose: o.verbose, format: a.loginFormat()})
+	return a.loginOnce(ctx, store, target, judged, o)
 }
 
 // loginFormat is how login prints what it leaves: it has --json and no --format,
@@ -95,32 +100,6 @@ func (a *app) loginFormat() string {
 		return formatJSON
 	}
 	return formatText
-}
-
-// reuse selects and shows the stored login if it is valid and for the same
-// proxy and user; done reports whether it was.
-func (a *app) reuse(ctx context.Context, store *profile.Store, target *loginTarget, o loginOptions) (done bool, err error) {
-	p := target.known
-	if p.User != target.user || !target.sameAddress() {
-		return false, nil
-	}
-	id, err := store.Identity(p)
-	var locked *keystore.KeyringError
-	if errors.As(err, &locked) && !a.globals.keystoreGiven {
-		return false, err // it may be in order; a login would not help
-	}
-	if err != nil || id.CheckTime(a.now()) != nil {
-		return false, nil // whatever is wrong with it, a login mends it
-	}
-	if kept, err := a.keepKeys(ctx, store, p, id); !kept || err != nil {
-		return false, err
-	}
-	if current, err := store.Current(); err != nil || current != p.Name {
-		if err := store.Select(ctx, p.Name); err != nil {
-			return false, err
-		}
-	}
-	return true, a.showStatus(store, statusView{active: p.Name, verbose: o.verbose, format: a.loginFormat()})
 }
 
 // loginTarget is whom to log in where.
