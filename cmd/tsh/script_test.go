@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -73,6 +72,10 @@ func TestScripts(t *testing.T) {
 			"notty":       withWorld((*world).noTTY),
 			"agent":       withWorld((*world).agent),
 			"keyring":     withWorld((*world).systemKeyring),
+			"logins":      withWorld((*world).countLogins),
+			"refuse":      withWorld((*world).refuse),
+			"front":       withWorld((*world).front),
+			"ahead":       withWorld((*world).ahead),
 		},
 	})
 }
@@ -95,6 +98,7 @@ type world struct {
 	users    map[string]devcluster.Enrolment
 	terminal string   // what the last "type" showed
 	codes    []string // one-time codes that were given
+	log      loginCounter
 }
 
 // settableClock tells the cluster the time.
@@ -127,7 +131,7 @@ func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
 		Name:         "dev.example",
 		Clock:        w.clock.now,
 		PasswordCost: 4,
-		Log:          io.Discard,
+		Log:          &w.log,
 	}
 	for _, arg := range args {
 		key, value, _ := strings.Cut(arg, "=")

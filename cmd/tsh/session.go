@@ -50,7 +50,7 @@ func (a *app) openStore() (*profile.Store, error) {
 // selectProfile loads the profile that --proxy (or its variable) names, else
 // the current one, with what the command line says about user and cluster.
 func (a *app) selectProfile(store *profile.Store) (*profile.Profile, error) {
-	addr, name, err := a.namedProxy(store)
+	_, name, err := a.namedProxy(store)
 	if err != nil {
 		return nil, err
 	}
@@ -60,9 +60,6 @@ func (a *app) selectProfile(store *profile.Store) (*profile.Profile, error) {
 	}
 	if err != nil {
 		return nil, err
-	}
-	if addr.WebPortGiven && name == addr.Host {
-		p.WebProxyAddr = addr.Web() // a port that was typed beats the stored one
 	}
 	return a.override(p), nil
 }
@@ -88,7 +85,16 @@ func (a *app) namedProxy(store *profile.Store) (addr proxy.Addr, name string, er
 	return addr, store.Resolve(addr.Host), nil
 }
 
+// override puts what the command line says in place of what is stored: the user, and
+// ports of the proxy, which beat the stored ones if they were typed.
 func (a *app) override(p *profile.Profile) *profile.Profile {
+	addr, err := proxy.ParseAddr(a.globals.proxy)
+	if err == nil && addr.WebPortGiven && addr.Host == p.Name {
+		p.WebProxyAddr = addr.Web()
+		if strings.Contains(a.globals.proxy, ",") {
+			p.SSHProxyAddr = addr.SSH()
+		}
+	}
 	if a.globals.user != "" {
 		p.User = a.globals.user
 	}

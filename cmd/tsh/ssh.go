@@ -18,12 +18,12 @@ import (
 
 // sshOptions are the flags of ssh.
 type sshOptions struct {
-	port      int
-	tty       bool
-	noTTY     bool
-	noResume  bool
-	target    sshclient.Target
-	command   string
+	port     int
+	tty      bool
+	noTTY    bool
+	noResume bool
+	target   sshclient.Target
+	command  string
 }
 
 func (a *app) sshCommand() *cobra.Command {

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -67,6 +68,7 @@ type Cluster struct {
 	motd     string
 	nodes    []*node
 	limits   *rateLimits
+	refusal  atomic.Pointer[string] // see RefuseCalls
 
 	listener net.Listener
 	admin    net.Listener
