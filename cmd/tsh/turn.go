@@ -27,6 +27,7 @@ const (
 	// turnPatience is how long a person may be asked elsewhere.
 	turnPatience = 10 * time.Minute
 	turnRetry    = 100 * time.Millisecond
+	maxAttempt   = 1 << 30
 	maxTurnWords = 512 // of what is handed on of an error, in bytes
 )
 
@@ -82,8 +83,11 @@ func readTurn(home, name string) *turnRecord {
 	if err != nil {
 		return nil
 	}
-	r := &turnRecord{Over: true} // nobody has asked yet
-	if len(data) > 0 && json.Unmarshal(data, r) != nil {
+	if len(data) == 0 {
+		return &turnRecord{Over: true} // nobody has asked yet
+	}
+	r := &turnRecord{}
+	if json.Unmarshal(data, r) != nil || r.Attempt < 0 || r.Attempt > maxAttempt || r.Failed < 0 || r.Failed > r.Attempt {
 		return nil
 	}
 	return r
