@@ -19,8 +19,6 @@ import (
 	"github.com/seed-087d674e/tsh/internal/devcluster"
 )
 
-const crowdPassword = canary + "password-alice"
-
 // crowd is a cluster whose sessions have expired, and processes that all want it.
 type crowd struct {
 	*devcluster.Cluster

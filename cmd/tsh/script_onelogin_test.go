@@ -12,6 +12,9 @@ import (
 	"github.com/seed-087d674e/tsh/internal/netsim"
 )
 
+// crowdPassword is that of alice in tests that start processes themselves.
+const crowdPassword = canary + "password-alice"
+
 // loginCounter is the log of a cluster, of which the logins are counted.
 type loginCounter struct {
 	mu     sync.Mutex
