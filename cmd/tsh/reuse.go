@@ -75,14 +75,14 @@ func (a *app) reuse(ctx context.Context, store *profile.Store, target *loginTarg
 			return false, id, err
 		}
 	}
-	return true, id, a.showReused(store, p, id, o, selected)
+	if o.verbose || a.globals.json {
+		return true, id, a.showStatus(store, statusView{active: p.Name, verbose: o.verbose, format: a.loginFormat()})
+	}
+	return true, id, a.sayReused(p, id, selected)
 }
 
-// showReused says in one line that there was nothing to do.
-func (a *app) showReused(store *profile.Store, p *profile.Profile, id *keystore.Identity, o loginOptions, selected bool) error {
-	if o.verbose || a.globals.json {
-		return a.showStatus(store, statusView{active: p.Name, verbose: o.verbose, format: a.loginFormat()})
-	}
+// sayReused says in one line that there was nothing to do.
+func (a *app) sayReused(p *profile.Profile, id *keystore.Identity, selected bool) error {
 	now := ""
 	if selected {
 		now = "; it is the current login now"

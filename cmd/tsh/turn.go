@@ -153,8 +153,8 @@ func (a *app) oneLogin(ctx context.Context, store *profile.Store, w *wish) (s *s
 		if t, s, err = a.awaitTurn(ctx, store.Home(), w); s != nil || err != nil {
 			return s, false, err
 		}
-	} else if !w.mayAsk {
-		return nil, false, fmt.Errorf("logging in to %s: %w", w.target.proxy, login.ErrCannotAsk)
+	} else if err := w.checkAsk(); err != nil {
+		return nil, false, err
 	}
 	s, err = w.ask()
 	if cause := context.Cause(ctx); err != nil && cause != nil {
@@ -164,40 +164,28 @@ func (a *app) oneLogin(ctx context.Context, store *profile.Store, w *wish) (s *s
 	return s, true, err
 }
 
-// awaitTurn waits until this process may ask, or need not any more.
+// awaitTurn waits until this process may ask, or need not any more. Without an error and
+// a session it is to ask, with a turn or, where there can be none, without.
 func (a *app) awaitTurn(ctx context.Context, home string, w *wish) (*turn, *session, error) {
-	nobody := fmt.Errorf("logging in to %s: %w", w.target.proxy, login.ErrCannotAsk)
-	q := &queue{home: home, name: turnName(w.target)}
-	for start := time.Now(); ; {
+	q := &queue{wish: w, home: home, name: turnName(w.target), start: time.Now()}
+	for {
 		hold, err := q.try()
-		switch {
-		case err != nil && w.mayAsk: // no locks there, or nothing that can be written
+		if err != nil { // no locks there, or nothing that can be written
 			slog.Debug("logins of several processes are not coordinated", "error", err)
-			return nil, nil, nil
-		case err != nil:
-			return nil, nil, nobody
+			return nil, nil, w.checkAsk()
 		}
-		s := w.made()
-		switch {
-		case s == nil && !w.atOnce && q.failed():
-			err = &turnError{words: fmt.Sprintf("the login to %s by %s, which this one waited for, failed: %s", w.target.proxy, q.record.By, q.record.Error)}
-		case s == nil && hold != nil && w.mayAsk:
+		s, ask, err := q.decide(hold != nil)
+		if ask && hold != nil {
 			return q.begin(hold), nil, nil
-		case s == nil && hold != nil:
-			err = nobody
-		case s == nil && w.atOnce:
-			return nil, nil, nil
-		case s == nil && time.Since(start) > w.patience:
-			err = &turnError{fmt.Sprintf("%s has been logging in to %s for more than %v", q.holder(), w.target.proxy, w.patience), true}
 		}
 		if hold != nil {
 			hold.Release()
 		}
-		if s != nil || err != nil {
+		if s != nil || ask || err != nil {
 			return nil, s, err
 		}
 		if q.tries == 2 { // not one that only looked
-			a.ui.say("Waiting for %s, which is logging in to %s since %s (^C gives up%s)", q.holder(), w.target.proxy, q.since(start), w.hint)
+			a.ui.say("Waiting for %s, which is logging in to %s since %s (^C gives up%s)", q.holder(), w.target.proxy, q.since(), w.hint)
 		}
 		if err := sleep(ctx, turnRetry); err != nil {
 			return nil, nil, err
@@ -205,9 +193,37 @@ func (a *app) awaitTurn(ctx context.Context, home string, w *wish) (*turn, *sess
 	}
 }
 
+// checkAsk returns an error where there is nobody to ask.
+func (w *wish) checkAsk() error {
+	if w.mayAsk {
+		return nil
+	}
+	return fmt.Errorf("logging in to %s: %w", w.target.proxy, login.ErrCannotAsk)
+}
+
+// decide says what to do now: take a session that is there, ask, fail, or, with none of
+// these, wait. Mine says that the lock is ours.
+func (q *queue) decide(mine bool) (s *session, ask bool, err error) {
+	if s := q.made(); s != nil {
+		return s, false, nil
+	}
+	switch {
+	case q.failed() && !q.atOnce:
+		return nil, false, &turnError{words: fmt.Sprintf("the login to %s by %s, which this one waited for, failed: %s", q.target.proxy, q.record.By, q.record.Error)}
+	case mine || q.atOnce:
+		err = q.checkAsk()
+		return nil, err == nil, err
+	case time.Since(q.start) > q.patience:
+		return nil, false, &turnError{fmt.Sprintf("%s has been logging in to %s for more than %v", q.holder(), q.target.proxy, q.patience), true}
+	}
+	return nil, false, nil
+}
+
 // queue is one process in front of the lock.
 type queue struct {
+	*wish
 	home, name string
+	start      time.Time
 	tries      int
 	waitsFor   int         // the attempt that was under way when the waiting began
 	record     *turnRecord // nil until it could be read
@@ -263,7 +279,8 @@ func (q *queue) holder() string {
 }
 
 // since is the time of day at which the attempt that is waited for began.
-func (q *queue) since(start time.Time) string {
+func (q *queue) since() string {
+	start := q.start
 	if q.record != nil && !q.record.Over {
 		start = time.Unix(q.record.Since, 0)
 	}

@@ -63,6 +63,9 @@ func TestTurnPatience(t *testing.T) {
 	if body := describe(err); body.Code != "login_pending" || !strings.Contains(body.Hint, "--force") {
 		t.Errorf("%+v", body)
 	}
+	if body := describe(&turnError{words: "no"}); body.Code != "login_failed" || body.Hint == "" {
+		t.Errorf("%+v", body)
+	}
 }
 
 // Whatever is in the file: the lock says whether somebody asks.
