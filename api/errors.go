@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"errors"
-	"strings"
 
 	"github.com/seed-087d674e/tsh/internal/rpc"
 	"github.com/seed-087d674e/tsh/internal/text"
@@ -74,13 +73,5 @@ func (e *Error) expired() bool {
 		return true
 	}
 	var status *rpc.Status
-	if !errors.As(e.err, &status) {
-		return false
-	}
-	for _, phrase := range []string{"client credentials have expired", "tls: expired certificate", "certificate has expired"} {
-		if strings.Contains(status.Message, phrase) {
-			return true
-		}
-	}
-	return false
+	return errors.As(e.err, &status) && status.Expired()
 }

@@ -23,6 +23,7 @@ type NodeError struct {
 	Target  string // what was dialled, host:port
 	Message string
 	code    rpc.Code
+	expired bool
 }
 
 func (e *NodeError) Error() string { return text.Block(e.Message, maxLines) }
@@ -41,6 +42,9 @@ func (e *NodeError) Missing() bool {
 
 // Denied reports whether the proxy refuses the user.
 func (e *NodeError) Denied() bool { return e.code == rpc.PermissionDenied }
+
+// Is makes a refusal of our credentials for their age an ErrExpired.
+func (e *NodeError) Is(target error) bool { return target == ErrExpired && e.expired }
 
 // streamConfig is how a connection travels in a call.
 type streamConfig struct {
@@ -142,7 +146,7 @@ func (c *streamConn) explain(err error) error {
 	var status *rpc.Status
 	switch {
 	case errors.As(err, &status):
-		return &NodeError{Target: c.remote, Message: status.Error(), code: status.Code}
+		return &NodeError{Target: c.remote, Message: status.Error(), code: status.Code, expired: status.Expired()}
 	case errors.Is(err, io.EOF) && !c.reached:
 		return &NodeError{Target: c.remote, Message: "the proxy ended the connection before it reached " + c.remote}
 	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrDeadlineExceeded):

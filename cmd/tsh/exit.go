@@ -135,6 +135,8 @@ func knownErrors() []knownError {
 		{isA[*keystore.AgentError], "agent", "see that the ssh-agent answers: ssh-add -l; tsh login --keystore=file does without it"},
 		{isA[*durable.BusyError], "busy", "try again when that process is done, or end it"},
 		{isA[*durable.UnfinishedError], "unfinished", "see what is wrong with the disk; tsh doctor says what is left to do"},
+		{isTurnPending, "login_pending", "answer it there, or end that process; tsh login --force asks here"},
+		{isA[*turnError], "login_failed", "try again, here: tsh login"},
 		{isUsage, "usage", ""},
 		{isA[*identityError], "identity_file", "make another one: tsh login --out=FILE --proxy=HOST"},
 		{isA[*existsError], "file_exists", "--overwrite replaces it"},

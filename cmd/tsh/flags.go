@@ -35,6 +35,7 @@ type globals struct {
 	keystore       string // where private keys go; "" is where they were
 	keystoreGiven  bool   // ... as a flag
 	mfaMode        string
+	noRelogin      bool // set by commands that have --no-relogin
 }
 
 func (g *globals) addFlags(fs *pflag.FlagSet) {

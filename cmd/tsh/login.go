@@ -21,6 +21,7 @@ import (
 // loginOptions are the flags of login.
 type loginOptions struct {
 	force         bool
+	ifExpires     span // with --if-expires-within
 	passwordStdin bool
 	verbose       bool
 	migrateKeys   string
@@ -34,13 +35,16 @@ func (a *app) loginCommand() *cobra.Command {
 		Use:   "login [flags] [CLUSTER]",
 		Short: "Log in to a cluster, or select a login that is still valid",
 		Long: "login authenticates with the cluster's web proxy and stores short-lived certificates.\n" +
-			"Where a valid login for the same proxy and user is there already, it is selected and\n" +
-			"shown; --force logs in again. Without --proxy the proxy of the last login is taken.\n" +
+			"Where a valid login for the same proxy and user is there already, it is selected, and a\n" +
+			"line says so; --force logs in again, --if-expires-within if it does not last long enough.\n" +
+			"Without --proxy the proxy of the last login is taken. Where another process is logging in\n" +
+			"to the same proxy, it is waited for.\n" +
 			"With --out the login goes into a file for a program, and nothing is stored; with\n" +
 			"--identity such a file becomes a stored login.\n" +
 			"CLUSTER selects the proxy's own cluster or a leaf of it, without a new login if one is valid.",
 		Example: "  tsh login --proxy=teleport.example.com --user=alice\n" +
 			"  tsh login --force\n" +
+			"  tsh login --if-expires-within=30m && ansible-playbook site.yml\n" +
 			"  tsh login leaf.example.com\n" +
 			"  tsh login --request-roles=dba --request-reason='ticket 12'\n" +
 			"  SSL_CERT_FILE=ca.pem tsh login --proxy=localhost:3080\n" +
@@ -69,6 +73,7 @@ func (a *app) loginCommand() *cobra.Command {
 	}
 	fs := cmd.Flags()
 	fs.BoolVar(&o.force, "force", false, "authenticate even if there is a valid login")
+	fs.Var(&o.ifExpires, "if-expires-within", "authenticate only if the login ends within this `TIME`, 30m or 1h30m")
 	fs.BoolVar(&o.passwordStdin, "password-stdin", false, "read the password from line 1 of stdin, and the one-time code, if one is needed, from line 2")
 	fs.StringVar(&o.migrateKeys, "migrate-keys", "", "move the private keys of a login that is there to `PLACE`, file or keyring, and do nothing else")
 	fs.StringVarP(&a.globals.cluster, "cluster", "c", "", "the `CLUSTER` to select, as the argument [TELEPORT_CLUSTER]")
@@ -94,25 +99,21 @@ func (a *app) runLogin(ctx context.Context, o loginOptions) error {
 	if o.migrateKeys != "" {
 		return a.runMigrateKeys(ctx, store, o)
 	}
-	target, err := a.loginTarget(store)
+	if o.force && o.ifExpires > 0 {
+		return usagef("--force and --if-expires-within exclude each other")
+	}
+	target, err := a.wantedTarget(store, &o)
 	if err != nil {
 		return err
 	}
+	var judged *keystore.Identity
 	if target.known != nil && !o.force {
-		done, err := a.reuse(ctx, store, target, o)
-		if done || err != nil {
+		var done bool
+		if done, judged, err = a.reuse(ctx, store, target, o); done || err != nil {
 			return err
 		}
 	}
-	target.passwordStdin, target.request = o.passwordStdin, &o.request
-	if a.globals.cluster != "" {
-		target.cluster = a.globals.cluster
-	}
-	s, err := a.authenticate(ctx, store, target)
-	if err != nil {
-		return err
-	}
-	return a.showStatus(store, statusView{active: s.profile.Name, verbose: o.verbose, format: a.loginFormat()})
+	return a.loginOnce(ctx, store, target, judged, o)
 }
 
 // loginFormat is how login prints what it leaves: it has --json and no --format,
@@ -122,35 +123,6 @@ func (a *app) loginFormat() string {
 		return formatJSON
 	}
 	return formatText
-}
-
-// reuse selects and shows the stored login if it is valid and for the same
-// proxy and user; done reports whether it was.
-func (a *app) reuse(ctx context.Context, store *profile.Store, target *loginTarget, o loginOptions) (done bool, err error) {
-	p := target.known
-	if p.User != target.user || !target.sameAddress() {
-		return false, nil
-	}
-	id, err := store.IdentityFor(p, a.cluster(p))
-	var locked *keystore.KeyringError
-	if errors.As(err, &locked) && !a.globals.keystoreGiven {
-		return false, err // it may be in order; a login would not help
-	}
-	if err != nil || id.CheckTime(a.now()) != nil {
-		return false, nil // whatever is wrong with it, a login mends it
-	}
-	if kept, err := a.keepKeys(ctx, store, p, id); !kept || err != nil {
-		return false, err
-	}
-	if o.request.wanted() || a.cluster(p) != p.Cluster {
-		return true, a.change(ctx, store, p, id, o)
-	}
-	if current, err := store.Current(); err != nil || current != p.Name {
-		if err := store.Select(ctx, p.Name); err != nil {
-			return false, err
-		}
-	}
-	return true, a.showStatus(store, statusView{active: p.Name, verbose: o.verbose, format: a.loginFormat()})
 }
 
 // loginTarget is whom to log in where.
@@ -167,6 +139,20 @@ type loginTarget struct {
 	request       *requestOptions  // nil for a login that nobody asked for by name
 	keys          profile.Keystore // where private keys go; see keysOf
 	answered      func()           // the proxy has answered: nothing is waited for any more
+}
+
+// wantedTarget is loginTarget for a login that somebody has typed, with what they want
+// of it.
+func (a *app) wantedTarget(store *profile.Store, o *loginOptions) (*loginTarget, error) {
+	t, err := a.loginTarget(store)
+	if err != nil {
+		return nil, err
+	}
+	t.passwordStdin, t.request = o.passwordStdin, &o.request
+	if a.globals.cluster != "" {
+		t.cluster = a.globals.cluster
+	}
+	return t, nil
 }
 
 // loginTarget works out whom to log in where: from flags and environment, else

@@ -124,7 +124,9 @@ func (a *app) rootCommand() *cobra.Command {
 	root.AddCommand(
 		a.loginCommand(), a.logoutCommand(), a.statusCommand(), a.lsCommand(),
 		a.sshCommand(), a.envCommand(), a.doctorCommand(), a.versionCommand(),
+		a.profilesCommand(), a.useCommand(),
 	)
+	_ = root.RegisterFlagCompletionFunc("proxy", completeProxy) // fails for an unknown flag only
 	return root
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -76,6 +75,10 @@ func TestScripts(t *testing.T) {
 			"keyring":     withWorld((*world).systemKeyring),
 			"requester":   withWorld((*world).requester),
 			"decide":      withWorld((*world).decide),
+			"logins":      withWorld((*world).countLogins),
+			"refuse":      withWorld((*world).refuse),
+			"front":       withWorld((*world).front),
+			"ahead":       withWorld((*world).ahead),
 		},
 	})
 }
@@ -98,6 +101,7 @@ type world struct {
 	users    map[string]devcluster.Enrolment
 	terminal string   // what the last "type" showed
 	codes    []string // one-time codes that were given
+	log      loginCounter
 
 	keysMeant bool // see printsKey
 }
@@ -132,7 +136,7 @@ func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
 		Name:         "dev.example",
 		Clock:        w.clock.now,
 		PasswordCost: 4,
-		Log:          io.Discard,
+		Log:          &w.log,
 	}
 	for _, arg := range args {
 		key, value, _ := strings.Cut(arg, "=")

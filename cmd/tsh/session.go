@@ -54,7 +54,7 @@ func (a *app) openStore() (*profile.Store, error) {
 // selectProfile loads the profile that --proxy (or its variable) names, else
 // the current one, with what the command line says about user and cluster.
 func (a *app) selectProfile(store *profile.Store) (*profile.Profile, error) {
-	addr, name, err := a.namedProxy(store)
+	_, name, err := a.namedProxy(store)
 	if err != nil {
 		return nil, err
 	}
@@ -64,9 +64,6 @@ func (a *app) selectProfile(store *profile.Store) (*profile.Profile, error) {
 	}
 	if err != nil {
 		return nil, err
-	}
-	if addr.WebPortGiven && name == addr.Host {
-		p.WebProxyAddr = addr.Web() // a port that was typed beats the stored one
 	}
 	return a.override(p), nil
 }
@@ -92,7 +89,16 @@ func (a *app) namedProxy(store *profile.Store) (addr proxy.Addr, name string, er
 	return addr, store.Resolve(addr.Host), nil
 }
 
+// override puts what the command line says in place of what is stored: the user, and
+// ports of the proxy, which beat the stored ones if they were typed.
 func (a *app) override(p *profile.Profile) *profile.Profile {
+	addr, err := proxy.ParseAddr(a.globals.proxy)
+	if err == nil && addr.WebPortGiven && addr.Host == p.Name {
+		p.WebProxyAddr = addr.Web()
+		if strings.Contains(a.globals.proxy, ",") {
+			p.SSHProxyAddr = addr.SSH()
+		}
+	}
 	if a.globals.user != "" {
 		p.User = a.globals.user
 	}
@@ -145,7 +151,8 @@ func (a *app) readySession(store *profile.Store, p *profile.Profile, id *keystor
 }
 
 // withSession runs use with the stored login. Where the credentials are
-// missing or expired, and only then, the person logs in and use runs once more.
+// missing or expired, and only then, the person logs in and use runs once more:
+// once, whatever the cluster says then. It is the one place for this.
 func (a *app) withSession(ctx context.Context, use func(context.Context, *session) error) error {
 	if a.globals.hasIdentity() {
 		return a.withIdentity(ctx, use)
@@ -153,15 +160,20 @@ func (a *app) withSession(ctx context.Context, use func(context.Context, *sessio
 	use = a.onCluster(use)
 	s, err := a.openSession()
 	if err == nil {
+		a.warnExpiry(s.profile, s.id)
 		err = use(ctx, s)
 	}
-	if !needsLogin(err) {
+	if !needsLogin(err) || a.globals.noRelogin {
 		return err
 	}
-	if s, err = a.relogin(ctx, err); err != nil {
+	if s, err = a.relogin(ctx, err, s); err != nil {
 		return err
 	}
-	return use(ctx, s)
+	err = use(ctx, s)
+	if needsLogin(err) { // case L20: once is enough
+		return withHint(err, "the login was made just now, so another one would not help; tell the cluster's administrator")
+	}
+	return err
 }
 
 // needsLogin reports whether err says that there are no usable credentials,
@@ -174,9 +186,10 @@ func needsLogin(err error) bool {
 		errors.Is(err, profile.ErrNoCurrent) || errors.Is(err, profile.ErrNotFound) || errors.Is(err, api.ErrExpired)
 }
 
-// relogin logs in because of cause. It returns cause where there is nobody to
-// ask, or no proxy to ask. The current profile stays the current one.
-func (a *app) relogin(ctx context.Context, cause error) (*session, error) {
+// relogin logs in because of cause, or waits for a process that is at it already; before
+// is the session that was not good enough, nil if there was none. It returns cause where
+// there is nobody to ask, or no proxy to ask. The current profile stays the current one.
+func (a *app) relogin(ctx context.Context, cause error, before *session) (*session, error) {
 	store, err := a.openStore()
 	if err != nil {
 		return nil, err
@@ -185,16 +198,43 @@ func (a *app) relogin(ctx context.Context, cause error) (*session, error) {
 	if err != nil {
 		return nil, cause
 	}
-	if !haveTTY() {
+	target.keepCurrent = true
+	var old *keystore.Identity
+	if before != nil {
+		old = before.id
+	}
+	s, _, err := a.oneLogin(ctx, store, &wish{
+		target:   target,
+		mayAsk:   a.canAsk(target),
+		patience: turnPatience,
+		made:     func() *session { return a.madeSince(store, old) },
+		ask: func() (*session, error) {
+			a.ui.say("%s: %s; logging in", target.proxy, cause)
+			return a.authenticate(ctx, store, target)
+		},
+	})
+	if errors.Is(err, login.ErrCannotAsk) {
 		return nil, withHint(cause, "log in first: tsh login --proxy=%s --user=%s", target.proxy, target.user)
 	}
-	a.ui.say("%s: %s; logging in", target.proxy, cause)
-	target.keepCurrent = true
-	s, err := a.authenticate(ctx, store, target)
-	if errors.Is(err, login.ErrCannotAsk) {
-		return nil, cause
-	}
 	return s, err
+}
+
+// madeSince returns the stored login if it is valid, and another one than before.
+func (a *app) madeSince(store *profile.Store, before *keystore.Identity) *session {
+	p, err := a.selectProfile(store)
+	if err != nil {
+		return nil
+	}
+	id, err := store.IdentityPublic(p) // without keys it is cheap to look
+	if err != nil || id.CheckTime(a.now()) != nil || before != nil && id.TLSCert.Equal(before.TLSCert) {
+		return nil
+	}
+	s, err := a.useSession(store, p)
+	if err != nil {
+		slog.Debug("the stored login is not used", "error", err)
+		return nil
+	}
+	return s
 }
 
 // osUser is the person's account name on this machine.

@@ -18,13 +18,12 @@ import (
 
 // sshOptions are the flags of ssh.
 type sshOptions struct {
-	port      int
-	tty       bool
-	noTTY     bool
-	noRelogin bool
-	noResume  bool
-	target    sshclient.Target
-	command   string
+	port     int
+	tty      bool
+	noTTY    bool
+	noResume bool
+	target   sshclient.Target
+	command  string
 }
 
 func (a *app) sshCommand() *cobra.Command {
@@ -55,7 +54,7 @@ func (a *app) sshCommand() *cobra.Command {
 	fs.IntVarP(&o.port, "port", "p", 0, "the server's `PORT`; any if not given")
 	fs.BoolVarP(&o.tty, "tty", "t", false, "allocate a terminal for a command, too")
 	fs.BoolVarP(&o.noTTY, "no-tty", "T", false, "allocate no terminal")
-	relogin := fs.VarPF(negation{boolValue{&o.noRelogin}}, "relogin", "", "log in if the credentials are missing or expired (default true)")
+	relogin := fs.VarPF(negation{boolValue{&a.globals.noRelogin}}, "relogin", "", "log in if the credentials are missing or expired (default true)")
 	relogin.NoOptDefVal = "true"
 	fs.BoolVar(&o.noResume, "no-resume", false, "accepted for other clients' scripts: connections are never resumed")
 	fs.Lookup("no-resume").Hidden = true
@@ -105,15 +104,7 @@ func asTransport(err error) error {
 }
 
 func (a *app) runSSH(ctx context.Context, o sshOptions) error {
-	use := func(ctx context.Context, s *session) error { return a.sshWith(ctx, s, o) }
-	if !o.noRelogin || a.globals.hasIdentity() {
-		return a.withSession(ctx, use)
-	}
-	s, err := a.openSession()
-	if err != nil {
-		return err
-	}
-	return a.onCluster(use)(ctx, s)
+	return a.withSession(ctx, func(ctx context.Context, s *session) error { return a.sshWith(ctx, s, o) })
 }
 
 // sshWith runs the command with the credentials of s.

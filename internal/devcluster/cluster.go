@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -77,8 +78,9 @@ type Cluster struct {
 	motd     string
 	nodes    []*node
 	limits   *rateLimits
-	root     *Cluster // of a leaf: the cluster it trusts
-	leaf     *Cluster // nil if there is none
+	root     *Cluster               // of a leaf: the cluster it trusts
+	leaf     *Cluster               // nil if there is none
+	refusal  atomic.Pointer[string] // see RefuseCalls
 
 	listener net.Listener
 	admin    net.Listener

@@ -138,6 +138,9 @@ func (c *Cluster) admit(ctx context.Context) error {
 	if c.now().After(caller(ctx).expires) {
 		return status.Error(codes.PermissionDenied, "access denied: client credentials have expired, please relogin.")
 	}
+	if text := c.refusal.Load(); text != nil && *text != "" {
+		return status.Error(codes.PermissionDenied, *text)
+	}
 	md, _ := metadata.FromIncomingContext(ctx)
 	for _, v := range md.Get("version") {
 		major, _, _ := strings.Cut(strings.TrimPrefix(v, "v"), ".")

@@ -13,6 +13,17 @@ import (
 
 // begin takes our lock and clears the way.
 func (t *Tx) begin() error {
+	if err := t.prepare(); err != nil {
+		return err
+	}
+	if err := t.takeOwn(); err != nil {
+		return err
+	}
+	return t.settle(maxLockWait)
+}
+
+// prepare makes the directory that our files are in.
+func (t *Tx) prepare() error {
 	if err := mayWriteTo(t.disk.home); err != nil {
 		return err
 	}
@@ -26,13 +37,7 @@ func (t *Tx) begin() error {
 	if err := c.makeDirs(ownDir); err != nil {
 		return err
 	}
-	if err := c.closeOwn(); err != nil {
-		return err
-	}
-	if err := t.takeOwn(); err != nil {
-		return err
-	}
-	return t.settle(maxLockWait)
+	return c.closeOwn()
 }
 
 // closeOwn makes sure that nobody else can write to where our journal is. Somebody may

@@ -164,6 +164,16 @@ func lockFile(root *os.Root, path string) (lock, error) {
 
 // lockOwn takes the lock on a file of our own, and writes into it who has it.
 func lockOwn(root *os.Root, path string) (lock, error) {
+	l, err := openOwn(root, path)
+	if err != nil {
+		return nil, err
+	}
+	l.write(ownName())
+	return l, nil
+}
+
+// openOwn takes the lock on a file of our own and leaves the text in it as it is.
+func openOwn(root *os.Root, path string) (*fileLock, error) {
 	f, err := root.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
 	if err != nil {
 		return nil, err
@@ -175,12 +185,6 @@ func lockOwn(root *os.Root, path string) (lock, error) {
 	info, err := f.Stat()
 	if err != nil || !onlyOurs(info) {
 		return nil, errors.Join(fmt.Errorf("%s is not a file of ours alone", path), err, f.Close())
-	}
-	size := info.Size()
-	me := fmt.Appendf(nil, "%d %s\n", os.Getpid(), filepath.Base(os.Args[0]))
-	// It only helps others to wait; a full disk is no reason not to lock.
-	if n, err := f.WriteAt(me, 0); err == nil && size > int64(n) {
-		_ = f.Truncate(int64(n))
 	}
 	return l, nil
 }

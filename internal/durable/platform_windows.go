@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -97,16 +96,17 @@ func lockFile(root *os.Root, path string) (lock, error) {
 
 // lockOwn takes the lock on a file of our own, and writes into it who has it.
 func lockOwn(root *os.Root, path string) (lock, error) {
-	l, err := openAndLock(root, path, ownByte)
+	l, err := openOwn(root, path)
 	if err != nil {
 		return nil, err
 	}
-	me := fmt.Appendf(nil, "%d %s\n", os.Getpid(), filepath.Base(os.Args[0]))
-	// It only helps others to wait; a full disk is no reason not to lock.
-	if n, err := l.file.WriteAt(me, 0); err == nil {
-		_ = l.file.Truncate(int64(n))
-	}
+	l.write(ownName())
 	return l, nil
+}
+
+// openOwn takes the lock on a file of our own and leaves the text in it as it is.
+func openOwn(root *os.Root, path string) (*fileLock, error) {
+	return openAndLock(root, path, ownByte)
 }
 
 func openAndLock(root *os.Root, path string, at uint64) (*fileLock, error) {

@@ -50,6 +50,17 @@ func (s *Status) Error() string {
 	return text.Block(s.Message, maxLines)
 }
 
+// Expired reports whether the server says that the caller's credentials have expired.
+// Servers have no code for it: these are the words that they are known to use.
+func (s *Status) Expired() bool {
+	for _, phrase := range []string{"client credentials have expired", "tls: expired certificate", "certificate has expired"} {
+		if strings.Contains(s.Message, phrase) {
+			return true
+		}
+	}
+	return false
+}
+
 // Is makes a deadline that the server noticed first equal to one that we did.
 func (s *Status) Is(target error) bool {
 	return s.Code == DeadlineExceeded && target == context.DeadlineExceeded
