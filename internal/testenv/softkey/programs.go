@@ -149,7 +149,7 @@ func awaitTouch(device string) {
 // assert is fido2-assert -G [-prv] [-t up=false] [-i FILE] DEVICE.
 func assert(args []string) error {
 	c, err := parse(args, "Gprv")
-	if err != nil || !c.has("G") || len(c.rest) != 1 {
+	if err != nil || len(args) == 0 || args[0] != "-G" || len(c.rest) != 1 {
 		return errors.New("usage")
 	}
 	lines, err := c.lines()
@@ -204,7 +204,7 @@ func assert(args []string) error {
 // cred is fido2-cred -M [-rv] [-i FILE] DEVICE [TYPE].
 func cred(args []string) error {
 	c, err := parse(args, "Mrv")
-	if err != nil || !c.has("M") || len(c.rest) < 1 || len(c.rest) > 2 {
+	if err != nil || len(args) == 0 || args[0] != "-M" || len(c.rest) < 1 || len(c.rest) > 2 {
 		return errors.New("usage")
 	}
 	lines, err := c.lines()
