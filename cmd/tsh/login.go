@@ -47,6 +47,7 @@ func (a *app) loginCommand() *cobra.Command {
 			"  tsh login --if-expires-within=30m && ansible-playbook site.yml\n" +
 			"  tsh login leaf.example.com\n" +
 			"  tsh login --request-roles=dba --request-reason='ticket 12'\n" +
+			"  tsh login --proxy=teleport.example.com --auth=passwordless\n" +
 			"  SSL_CERT_FILE=ca.pem tsh login --proxy=localhost:3080\n" +
 			"  tsh login --proxy=teleport.example.com --keystore=keyring\n" +
 			"  tsh login --proxy=teleport.example.com --add-keys-to-agent=only\n" +
@@ -244,8 +245,10 @@ func (a *app) authenticate(ctx context.Context, store *profile.Store, t *loginTa
 			}
 			return t.keys == profile.KeysInAgent || t.out != nil && t.out.oneKey(ping), nil
 		},
-		Now: a.now,
-	}, a.loginUI(t))
+		MFAMode: a.globals.mfaMode,
+		KeyUser: a.globals.user,
+		Now:     a.now,
+	}, a.securityKeyUI(a.loginUI(t), t))
 	if err != nil {
 		return nil, explainLogin(err, a.globals.user, t)
 	}
@@ -278,6 +281,9 @@ func takesPassword(p *profile.Profile) bool {
 
 // explainLogin adds what a person can do about a login that failed.
 func explainLogin(err error, asked string, t *loginTarget) error {
+	if errors.Is(err, login.ErrNoKey) {
+		return explainNoKey(err)
+	}
 	var refused *proxy.Error
 	if errors.As(err, &refused) && refused.Status == 404 && t.cluster != "" {
 		return withHint(err, "is %s the name of a cluster there? tsh login without one, or with the name of the\nproxy's own cluster, selects that", text.Line(t.cluster))
@@ -286,6 +292,8 @@ func explainLogin(err error, asked string, t *loginTarget) error {
 		return err
 	}
 	switch {
+	case refused.Message == textKeyRefused:
+		return withHint(err, "the password or the security key is wrong, or the account is locked for a while")
 	case asked == "":
 		return withHint(err, "the user name was taken to be %q; --user=NAME gives another", t.user)
 	case strings.Contains(refused.Message, "second factor"):
