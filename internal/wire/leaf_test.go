@@ -45,3 +45,60 @@ func TestCertAuthorityBytes(t *testing.T) {
 		t.Errorf("asked with %s", ask)
 	}
 }
+
+// Field numbers of certificates and access requests as the tables of the auth API
+// (7.1, 11.1, 11.3) have them, byte by byte.
+func TestRequestBytes(t *testing.T) {
+	for name, tc := range map[string]struct {
+		message any
+		want    string
+	}{
+		"certificates": {
+			&UserCertsRequest{PublicKey: []byte("k"), Username: "u", Expires: &Timestamp{Seconds: 5}, RouteToCluster: "c",
+				AccessRequests: []string{"a", "b"}, DropAccessRequests: []string{"*"}, SSHPublicKey: []byte("s"), TLSPublicKey: []byte("t")},
+			"0a016b" + "120175" + "1a020805" + "2a0163" + "320161" + "320162" + "7a012a" + "b2010173" + "ba010174",
+		},
+		"access request": {
+			&AccessRequest{Kind: "k", Version: "v", Metadata: Metadata{Name: "i"}, Spec: AccessRequestSpec{
+				User: "u", Roles: []string{"r"}, State: RequestPending, RequestReason: "w", SuggestedReviewers: []string{"c"}}},
+			"0a016b" + "1a0176" + "22030a0169" + "2a0e" + "0a0175" + "120172" + "1801" + "320177" + "6a0163",
+		},
+		"list":         {&ListAccessRequestsRequest{Filter: &AccessRequestFilter{ID: "i", User: "u"}}, "0a060a0169120175"},
+		"capabilities": {&AccessCapabilitiesRequest{User: "u"}, "0a0175"},
+		"watch": {
+			&Watch{Kinds: []*WatchKind{{Kind: "k", Filter: map[string]string{"id": "i", "user": "u"}}}},
+			"0a17" + "0a016b" + "2207" + "0a026964" + "120169" + "2209" + "0a0475736572" + "120175",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := hex.EncodeToString(Marshal(tc.message)); got != tc.want {
+				t.Errorf("%s, want %s", got, tc.want)
+			}
+		})
+	}
+	read := func(s string, v any) {
+		raw, err := hex.DecodeString(s)
+		if err == nil {
+			err = Unmarshal(raw, v)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	var can AccessCapabilities
+	read("220170"+"2801"+"3001", &can)
+	if can != (AccessCapabilities{"p", true, true}) {
+		t.Errorf("capabilities %+v", can)
+	}
+	var put, deleted Event
+	read("0801"+"7205"+"22030a0169", &put) // AccessRequest is field 14
+	read("0802"+"1205"+"22030a0169", &deleted)
+	if put.Type != EventPut || put.AccessRequest.Metadata.Name != "i" || deleted.Type != EventDelete || deleted.Header.Metadata.Name != "i" {
+		t.Errorf("events %+v, %+v", put, deleted)
+	}
+	var certs Certs
+	read("0a0173"+"120174"+"1a0178", &certs)
+	if string(certs.SSH) != "s" || string(certs.TLS) != "t" {
+		t.Errorf("certificates %+v", certs)
+	}
+}
