@@ -19,11 +19,12 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/seed-087d674e/tsh/internal/wire"
+	"github.com/seed-087d674e/tsh/internal/wire/accesswire"
 )
 
-func stored(id string, state int32) *wire.AccessRequest {
-	return &wire.AccessRequest{Kind: "access_request", Version: "v3", Metadata: wire.Metadata{Name: id},
-		Spec: wire.AccessRequestSpec{User: "alice", Roles: []string{"dba"}, State: state}}
+func stored(id string, state int32) *accesswire.AccessRequest {
+	return &accesswire.AccessRequest{Kind: "access_request", Version: "v3", Metadata: wire.Metadata{Name: id},
+		Spec: accesswire.AccessRequestSpec{User: "alice", Roles: []string{"dba"}, State: state}}
 }
 
 func lastOf(method string) string { return method[strings.LastIndexByte(method, '/')+1:] }
@@ -35,15 +36,15 @@ func TestRequestsOfOldClusters(t *testing.T) {
 	s := startAuth(t, func(method string, request []byte) ([]byte, error) {
 		switch lastOf(method) {
 		case "CreateAccessRequest":
-			var r wire.AccessRequest
-			if err := wire.Unmarshal(request, &r); err != nil || r.Metadata.Name != "id-1" || r.Spec.State != wire.RequestPending {
+			var r accesswire.AccessRequest
+			if err := wire.Unmarshal(request, &r); err != nil || r.Metadata.Name != "id-1" || r.Spec.State != accesswire.RequestPending {
 				t.Errorf("asked for %+v, %v", r, err)
 			}
 			return nil, nil
 		case "GetAccessRequestsV2":
-			state := wire.RequestPending
+			state := accesswire.RequestPending
 			if looked.Add(1) > 3 {
-				state = wire.RequestApproved
+				state = accesswire.RequestApproved
 			}
 			return wire.Marshal(stored("id-1", state)), nil
 		}
@@ -66,8 +67,8 @@ func TestRequestsOfOldClusters(t *testing.T) {
 
 // What a wait ends with, whatever the server does.
 func TestWaitEnds(t *testing.T) {
-	list := func(requests ...*wire.AccessRequest) []byte {
-		return wire.Marshal(&wire.ListAccessRequestsResponse{AccessRequests: requests})
+	list := func(requests ...*accesswire.AccessRequest) []byte {
+		return wire.Marshal(&accesswire.ListAccessRequestsResponse{AccessRequests: requests})
 	}
 	for name, tc := range map[string]struct {
 		watch func() ([]byte, error)
@@ -77,13 +78,13 @@ func TestWaitEnds(t *testing.T) {
 	}{
 		"the watch ends at once": {
 			looks: []func() ([]byte, error){
-				func() ([]byte, error) { return list(stored("id", wire.RequestPending)), nil },
-				func() ([]byte, error) { return list(stored("id", wire.RequestDenied)), nil },
+				func() ([]byte, error) { return list(stored("id", accesswire.RequestPending)), nil },
+				func() ([]byte, error) { return list(stored("id", accesswire.RequestDenied)), nil },
 			}, state: "denied",
 		},
 		"no INIT": {
-			watch: func() ([]byte, error) { return wire.Marshal(&wire.Event{Type: wire.EventPut}), nil },
-			looks: []func() ([]byte, error){func() ([]byte, error) { return list(stored("id", wire.RequestPromoted)), nil }}, state: "promoted",
+			watch: func() ([]byte, error) { return wire.Marshal(&accesswire.Event{Type: accesswire.EventPut}), nil },
+			looks: []func() ([]byte, error){func() ([]byte, error) { return list(stored("id", accesswire.RequestPromoted)), nil }}, state: "promoted",
 		},
 		"garbage": {
 			watch: func() ([]byte, error) { return []byte{0xff}, nil },
@@ -91,14 +92,14 @@ func TestWaitEnds(t *testing.T) {
 		},
 		"taken back": {
 			looks: []func() ([]byte, error){
-				func() ([]byte, error) { return list(stored("id", wire.RequestPending)), nil },
-				func() ([]byte, error) { return list(stored("other", wire.RequestApproved)), nil },
+				func() ([]byte, error) { return list(stored("id", accesswire.RequestPending)), nil },
+				func() ([]byte, error) { return list(stored("other", accesswire.RequestApproved)), nil },
 			}, is: ErrNotFound,
 		},
 		"away for a moment": {
 			looks: []func() ([]byte, error){
 				func() ([]byte, error) { return nil, status.Error(codes.Unavailable, "restarting") },
-				func() ([]byte, error) { return list(stored("id", wire.RequestApproved)), nil },
+				func() ([]byte, error) { return list(stored("id", accesswire.RequestApproved)), nil },
 			}, state: "approved",
 		},
 		"refused": {
@@ -136,13 +137,13 @@ func TestWaitIsCancelled(t *testing.T) {
 	looked := make(chan struct{}, 1)
 	s := startAuth(t, func(method string, _ []byte) ([]byte, error) {
 		if lastOf(method) == "WatchEvents" {
-			return wire.Marshal(&wire.Event{}), nil
+			return wire.Marshal(&accesswire.Event{}), nil
 		}
 		select {
 		case looked <- struct{}{}:
 		default:
 		}
-		return wire.Marshal(&wire.ListAccessRequestsResponse{AccessRequests: []*wire.AccessRequest{stored("id", wire.RequestPending)}}), nil
+		return wire.Marshal(&accesswire.ListAccessRequestsResponse{AccessRequests: []*accesswire.AccessRequest{stored("id", accesswire.RequestPending)}}), nil
 	})
 	stop := errors.New("the person has had enough")
 	ctx, cancel := context.WithCancelCause(testContext(t))
@@ -187,12 +188,12 @@ func TestReissueSendsKeys(t *testing.T) {
 		{line(ecKey.Public()), block("PUBLIC KEY", ecDER), true},
 		{line(ecKey.Public()), rsaPEM, false},
 	} {
-		var got wire.UserCertsRequest
+		var got accesswire.UserCertsRequest
 		s := startAuth(t, func(_ string, request []byte) ([]byte, error) {
 			if err := wire.Unmarshal(request, &got); err != nil {
 				t.Error(err)
 			}
-			return wire.Marshal(&wire.Certs{SSH: tc.ssh, TLS: []byte("no PEM")}), nil
+			return wire.Marshal(&accesswire.Certs{SSH: tc.ssh, TLS: []byte("no PEM")}), nil
 		})
 		_, _, err := s.connect(t).ReissueCerts(testContext(t), CertsRequest{User: "alice", Cluster: "leaf", AccessRequests: []string{"r"}, SSHKey: tc.ssh, TLSKey: tc.tls})
 		if err == nil || !strings.Contains(err.Error(), "plain key") {
@@ -207,17 +208,17 @@ func TestReissueSendsKeys(t *testing.T) {
 
 // Authorities that cannot be told apart or read are no authorities.
 func TestHostileAuthorities(t *testing.T) {
-	ca := func(cluster string, key, cert string) *wire.CertAuthority {
-		return &wire.CertAuthority{Spec: wire.CertAuthoritySpec{ClusterName: cluster, ActiveKeys: wire.CAKeySet{
-			SSH: []*wire.SSHKeyPair{{PublicKey: []byte(key)}}, TLS: []*wire.TLSKeyPair{{Cert: []byte(cert)}}}}}
+	ca := func(cluster string, key, cert string) *accesswire.CertAuthority {
+		return &accesswire.CertAuthority{Spec: accesswire.CertAuthoritySpec{ClusterName: cluster, ActiveKeys: accesswire.CAKeySet{
+			SSH: []*accesswire.SSHKeyPair{{PublicKey: []byte(key)}}, TLS: []*accesswire.TLSKeyPair{{Cert: []byte(cert)}}}}}
 	}
 	good := "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g"
-	empty := &wire.CertAuthority{Spec: wire.CertAuthoritySpec{ClusterName: "a"}}
-	for name, all := range map[string][]*wire.CertAuthority{
+	empty := &accesswire.CertAuthority{Spec: accesswire.CertAuthoritySpec{ClusterName: "a"}}
+	for name, all := range map[string][]*accesswire.CertAuthority{
 		"twice": {empty, empty}, "no key": {ca("a", "nonsense", "")}, "no certificate": {ca("a", good, "-----BEGIN X-----\n-----END X-----\n")},
 	} {
 		s := startAuth(t, func(string, []byte) ([]byte, error) {
-			return wire.Marshal(&wire.CertAuthoritiesResponse{Authorities: all}), nil
+			return wire.Marshal(&accesswire.CertAuthoritiesResponse{Authorities: all}), nil
 		})
 		if got, err := s.connect(t).HostAuthorities(testContext(t)); err == nil {
 			t.Errorf("%s: %+v", name, got)

@@ -1,16 +1,18 @@
-package wire
+package accesswire
 
 import (
 	"encoding/hex"
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/seed-087d674e/tsh/internal/wire"
 )
 
 // A reply with one host authority, put together by hand from the table of the
 // auth API: what a cluster sends is read, and what it adds is skipped.
 func TestCertAuthorityBytes(t *testing.T) {
-	wire := strings.Join([]string{
+	answer := strings.Join([]string{
 		"0a5c",                                               // one authority
 		"0a0e", hex.EncodeToString([]byte("cert_authority")), // 1 kind
 		"1204", hex.EncodeToString([]byte("host")), // 2 sub kind
@@ -22,16 +24,16 @@ func TestCertAuthorityBytes(t *testing.T) {
 		"5a0d", "0a04", "0a026b0a", "1205", "0a0163", "2200", // 11 active: SSH, TLS with a CRL
 		"6216", "0a04", "0a026c0a", "120e", "0a0164", "2209", hex.EncodeToString([]byte("the crl..")), // 12 additional
 	}, "")
-	raw, err := hex.DecodeString(wire)
+	raw, err := hex.DecodeString(answer)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got CertAuthoritiesResponse
-	if err := Unmarshal(raw, &got); err != nil {
+	if err := wire.Unmarshal(raw, &got); err != nil {
 		t.Fatal(err)
 	}
 	want := CertAuthoritiesResponse{Authorities: []*CertAuthority{{
-		Kind: "cert_authority", SubKind: "host", Version: "v2", Metadata: Metadata{Name: "r", Namespace: "default"},
+		Kind: "cert_authority", SubKind: "host", Version: "v2", Metadata: wire.Metadata{Name: "r", Namespace: "default"},
 		Spec: CertAuthoritySpec{
 			Type: "host", ClusterName: "r",
 			ActiveKeys:     CAKeySet{SSH: []*SSHKeyPair{{[]byte("k\n")}}, TLS: []*TLSKeyPair{{[]byte("c")}}},
@@ -41,7 +43,7 @@ func TestCertAuthorityBytes(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("read %+v", got.Authorities[0])
 	}
-	if ask := hex.EncodeToString(Marshal(&CertAuthoritiesRequest{Type: "host"})); ask != "0a04686f7374" {
+	if ask := hex.EncodeToString(wire.Marshal(&CertAuthoritiesRequest{Type: "host"})); ask != "0a04686f7374" {
 		t.Errorf("asked with %s", ask)
 	}
 }
@@ -54,12 +56,12 @@ func TestRequestBytes(t *testing.T) {
 		want    string
 	}{
 		"certificates": {
-			&UserCertsRequest{PublicKey: []byte("k"), Username: "u", Expires: &Timestamp{Seconds: 5}, RouteToCluster: "c",
+			&UserCertsRequest{PublicKey: []byte("k"), Username: "u", Expires: &wire.Timestamp{Seconds: 5}, RouteToCluster: "c",
 				AccessRequests: []string{"a", "b"}, DropAccessRequests: []string{"*"}, SSHPublicKey: []byte("s"), TLSPublicKey: []byte("t")},
 			"0a016b" + "120175" + "1a020805" + "2a0163" + "320161" + "320162" + "7a012a" + "b2010173" + "ba010174",
 		},
 		"access request": {
-			&AccessRequest{Kind: "k", Version: "v", Metadata: Metadata{Name: "i"}, Spec: AccessRequestSpec{
+			&AccessRequest{Kind: "k", Version: "v", Metadata: wire.Metadata{Name: "i"}, Spec: AccessRequestSpec{
 				User: "u", Roles: []string{"r"}, State: RequestPending, RequestReason: "w", SuggestedReviewers: []string{"c"}}},
 			"0a016b" + "1a0176" + "22030a0169" + "2a0e" + "0a0175" + "120172" + "1801" + "320177" + "6a0163",
 		},
@@ -71,7 +73,7 @@ func TestRequestBytes(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := hex.EncodeToString(Marshal(tc.message)); got != tc.want {
+			if got := hex.EncodeToString(wire.Marshal(tc.message)); got != tc.want {
 				t.Errorf("%s, want %s", got, tc.want)
 			}
 		})
@@ -79,7 +81,7 @@ func TestRequestBytes(t *testing.T) {
 	read := func(s string, v any) {
 		raw, err := hex.DecodeString(s)
 		if err == nil {
-			err = Unmarshal(raw, v)
+			err = wire.Unmarshal(raw, v)
 		}
 		if err != nil {
 			t.Error(err)
