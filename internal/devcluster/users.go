@@ -57,6 +57,10 @@ type User struct {
 	Created time.Time `json:"created"`
 	// LockedUntil is zero unless failed attempts have locked the account.
 	LockedUntil time.Time `json:"locked_until,omitzero"`
+	// Source is KIND/NAME of the connector that has made the user, until Expires;
+	// empty for one that an administrator has made.
+	Source  string    `json:"source,omitempty"`
+	Expires time.Time `json:"expires,omitzero"`
 }
 
 // user is a user at rest.
@@ -70,6 +74,9 @@ type user struct {
 	Revision     string      `json:"revision"`
 	Failures     []time.Time `json:"failures,omitempty"`
 	LockedUntil  time.Time   `json:"locked_until,omitzero"`
+	Groups       []string    `json:"groups,omitempty"` // at the identity provider
+	Source       string      `json:"source,omitempty"`
+	Expires      time.Time   `json:"expires,omitzero"`
 }
 
 // addUser makes a user with a password and, where the cluster has a second
@@ -97,7 +104,8 @@ func (r *registry) addUser(spec UserSpec) (Enrolment, error) {
 				return errors.Join(err, fmt.Errorf("role %s is not found", name))
 			}
 		}
-		if found, err := tx.get(bucketUsers, u.Name, new(user)); err != nil || found {
+		old := new(user)
+		if found, err := tx.get(bucketUsers, u.Name, old); err != nil || found && !old.expired(r.now()) {
 			return errors.Join(err, fmt.Errorf("user %s exists already", u.Name))
 		}
 		return tx.put(bucketUsers, u.Name, u)
@@ -180,8 +188,11 @@ func (r *registry) users() ([]User, error) {
 		if err := json.Unmarshal(raw, u); err != nil {
 			return err
 		}
+		if u.expired(r.now()) {
+			return nil
+		}
 		pub := User{
-			Name: u.Name, Roles: u.Roles, Logins: u.Logins, Devices: []string{}, Created: u.Created,
+			Name: u.Name, Roles: u.Roles, Logins: u.Logins, Devices: []string{}, Created: u.Created, Source: u.Source, Expires: u.Expires,
 		}
 		if u.LockedUntil.After(r.now()) {
 			pub.LockedUntil = u.LockedUntil
