@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -32,6 +33,7 @@ type globals struct {
 	keystore       string // where private keys go; "" is where they were
 	keystoreGiven  bool   // ... as a flag
 	mfaMode        string
+	browser        browserOptions
 }
 
 func (g *globals) addFlags(fs *pflag.FlagSet) {
@@ -48,6 +50,7 @@ func (g *globals) addFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&g.useAgent, "use-local-ssh-agent", true, "--no-use-local-ssh-agent is --add-keys-to-agent=no [TELEPORT_USE_LOCAL_SSH_AGENT]")
 	fs.Lookup("use-local-ssh-agent").Hidden = true // of old; the other flag says more
 	fs.StringVar(&g.mfaMode, "mfa-mode", "auto", "the second factor to use, `MODE` auto or otp [TELEPORT_MFA_MODE]")
+	g.browser.addFlags(fs)
 	g.addUnsupported(fs)
 	addNegations(fs)
 }
@@ -64,6 +67,7 @@ func environment() map[string][]string {
 		"add-keys-to-agent": {"TELEPORT_ADD_KEYS_TO_AGENT"},
 		"mfa-mode":          {"TELEPORT_MFA_MODE"},
 		"keystore":          {"TSH_KEYSTORE"},
+		"bind-addr":         {"TELEPORT_LOGIN_BIND_ADDR"},
 
 		"use-local-ssh-agent": {"TELEPORT_USE_LOCAL_SSH_AGENT"},
 	}
@@ -117,7 +121,7 @@ func (g *globals) check() error {
 	if g.ttl < 0 || g.ttl > maxTTL {
 		return fmt.Errorf("--ttl=%d: a lifetime in minutes is needed, %d at most", g.ttl, maxTTL)
 	}
-	if err := g.checkKeys(); err != nil {
+	if err := errors.Join(g.checkKeys(), g.browser.check()); err != nil {
 		return err
 	}
 	if !slices.Contains([]string{"", "auto", "otp"}, g.mfaMode) {
@@ -136,9 +140,6 @@ func unsupportedFlags() []*unsupportedFlag {
 		{name: "cert-format"},
 		{name: "compat"},
 		{name: "os-log", bool: true, variable: "TELEPORT_OS_LOG"},
-		{name: "bind-addr", variable: "TELEPORT_LOGIN_BIND_ADDR"},
-		{name: "callback"},
-		{name: "browser-login", variable: "TELEPORT_LOGIN_BROWSER", neutral: []string{"none"}},
 		{name: "headless", bool: true, variable: "TELEPORT_HEADLESS"},
 		{name: "mlock", variable: "TELEPORT_MLOCK_MODE", neutral: []string{"off", "auto"}},
 		{name: "jumphost", short: "J"},

@@ -209,11 +209,10 @@ func (a *app) authenticate(ctx context.Context, store *profile.Store, t *loginTa
 	defer client.Close()
 	t.answered = a.ui.waiting("the proxy " + t.proxy)
 	defer t.answered()
-	result, err := login.Run(ctx, client, login.Request{
-		User:      t.user,
-		Connector: a.globals.auth,
-		TTL:       time.Duration(a.globals.ttl) * time.Minute,
-		AskFirst:  t.known != nil && takesPassword(t.known),
+	result, err := a.logIn(ctx, client, login.Request{
+		User:     t.user,
+		TTL:      time.Duration(a.globals.ttl) * time.Minute,
+		AskFirst: t.known != nil && takesPassword(t.known),
 		// The proxy may have another name than it was given, and another login there.
 		OneKey: func(ping *proxy.Ping) (bool, error) {
 			if announced := ping.ProfileName(t.addr.Web()); announced != name {
@@ -224,7 +223,7 @@ func (a *app) authenticate(ctx context.Context, store *profile.Store, t *loginTa
 			return t.keys == profile.KeysInAgent, nil
 		},
 		Now: a.now,
-	}, a.loginUI(t))
+	}, t)
 	if err != nil {
 		return nil, explainLogin(err, a.globals.user, t.user)
 	}
@@ -249,7 +248,7 @@ func takesPassword(p *profile.Profile) bool {
 // explainLogin adds what a person can do about a login that failed.
 func explainLogin(err error, asked, user string) error {
 	var refused *proxy.Error
-	if !errors.As(err, &refused) || refused.Status != 403 {
+	if !errors.As(err, &refused) || refused.Status != 403 || refused.Op != "login" {
 		return err
 	}
 	switch {
@@ -267,11 +266,15 @@ func (a *app) loginUI(t *loginTarget) login.UI {
 		Announce: func(ping *proxy.Ping) {
 			t.answered()
 			a.announce(t, ping)
+			a.warnOfUser(ping)
 		},
-		MOTD: a.showMOTD,
+		MOTD:   a.showMOTD,
+		Browse: a.browse,
+		Expose: a.expose,
 	}
 	if t.passwordStdin {
 		lines := newLineReader(a.io.in)
+		ui.Browse = nil // whoever asked for that waits for no browser
 		ui.Password = func(ctx context.Context, _, _ string) (string, error) { return lines.next(ctx, "password") }
 		ui.Code = func(ctx context.Context) (string, error) { return lines.next(ctx, "one-time code") }
 		ui.MOTD = func(_ context.Context, message string) error {
@@ -329,7 +332,7 @@ func fillProfile(p *profile.Profile, result *login.Result, webAddr string) {
 	p.ConnUpgrade = result.ConnUpgrade
 	p.LoadAllCAs = result.Ping.Auth.LoadAllCAs
 	p.SSHDialTimeout = s.SSHDialTimeout
-	p.SSOHost = ""
+	p.AuthConnector, p.SSOHost = result.Ping.Auth.Connector()
 	p.MissingClusterDetails = false
 	if p.MFAMode == "" {
 		p.MFAMode = "auto"

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 	if at, err := time.Parse(time.RFC3339, os.Getenv(envTestNow)); err == nil {
 		testOnlyNow = func() time.Time { return at }
 	}
-	testscript.Main(tidy{m}, map[string]func(){"tsh": main})
+	testscript.Main(tidy{m}, map[string]func(){"tsh": main, "fakebrowser": fakeBrowser})
 }
 
 // tidy removes what tests share once all have run.
@@ -73,6 +73,7 @@ func TestScripts(t *testing.T) {
 			"notty":       withWorld((*world).noTTY),
 			"agent":       withWorld((*world).agent),
 			"keyring":     withWorld((*world).systemKeyring),
+			"browse":      withWorld((*world).inBrowser),
 		},
 	})
 }
@@ -143,6 +144,10 @@ func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
 			config.NodeLabels = map[string]string{name: unescape(value)}
 		case "name":
 			config.Name = value
+		case "connectors":
+			setConnectors(&config, value)
+		case "default-connector":
+			config.DefaultConnector = value
 		case "public":
 			config.PublicAddr = value
 		case "public-host":

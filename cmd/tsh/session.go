@@ -186,8 +186,9 @@ func (a *app) relogin(ctx context.Context, cause error) (*session, error) {
 	if err != nil {
 		return nil, cause
 	}
-	if !haveTTY() {
-		return nil, withHint(cause, "log in first: tsh login --proxy=%s --user=%s", target.proxy, target.user)
+	inBrowser := target.known != nil && !takesPassword(target.known) && a.canBrowse()
+	if !inBrowser && !haveTTY() {
+		return nil, withHint(cause, "log in first: %s", target.loginHint())
 	}
 	a.ui.say("%s: %s; logging in", target.proxy, cause)
 	target.keepCurrent = true
