@@ -194,10 +194,11 @@ func (a *app) expose(ctx context.Context, url string) error {
 }
 
 // warnOfUser says that a name for the person is of no use where the identity
-// provider has one.
+// provider has one, and forgets it.
 func (a *app) warnOfUser(ping *proxy.Ping) {
 	if a.globals.user != "" && ping.Auth.Type != "local" {
 		a.ui.warn("--user=%s (or TELEPORT_USER) is ignored: the cluster learns the name from its %s connector", a.globals.user, ping.Auth.Type)
+		a.globals.user = ""
 	}
 }
 
