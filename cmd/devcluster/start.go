@@ -21,6 +21,7 @@ type startOptions struct {
 	nodes                       int
 	hostnames                   []string
 	nodeLabels                  map[string]string
+	sso                         ssoOptions
 	quiet                       bool
 }
 
@@ -41,7 +42,8 @@ The nodes are reached through the proxy only; their addresses are names for it.`
 		Example: `  devcluster start --dir ./dev
   devcluster start --dir ./dev --addr 127.0.0.1:0 --second-factor off
   devcluster start --dir ./dev --nodes 3 --motd "Hello"
-  devcluster start --dir ./dev --hostnames web,web,db --node-labels env=dev`,
+  devcluster start --dir ./dev --hostnames web,web,db --node-labels env=dev
+  devcluster start --dir ./dev --connector github:gh --default-connector gh`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return runStart(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), opts)
@@ -58,6 +60,7 @@ The nodes are reached through the proxy only; their addresses are names for it.`
 	f.IntVar(&opts.nodes, "nodes", 1, "how many nodes, node-1 to node-N")
 	f.StringSliceVar(&opts.hostnames, "hostnames", nil, "names of the nodes instead; the same twice is allowed")
 	f.StringToStringVar(&opts.nodeLabels, "node-labels", nil, "labels of all nodes (default env=dev,tier=web, of every second node env=prod,tier=db)")
+	opts.sso.addFlags(f)
 	f.BoolVar(&opts.quiet, "quiet", false, "no line for each event on standard error")
 	return cmd
 }
@@ -74,6 +77,9 @@ func runStart(ctx context.Context, stdout, stderr io.Writer, opts startOptions) 
 		Dir: dir, Addr: opts.addr, PublicAddr: opts.publicAddr, Name: opts.name,
 		SecondFactor: opts.secondFactor, Suite: opts.suite, MOTD: opts.motd,
 		Nodes: opts.nodes, Hostnames: opts.hostnames, NodeLabels: opts.nodeLabels,
+	}
+	if err := opts.sso.fill(&cfg); err != nil {
+		return err
 	}
 	if !opts.quiet {
 		cfg.Log = stderr

@@ -162,6 +162,9 @@ func (r *registry) resetUser(name, password string) (Enrolment, error) {
 		if found, err := tx.get(bucketUsers, name, u); err != nil || !found {
 			return errors.Join(err, notFoundUser(name))
 		}
+		if u.Source != "" {
+			return fmt.Errorf("user %s comes from the connector %s and has no password", name, u.Source)
+		}
 		u.PasswordHash, u.Device, u.Failures, u.LockedUntil = fresh.PasswordHash, fresh.Device, nil, time.Time{}
 		u.Revision = uuid.NewString()
 		return tx.put(bucketUsers, name, u)

@@ -11,7 +11,7 @@ import (
 
 const pageStyle = `
 :root { color-scheme: light dark; --accent: #2f5fd0; --line: #8884; }
-body { font: 16px/1.5 system-ui, "DejaVu Sans", sans-serif; margin: 0; min-height: 100vh; display: grid; place-items: center; background: light-dark(#f2f4f8, #15171c); }
+body { font: 16px/1.5 system-ui, "DejaVu Sans", sans-serif; margin: 0; padding: 1.5rem; box-sizing: border-box; min-height: 100vh; display: grid; place-items: center; background: light-dark(#f2f4f8, #15171c); }
 main { width: min(26rem, calc(100vw - 4rem)); padding: 2rem; border-radius: .75rem; background: light-dark(#fff, #20242c); box-shadow: 0 2px 18px #0002; }
 h1 { font-size: 1.3rem; margin: 0 0 .75rem; }
 p { margin: .5rem 0; }
@@ -28,8 +28,8 @@ button[value="sign in"] { background: var(--accent); border-color: var(--accent)
 // sendScript sends the only form of a page.
 const sendScript = `document.forms[0].submit();`
 
-// samlScripts are the text that some SAML libraries put behind their form; clients
-// know it by its hash.
+// samlScript is what some SAML libraries put behind their form; clients know it by
+// its hash.
 const samlScript = `document.getElementById('SAMLSubmitButton').style.visibility="hidden";document.getElementById('SAMLRequestForm').submit();`
 
 const pageTemplates = `
