@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -76,14 +77,9 @@ func checkRedirectURL(raw string) error {
 	if len(raw) > maxRedirectURL {
 		return fmt.Errorf("the page to open has an address of more than %d bytes", maxRedirectURL)
 	}
-	for _, b := range []byte(raw) {
-		if b <= ' ' || b >= 0x7f || b == '\\' || b == '"' || b == '<' || b == '>' {
-			return errors.New("the page to open has an address with characters that no address has")
-		}
-	}
 	u, err := url.Parse(raw)
 	switch {
-	case err != nil:
+	case err != nil, strings.ContainsFunc(raw, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune(`\"<>`, r) }):
 		return errors.New("the page to open has a malformed address")
 	case u.Host == "" || u.Hostname() == "" || u.Opaque != "" || u.User != nil:
 		return errors.New("the page to open has an address without a host, or with a user")

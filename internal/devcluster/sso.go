@@ -223,21 +223,25 @@ func (c *Connector) checkRedirect(raw string) (*url.URL, bool) {
 	switch {
 	case err != nil, u.EscapedPath() != "/callback", len(query) != 1 || len(query["secret_key"]) != 1:
 		return nil, false
-	case u.Scheme == "http" && slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, u.Hostname()):
-		return u, true
 	case u.Scheme != "http" && u.Scheme != "https":
 		return nil, false
+	case u.Scheme == "http" && slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, u.Hostname()):
+		return u, true
 	}
+	return u, c.allows(u)
+}
+
+// allows says whether the connector's settings allow another machine.
+func (c *Connector) allows(u *url.URL) bool {
 	if ip, err := netip.ParseAddr(u.Hostname()); err == nil {
 		for _, cidr := range c.AllowedCIDRs {
 			if netip.MustParsePrefix(cidr).Contains(ip.Unmap()) {
-				return u, true
+				return true
 			}
 		}
 	}
-	ok := u.Scheme == "https" && (u.Port() == "" || u.Port() == "443") &&
+	return u.Scheme == "https" && (u.Port() == "" || u.Port() == "443") &&
 		slices.ContainsFunc(c.AllowedHostnames, func(pattern string) bool { return hostMatches(pattern, u.Hostname()) })
-	return u, ok
 }
 
 func hostMatches(pattern, host string) bool {

@@ -97,26 +97,34 @@ func (c *Cluster) beginSSO(kind string, req consoleRequest) (login *ssoLogin, me
 	if !ok {
 		return nil, textSSORedirect, errors.New("the callback URL is not allowed")
 	}
-	if key, err := hex.DecodeString(u.Query().Get("secret_key")); err != nil || len(key) != 32 {
-		return nil, textSSOFailed, errors.New("the secret key is not 32 bytes in hexadecimal")
-	}
-	if kind == kindGitHub && (req.CertTTL < time.Minute || req.CertTTL > 30*time.Hour) {
-		return nil, textSSOFailed, fmt.Errorf("cert_ttl of %s", req.CertTTL)
-	}
-	if len(req.SSHPubKey) == 0 && len(req.TLSPubKey) == 0 {
-		return nil, textSSOFailed, errors.New("there is no public key")
-	}
-	if req.RouteToCluster != "" && req.RouteToCluster != c.settings.Name {
-		return nil, textSSOFailed, fmt.Errorf("remote cluster %q not found", req.RouteToCluster)
-	}
-	if kind == kindOIDC && req.PKCEVerifier == "" {
-		return nil, textSSOFailed, errors.New("the connector uses PKCE and there is no verifier")
+	if err := c.checkConsole(kind, u, req); err != nil {
+		return nil, textSSOFailed, err
 	}
 	keys, err := (&finishRequest{SSHPubKey: req.SSHPubKey, TLSPubKey: req.TLSPubKey}).keys()
 	if err != nil {
 		return nil, textSSOFailed, err
 	}
 	return &ssoLogin{connector: connector, redirect: u, verifier: req.PKCEVerifier, keys: keys, req: req}, "", nil
+}
+
+// checkConsole judges what is of no connector in particular.
+func (c *Cluster) checkConsole(kind string, redirect *url.URL, req consoleRequest) error {
+	if key, err := hex.DecodeString(redirect.Query().Get("secret_key")); err != nil || len(key) != 32 {
+		return errors.New("the secret key is not 32 bytes in hexadecimal")
+	}
+	if kind == kindGitHub && (req.CertTTL < time.Minute || req.CertTTL > 30*time.Hour) {
+		return fmt.Errorf("cert_ttl of %s", req.CertTTL)
+	}
+	if len(req.SSHPubKey) == 0 && len(req.TLSPubKey) == 0 {
+		return errors.New("there is no public key")
+	}
+	if req.RouteToCluster != "" && req.RouteToCluster != c.settings.Name {
+		return fmt.Errorf("remote cluster %q not found", req.RouteToCluster)
+	}
+	if kind == kindOIDC && req.PKCEVerifier == "" {
+		return errors.New("the connector uses PKCE and there is no verifier")
+	}
+	return nil
 }
 
 // ssoCallback is where the identity provider sends the browser back to.
