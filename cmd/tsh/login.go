@@ -31,10 +31,13 @@ func (a *app) loginCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "login [flags]",
 		Short: "Log in to a cluster, or select a login that is still valid",
-		Long: "login authenticates with the cluster's web proxy and stores short-lived certificates.\n" +
+		Long: "login authenticates with the cluster's web proxy and stores short-lived certificates,\n" +
+			"with a password or, where the cluster has a connector for it, through the browser.\n" +
 			"Where a valid login for the same proxy and user is there already, it is selected and\n" +
 			"shown; --force logs in again. Without --proxy the proxy of the last login is taken.",
 		Example: "  tsh login --proxy=teleport.example.com --user=alice\n" +
+			"  tsh login --proxy=teleport.example.com --auth=corp-sso\n" +
+			"  tsh login --proxy=teleport.example.com --browser=none\n" +
 			"  tsh login --force\n" +
 			"  SSL_CERT_FILE=ca.pem tsh login --proxy=localhost:3080\n" +
 			"  tsh login --proxy=teleport.example.com --keystore=keyring\n" +

@@ -186,7 +186,7 @@ func (a *app) relogin(ctx context.Context, cause error) (*session, error) {
 	if err != nil {
 		return nil, cause
 	}
-	inBrowser := target.known != nil && !takesPassword(target.known) && a.canBrowse()
+	inBrowser := (target.known == nil || !takesPassword(target.known)) && a.canBrowse()
 	if !inBrowser && !haveTTY() {
 		return nil, withHint(cause, "log in first: %s", target.loginHint())
 	}
@@ -194,7 +194,7 @@ func (a *app) relogin(ctx context.Context, cause error) (*session, error) {
 	target.keepCurrent = true
 	s, err := a.authenticate(ctx, store, target)
 	if errors.Is(err, login.ErrCannotAsk) {
-		return nil, cause
+		return nil, withHint(cause, "log in first: %s", target.loginHint())
 	}
 	return s, err
 }
