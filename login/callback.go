@@ -198,7 +198,7 @@ func startWith(form []byte) (reply, error) {
 	return reply{
 		status: http.StatusOK,
 		policy: "default-src 'none'; script-src " + hashes + "; base-uri 'none'; object-src 'none'; img-src 'none'; style-src 'none'; " +
-			"frame-ancestors 'none'; form-action https: http://127.0.0.1:* http://[::1]:*",
+			"frame-ancestors 'none'; form-action https: http://127.0.0.1:*",
 		body: "<!doctype html><html><head><meta charset=utf-8><title>Logging in</title></head><body>\n" + string(form) + "\n</body></html>\n",
 	}, nil
 }
