@@ -22,11 +22,11 @@ func listen(ctx context.Context, bindAddr, callbackURL string) (l net.Listener, 
 	if l, err = bind(ctx, bindAddr, callbackURL != ""); err != nil {
 		return nil, "", nil, err
 	}
-	ours, _ := netip.ParseAddrPort(l.Addr().String())
-	port := fmt.Sprint(ours.Port())
-	hosts = []string{"127.0.0.1:" + port, "localhost:" + port, "[::1]:" + port, ours.String()}
+	ours := l.Addr().String()
+	port := ours[strings.LastIndexByte(ours, ':'):]
+	hosts = []string{"127.0.0.1" + port, "localhost" + port, "[::1]" + port, ours}
 	if callbackURL == "" {
-		return l, "http://" + ours.String(), hosts, nil
+		return l, "http://" + ours, hosts, nil
 	}
 	base, host, err := parseCallback(callbackURL)
 	if err != nil {

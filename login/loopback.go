@@ -3,7 +3,6 @@ package login
 import (
 	"bufio"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -188,27 +187,29 @@ func say(status int, sentence string) reply {
 // text is the answer as it is sent. There is no header for other origins: no
 // page of theirs has any business here.
 func (p reply) text() string {
-	var b strings.Builder
-	line := func(name, value string) {
-		if value != "" {
-			b.WriteString(name + ": " + value + "\r\n")
-		}
-	}
-	fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\n", p.status, http.StatusText(p.status))
-	line("Location", p.location)
-	line("Allow", p.allow)
-	if p.body != "" {
-		line("Content-Type", "text/html; charset=utf-8")
-	}
-	line("Content-Length", strconv.Itoa(len(p.body)))
-	line("Connection", "close")
-	line("Cache-Control", "no-store")
-	line("X-Content-Type-Options", "nosniff")
-	line("X-Frame-Options", "DENY")
-	line("Referrer-Policy", "strict-origin")
 	if p.policy == "" {
 		p.policy = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 	}
-	line("Content-Security-Policy", p.policy)
+	lines := []string{
+		"HTTP/1.1 " + strconv.Itoa(p.status), http.StatusText(p.status),
+		"Location", p.location,
+		"Allow", p.allow,
+		"Content-Type", "text/html; charset=utf-8",
+		"Content-Length", strconv.Itoa(len(p.body)),
+		"Connection", "close",
+		"Cache-Control", "no-store",
+		"X-Content-Type-Options", "nosniff",
+		"X-Frame-Options", "DENY",
+		"Referrer-Policy", "strict-origin",
+		"Content-Security-Policy", p.policy,
+	}
+	var b strings.Builder
+	separator := " "
+	for ; len(lines) > 0; lines = lines[2:] {
+		if lines[1] != "" {
+			b.WriteString(lines[0] + separator + lines[1] + "\r\n")
+		}
+		separator = ": "
+	}
 	return b.String() + "\r\n" + p.body
 }
