@@ -1,6 +1,7 @@
 package login
 
 import (
+	"bytes"
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
@@ -318,6 +319,26 @@ func rawAsk(t *testing.T, b *browserLogin, method, where, body string, headers [
 	request := fmt.Sprintf("%s %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n%s", method, u.RequestURI(), u.Host, len(body), body)
 	answer := answerTo(t, c, []byte(request))
 	return answer.StatusCode, answer.Header, ""
+}
+
+// case L05: a form of 100 MB is refused when it is announced, or when there is too
+// much of it; nothing of that size is ever held.
+func TestHugeForms(t *testing.T) {
+	const head = "POST /callback HTTP/1.1\r\nHost: h\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+	chunk := "10000\r\n" + strings.Repeat("x", 0x10000) + "\r\n"
+	for name, request := range map[string]string{
+		"announced": head + "Content-Length: 104857600\r\n\r\nresponse=x",
+		"in chunks": head + "Transfer-Encoding: chunked\r\n\r\n" + strings.Repeat(chunk, 1600),
+	} {
+		conn := &onceConn{in: bytes.NewReader([]byte(request))}
+		(&answerer{handle: func(*http.Request, url.Values) reply { t.Error("it was handled"); return reply{} }}).answer(conn)
+		if !strings.HasPrefix(conn.out.String(), "HTTP/1.1 413 ") {
+			t.Errorf("%s: %.80s", name, conn.out.String())
+		}
+		if read := len(request) - conn.in.Len(); read > maxBrowserForm+64<<10 {
+			t.Errorf("%s: %d bytes were read", name, read)
+		}
+	}
 }
 
 // case L01: any number of tries. Each is turned away; the login is then as good as new.

@@ -277,7 +277,9 @@ func (a *app) loginUI(t *loginTarget) login.UI {
 	}
 	if t.passwordStdin {
 		lines := newLineReader(a.io.in)
-		ui.Browse = nil // whoever asked for that waits for no browser
+		ui.Browse = func(context.Context, string) error {
+			return usagef("--password-stdin: the cluster logs people in through the browser, not with a password")
+		}
 		ui.Password = func(ctx context.Context, _, _ string) (string, error) { return lines.next(ctx, "password") }
 		ui.Code = func(ctx context.Context) (string, error) { return lines.next(ctx, "one-time code") }
 		ui.MOTD = func(_ context.Context, message string) error {
