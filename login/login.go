@@ -43,6 +43,10 @@ type Request struct {
 	// KeyUser is whom a login without a password has to be for; empty is whoever
 	// the security key says.
 	KeyUser string
+	// BindAddr is the host:port to wait for the browser's answer at; any port of
+	// the loopback interface if empty. CallbackURL is where browsers reach it, for
+	// one on another machine; without it BindAddr must be of this machine alone.
+	BindAddr, CallbackURL string
 	// Now is the clock that certificates are judged by, when they have come:
 	// people take their time to answer.
 	Now func() time.Time
@@ -65,6 +69,12 @@ type UI struct {
 	// MOTD shows the cluster's message of the day and returns once the person
 	// has acknowledged it. The text is the server's, as it came.
 	MOTD func(ctx context.Context, message string) error
+	// Browse shows the link that begins a login in the browser, and opens it. It
+	// does not wait for the browser, which ctx's end says is of no use any more.
+	Browse func(ctx context.Context, link string) error
+	// Expose asks whether the browser may bring the certificates to url, which is
+	// Request.CallbackURL; an error is no.
+	Expose func(ctx context.Context, url string) error
 	// Announce tells what the proxy says of itself, before anything is sent
 	// to it that could do harm in the wrong hands.
 	Announce func(ping *proxy.Ping)
@@ -112,7 +122,7 @@ type session struct {
 // one connection that client keeps; the keys are made, and the probe for the
 // connection upgrade runs, while the person types.
 //
-// Errors: ErrUnsupported, ErrCannotAsk, ErrRejected, *proxy.Error for an answer
+// Errors: ErrUnsupported, ErrCannotAsk, ErrRejected, ErrNoAnswer, ErrExposed, *proxy.Error for an answer
 // that says no, the context's error, and whatever the UI returned.
 func Run(ctx context.Context, client *proxy.Client, req Request, ui UI) (*Result, error) {
 	if req.User != "" {
@@ -187,8 +197,12 @@ func choose(ping *proxy.Ping, password *question) (method, error) {
 	default:
 		return nil, fmt.Errorf("%w: the cluster asks for keys of the unknown suite %q", ErrUnsupported, suite)
 	}
-	if ping.Auth.Type != "local" {
-		return nil, fmt.Errorf("%w: the cluster logs people in through its %q connector", ErrUnsupported, ping.Auth.Type)
+	switch kind := ping.Auth.Type; kind {
+	case "local":
+	case "github", "oidc", "saml":
+		return &ssoMethod{kind}, nil
+	default:
+		return nil, fmt.Errorf("%w: the cluster logs people in through its %q connector", ErrUnsupported, kind)
 	}
 	switch name := ping.Auth.LocalName(); name {
 	case "", "local":

@@ -149,7 +149,8 @@ func TestHostileAnswersAreRefused(t *testing.T) {
 // What this program cannot do is said before anybody is asked anything.
 func TestUnsupportedWaysAreNamed(t *testing.T) {
 	for _, tc := range []struct{ key, value, want string }{
-		{"type", "github", `"github" connector`},
+		{"type", "ldap", `"ldap" connector`},
+		{"type", "github", "no github connector"},
 		{"private_key_policy", "hardware_key_touch", "hardware_key_touch"}, // case L27
 		{"signature_algorithm_suite", "rsa-512", "rsa-512"},                // case L28
 	} {

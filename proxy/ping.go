@@ -44,6 +44,10 @@ type AuthSettings struct {
 type connector struct {
 	Name    string `json:"name"`
 	Display string `json:"display"`
+	// One of these is the address of an identity provider, if it is told.
+	IssuerURL   string `json:"IssuerURL"`   // oidc
+	SSO         string `json:"SSO"`         // saml
+	EndpointURL string `json:"EndpointURL"` // github
 }
 
 // LocalName is the name of the local way to log in that was asked about

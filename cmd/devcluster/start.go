@@ -24,6 +24,7 @@ type startOptions struct {
 	leaf                        string
 	requestAccess               string
 	requestPrompt               string
+	sso                         ssoOptions
 	quiet                       bool
 }
 
@@ -45,7 +46,8 @@ The nodes are reached through the proxy only; their addresses are names for it.`
   devcluster start --dir ./dev --addr 127.0.0.1:0 --second-factor off
   devcluster start --dir ./dev --nodes 3 --motd "Hello"
   devcluster start --dir ./dev --leaf leaf.example
-  devcluster start --dir ./dev --hostnames web,web,db --node-labels env=dev`,
+  devcluster start --dir ./dev --hostnames web,web,db --node-labels env=dev
+  devcluster start --dir ./dev --connector github:gh --default-connector gh`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return runStart(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), opts)
@@ -65,6 +67,7 @@ The nodes are reached through the proxy only; their addresses are names for it.`
 	f.StringVar(&opts.leaf, "leaf", "", "`name` of a leaf cluster, reached through this one's proxy (default none)")
 	f.StringVar(&opts.requestAccess, "request-access", "", "what the role requester says of access requests: optional, always or reason (default optional)")
 	f.StringVar(&opts.requestPrompt, "request-prompt", "", "what people are told to give as the reason of a request")
+	opts.sso.addFlags(f)
 	f.BoolVar(&opts.quiet, "quiet", false, "no line for each event on standard error")
 	return cmd
 }
@@ -82,6 +85,9 @@ func runStart(ctx context.Context, stdout, stderr io.Writer, opts startOptions) 
 		SecondFactor: opts.secondFactor, Suite: opts.suite, MOTD: opts.motd,
 		Nodes: opts.nodes, Hostnames: opts.hostnames, NodeLabels: opts.nodeLabels,
 		Leaf: opts.leaf, RequestAccess: opts.requestAccess, RequestPrompt: opts.requestPrompt,
+	}
+	if err := opts.sso.fill(&cfg); err != nil {
+		return err
 	}
 	if !opts.quiet {
 		cfg.Log = stderr

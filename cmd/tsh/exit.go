@@ -147,6 +147,8 @@ func knownErrors() []knownError {
 		{is(login.ErrCannotAsk), "no_terminal", "run it in a terminal, or give the password on standard input with: tsh login --password-stdin"},
 		{is(login.ErrNoKey), "no_security_key", ""},
 		{is(login.ErrUnsupported), "unsupported_login", ""},
+		{is(login.ErrNoAnswer), "timeout", "run it again and finish the login in the browser; every link works once"},
+		{is(login.ErrExposed), "usage", "give --bind-addr an address of this machine alone, 127.0.0.1:PORT, or say with --callback=URL how browsers reach it"},
 		{is(login.ErrRejected), "rejected_identity", "nothing was stored; tell the cluster's administrator"},
 		{is(profile.ErrNoCurrent), "not_logged_in", "log in first: tsh login --proxy=HOST --user=NAME"},
 		{isNotYetValid, "not_yet_valid", "compare the clock of this machine with the cluster's"},

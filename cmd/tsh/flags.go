@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -36,6 +37,7 @@ type globals struct {
 	keystoreGiven  bool   // ... as a flag
 	mfaMode        string
 	noRelogin      bool // set by commands that have --no-relogin
+	browser        browserOptions
 }
 
 func (g *globals) addFlags(fs *pflag.FlagSet) {
@@ -53,6 +55,7 @@ func (g *globals) addFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&g.useAgent, "use-local-ssh-agent", true, "--no-use-local-ssh-agent is --add-keys-to-agent=no [TELEPORT_USE_LOCAL_SSH_AGENT]")
 	fs.Lookup("use-local-ssh-agent").Hidden = true // of old; the other flag says more
 	fs.StringVar(&g.mfaMode, "mfa-mode", "auto", "the second factor to use, `MODE` auto, otp, cross-platform or platform [TELEPORT_MFA_MODE]")
+	g.browser.addFlags(fs)
 	g.addUnsupported(fs)
 	addNegations(fs)
 }
@@ -70,6 +73,7 @@ func environment() map[string][]string {
 		"add-keys-to-agent": {"TELEPORT_ADD_KEYS_TO_AGENT"},
 		"mfa-mode":          {"TELEPORT_MFA_MODE"},
 		"keystore":          {"TSH_KEYSTORE"},
+		"bind-addr":         {"TELEPORT_LOGIN_BIND_ADDR"},
 
 		"use-local-ssh-agent": {"TELEPORT_USE_LOCAL_SSH_AGENT"},
 	}
@@ -124,7 +128,7 @@ func (g *globals) check() error {
 	if g.ttl < 0 || g.ttl > maxTTL {
 		return fmt.Errorf("--ttl=%d: a lifetime in minutes is needed, %d at most", g.ttl, maxTTL)
 	}
-	if err := g.checkKeys(); err != nil {
+	if err := errors.Join(g.checkKeys(), g.browser.check()); err != nil {
 		return err
 	}
 	return checkMFAMode(g.mfaMode)
@@ -139,9 +143,6 @@ func unsupportedFlags() []*unsupportedFlag {
 		{name: "cert-format"},
 		{name: "compat"},
 		{name: "os-log", bool: true, variable: "TELEPORT_OS_LOG"},
-		{name: "bind-addr", variable: "TELEPORT_LOGIN_BIND_ADDR"},
-		{name: "callback"},
-		{name: "browser-login", variable: "TELEPORT_LOGIN_BROWSER", neutral: []string{"none"}},
 		{name: "headless", bool: true, variable: "TELEPORT_HEADLESS"},
 		{name: "mlock", variable: "TELEPORT_MLOCK_MODE", neutral: []string{"off", "auto"}},
 		{name: "jumphost", short: "J"},

@@ -254,7 +254,7 @@ func (a *app) allAuthorities(ctx context.Context, s *session) (*keystore.Identit
 		return nil, err
 	}
 	defer client.Close()
-	return a.hostAuthorities(ctx, client, s)
+	return a.authoritiesOf(ctx, client, s, func(string) bool { return true })
 }
 
 // fill makes the content of the files.

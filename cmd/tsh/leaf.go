@@ -105,6 +105,14 @@ func (a *app) fetchAuthorities(ctx context.Context, s *session) error {
 // them now, of the root and of the session's cluster. Those of other leaves are left
 // out: whatever may be wrong with them is not to be in the way here.
 func (a *app) hostAuthorities(ctx context.Context, client *api.Client, s *session) (*keystore.Identity, error) {
+	return a.authoritiesOf(ctx, client, s, func(cluster string) bool {
+		return cluster == s.cluster || cluster == s.id.RootCluster() || s.profile.LoadAllCAs
+	})
+}
+
+// authoritiesOf is the identity of the session with the authorities, as the root names
+// them now, of the clusters that are wanted. The session's cluster has to be there.
+func (a *app) authoritiesOf(ctx context.Context, client *api.Client, s *session, want func(cluster string) bool) (*keystore.Identity, error) {
 	defer a.ui.waiting("cluster " + text.Line(s.id.RootCluster()))()
 	authorities, err := client.HostAuthorities(ctx)
 	if err != nil {
@@ -114,7 +122,7 @@ func (a *app) hostAuthorities(ctx context.Context, client *api.Client, s *sessio
 	var names []string
 	for _, a := range authorities {
 		names = append(names, a.Cluster)
-		if a.Cluster == s.cluster || a.Cluster == s.id.RootCluster() || s.profile.LoadAllCAs {
+		if want(a.Cluster) {
 			wanted = append(wanted, keystore.Authority(a))
 		}
 	}

@@ -34,7 +34,8 @@ func (a *app) loginCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "login [flags] [CLUSTER]",
 		Short: "Log in to a cluster, or select a login that is still valid",
-		Long: "login authenticates with the cluster's web proxy and stores short-lived certificates.\n" +
+		Long: "login authenticates with the cluster's web proxy and stores short-lived certificates,\n" +
+			"with a password or, where the cluster has a connector for it, through the browser.\n" +
 			"Where a valid login for the same proxy and user is there already, it is selected, and a\n" +
 			"line says so; --force logs in again, --if-expires-within if it does not last long enough.\n" +
 			"Without --proxy the proxy of the last login is taken. Where another process is logging in\n" +
@@ -43,6 +44,8 @@ func (a *app) loginCommand() *cobra.Command {
 			"--identity such a file becomes a stored login.\n" +
 			"CLUSTER selects the proxy's own cluster or a leaf of it, without a new login if one is valid.",
 		Example: "  tsh login --proxy=teleport.example.com --user=alice\n" +
+			"  tsh login --proxy=teleport.example.com --auth=corp-sso\n" +
+			"  tsh login --proxy=teleport.example.com --browser=none\n" +
 			"  tsh login --force\n" +
 			"  tsh login --if-expires-within=30m && ansible-playbook site.yml\n" +
 			"  tsh login leaf.example.com\n" +
@@ -230,12 +233,11 @@ func (a *app) authenticate(ctx context.Context, store *profile.Store, t *loginTa
 	defer client.Close()
 	t.answered = a.ui.waiting("the proxy " + t.proxy)
 	defer t.answered()
-	result, err := login.Run(ctx, client, login.Request{
-		User:      t.user,
-		Connector: a.globals.auth,
-		Cluster:   t.cluster,
-		TTL:       time.Duration(a.globals.ttl) * time.Minute,
-		AskFirst:  t.known != nil && takesPassword(t.known),
+	result, err := a.logIn(ctx, client, login.Request{
+		User:     t.user,
+		Cluster:  t.cluster,
+		TTL:      time.Duration(a.globals.ttl) * time.Minute,
+		AskFirst: t.known != nil && takesPassword(t.known),
 		// The proxy may have another name than it was given, and another login there.
 		OneKey: func(ping *proxy.Ping) (bool, error) {
 			if announced := ping.ProfileName(t.addr.Web()); announced != name {
@@ -248,7 +250,7 @@ func (a *app) authenticate(ctx context.Context, store *profile.Store, t *loginTa
 		MFAMode: a.globals.mfaMode,
 		KeyUser: a.globals.user,
 		Now:     a.now,
-	}, a.securityKeyUI(a.loginUI(t), t))
+	}, t)
 	if err != nil {
 		return nil, explainLogin(err, a.globals.user, t)
 	}
@@ -288,7 +290,7 @@ func explainLogin(err error, asked string, t *loginTarget) error {
 	if errors.As(err, &refused) && refused.Status == 404 && t.cluster != "" {
 		return withHint(err, "is %s the name of a cluster there? tsh login without one, or with the name of the\nproxy's own cluster, selects that", text.Line(t.cluster))
 	}
-	if !errors.As(err, &refused) || refused.Status != 403 {
+	if !errors.As(err, &refused) || refused.Status != 403 || refused.Op != "login" {
 		return err
 	}
 	switch {
@@ -308,11 +310,17 @@ func (a *app) loginUI(t *loginTarget) login.UI {
 		Announce: func(ping *proxy.Ping) {
 			t.answered()
 			a.announce(t, ping)
+			a.warnOfUser(ping)
 		},
-		MOTD: a.showMOTD,
+		MOTD:   a.showMOTD,
+		Browse: a.browse,
+		Expose: a.expose,
 	}
 	if t.passwordStdin {
 		lines := newLineReader(a.io.in)
+		ui.Browse = func(context.Context, string) error {
+			return usagef("--password-stdin: the cluster logs people in through the browser, not with a password")
+		}
 		ui.Password = func(ctx context.Context, _, _ string) (string, error) { return lines.next(ctx, "password") }
 		ui.Code = func(ctx context.Context) (string, error) { return lines.next(ctx, "one-time code") }
 		ui.MOTD = func(_ context.Context, message string) error {
@@ -370,7 +378,7 @@ func fillProfile(p *profile.Profile, result *login.Result, webAddr string) {
 	p.ConnUpgrade = result.ConnUpgrade
 	p.LoadAllCAs = result.Ping.Auth.LoadAllCAs
 	p.SSHDialTimeout = s.SSHDialTimeout
-	p.SSOHost = ""
+	p.AuthConnector, p.SSOHost = result.Ping.Auth.Connector()
 	p.MissingClusterDetails = false
 	if p.MFAMode == "" {
 		p.MFAMode = "auto"

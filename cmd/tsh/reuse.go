@@ -13,8 +13,9 @@ import (
 // judged is there and was not good enough.
 func (a *app) loginOnce(ctx context.Context, store *profile.Store, target *loginTarget, judged *keystore.Identity, o loginOptions) error {
 	w := &wish{
-		target:   target,
-		mayAsk:   target.known == nil || a.canAsk(target),
+		target: target,
+		// Somebody may be there to open a link that is printed.
+		mayAsk:   target.known == nil || !needsTerminal(a.globals.auth, target.known) || a.canAsk(target),
 		atOnce:   o.force || o.passwordStdin,
 		hint:     ", tsh login --force asks here",
 		patience: turnPatience,

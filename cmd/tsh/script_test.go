@@ -80,6 +80,7 @@ func TestScripts(t *testing.T) {
 			"front":       withWorld((*world).front),
 			"ahead":       withWorld((*world).ahead),
 			"securitykey": withWorld((*world).securityKey),
+			"browse":      withWorld((*world).inBrowser),
 		},
 	})
 }
@@ -159,6 +160,10 @@ func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
 			config.RequestAccess = value
 		case "request-prompt":
 			config.RequestPrompt = unescape(value)
+		case "connectors":
+			setConnectors(&config, value)
+		case "default-connector":
+			config.DefaultConnector = value
 		case "public":
 			config.PublicAddr = value
 		case "public-host":

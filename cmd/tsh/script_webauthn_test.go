@@ -15,13 +15,14 @@ import (
 const envTestKeys = "TSH_TEST_KEYS"
 
 // programsUnderTest are the programs that scripts find in their PATH: tsh, and
-// what comes with libfido2 for keys that are files.
+// what comes with libfido2 for keys that are files, and a browser.
 func programsUnderTest() map[string]func() {
 	return map[string]func(){
 		"tsh":          main,
 		"fido2-token":  softkey.TokenMain,
 		"fido2-assert": softkey.AssertMain,
 		"fido2-cred":   softkey.CredMain,
+		"fakebrowser":  fakeBrowser,
 	}
 }
 

@@ -214,7 +214,7 @@ func (a *app) relogin(ctx context.Context, cause error, before *session) (*sessi
 		},
 	})
 	if errors.Is(err, login.ErrCannotAsk) {
-		return nil, withHint(cause, "log in first: tsh login --proxy=%s --user=%s", target.proxy, target.user)
+		return nil, withHint(cause, "log in first: %s", target.loginHint())
 	}
 	return s, err
 }

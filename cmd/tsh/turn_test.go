@@ -167,7 +167,7 @@ func TestTurnNames(t *testing.T) {
 	}
 }
 
-func TestCanAskWithoutTerminal(t *testing.T) {
+func TestNeedsTerminal(t *testing.T) {
 	password, sso := &profile.Profile{Name: "x"}, &profile.Profile{Name: "x", AuthConnector: "github"}
 	for _, tc := range []struct {
 		name  string
@@ -179,41 +179,13 @@ func TestCanAskWithoutTerminal(t *testing.T) {
 		{"browser last time", "", sso, false},
 		{"by its host", "", &profile.Profile{SSOHost: "idp.example"}, false},
 		{"passwordless last time", "", &profile.Profile{AuthConnector: "passwordless"}, true},
-		{"first login", "", nil, true},
+		{"first login", "", nil, false},
 		{"browser asked for", "github", password, false},
 		{"password asked for", "local", sso, true},
 		{"passwordless asked for", "passwordless", sso, true},
 	} {
 		if got := needsTerminal(tc.auth, tc.known); got != tc.want {
 			t.Errorf("%s: %t", tc.name, got)
-		}
-	}
-	for _, tc := range []struct {
-		system, env string
-		want        bool
-	}{
-		{"linux", "", false},
-		{"linux", "DISPLAY=:0", true},
-		{"linux", "WAYLAND_DISPLAY=wayland-0", true},
-		{"linux", "WSL_DISTRO_NAME=Debian", true},
-		{"linux", "BROWSER=lynx", true},
-		{"linux", "TELEPORT_LOGIN_BROWSER=wslview", true},
-		{"linux", "DISPLAY=:0 TELEPORT_LOGIN_BROWSER=none", false},
-		{"darwin", "", true},
-		{"windows", "", true},
-		{"windows", "BROWSER=none", false},
-		{"freebsd", "", false},
-	} {
-		getenv := func(name string) string {
-			for pair := range strings.FieldsSeq(tc.env) {
-				if key, value, _ := strings.Cut(pair, "="); key == name {
-					return value
-				}
-			}
-			return ""
-		}
-		if got := haveBrowser(tc.system, getenv); got != tc.want {
-			t.Errorf("%s with %q: %t", tc.system, tc.env, got)
 		}
 	}
 }

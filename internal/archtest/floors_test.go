@@ -64,6 +64,9 @@ func rooms() map[string]room {
 		"internal/demo":     {tool, 1, []string{devcluster, netsim, testenv, release}},
 		"internal/soak":     {tool, 1, []string{devcluster, release}},
 
+		// Tests alone: what a real browser takes part in.
+		"internal/browsertest": {tool, 1, []string{devcluster, testenv}},
+
 		"examples": {examples, 0, []string{"credentials", "api", "profile", "proxy", "keystore", "sshclient", "login"}},
 	}
 }

@@ -66,6 +66,12 @@ type Config struct {
 	Log io.Writer
 	// PasswordCost is bcrypt's; its default if zero.
 	PasswordCost int
+	// Connectors are the ways to log in through the browser, DefaultConnector the
+	// name of the one that is taken where nothing is said (a password if empty),
+	// and People whom the identity provider knows: alice, bob and carol if nil.
+	Connectors       []Connector
+	DefaultConnector string
+	People           []Person
 	// NoRateLimit lifts the limits on web calls per address.
 	NoRateLimit bool
 }
@@ -80,6 +86,7 @@ type Cluster struct {
 	ceremonies ceremonies
 	nodes      []*node
 	limits     *rateLimits
+	sso        *sso
 	root       *Cluster               // of a leaf: the cluster it trusts
 	leaf       *Cluster               // nil if there is none
 	refusal    atomic.Pointer[string] // see RefuseCalls
@@ -166,6 +173,9 @@ func assemble(s *state, cfg Config, listener net.Listener) (*Cluster, error) {
 		registry: newRegistry(s, set, cfg.Clock),
 		settings: set, motd: cfg.MOTD, listener: listener,
 		log: newLogger(cfg.Log),
+	}
+	if c.sso, err = newSSO(cfg); err != nil {
+		return nil, err
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	if c.auths, err = loadAuthorities(s); err != nil {

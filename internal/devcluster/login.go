@@ -193,12 +193,3 @@ func (c *Cluster) issue(keys *loginKeys, req certRequest) (*loginResponse, error
 	c.log.Info("logged in", "user", req.user.Name, "from", req.loginIP, "ttl", req.ttl)
 	return resp, nil
 }
-
-// githubConsole: no connector exists, and 18.3 does not say so to strangers.
-func (c *Cluster) githubConsole(r *http.Request) (any, error) {
-	var req struct{}
-	if err := readJSON(r, &req); err != nil {
-		return nil, err
-	}
-	return nil, accessDenied("Failed to login. Please check Teleport's log for more details.")
-}

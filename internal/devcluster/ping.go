@@ -32,6 +32,9 @@ type pingAuth struct {
 	AllowHeadless           bool          `json:"allow_headless,omitempty"`
 	Local                   *pingLocal    `json:"local,omitempty"`
 	Webauthn                *pingWebauthn `json:"webauthn,omitempty"`
+	OIDC                    *pingOIDC     `json:"oidc,omitempty"`
+	SAML                    *pingSAML     `json:"saml,omitempty"`
+	GitHub                  *pingGitHub   `json:"github,omitempty"`
 	PrivateKeyPolicy        string        `json:"private_key_policy"`
 	PIVSlot                 string        `json:"piv_slot"`
 	PIVPINCacheTTL          time.Duration `json:"piv_pin_cache_ttl"`
@@ -89,7 +92,7 @@ type pingAutoUpdate struct {
 // ping answers with the default way to log in.
 func (c *Cluster) ping(*http.Request) (any, error) {
 	p := c.find18()
-	p.Auth = c.authSettings("")
+	p.Auth = c.authSettings(c.sso.fallback)
 	p.Auth.DefaultSessionTTL = defaultSessionTTL.String()
 	return p, nil
 }
@@ -98,7 +101,7 @@ func (c *Cluster) ping(*http.Request) (any, error) {
 // the session TTL and what is about the server rather than the connector.
 func (c *Cluster) pingConnector(r *http.Request) (any, error) {
 	name := r.PathValue("connector")
-	valid := []string{"local", "passwordless", "headless"}
+	valid := append([]string{"local", "passwordless", "headless"}, c.sso.names()...)
 	if !slices.Contains(valid, name) {
 		return nil, badParameter("invalid connector name %q; valid options: %s", name, strings.Join(valid, ", "))
 	}
@@ -136,7 +139,7 @@ func (c *Cluster) find18() *pingResponse {
 			ToolsVersion: serverVersion, AgentVersion: serverVersion, AgentUpdateJitterSeconds: 60,
 		},
 		ClusterName: c.settings.Name,
-		Edition:     "oss",
+		Edition:     c.sso.edition(),
 	}
 }
 
@@ -160,6 +163,7 @@ func (c *Cluster) authSettings(connector string) pingAuth {
 	case c.allows(kindTOTP):
 		a.PreferredLocalMFA = factorOTP
 	}
+	c.addConnector(&a, connector)
 	return a
 }
 

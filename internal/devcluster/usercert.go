@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -66,7 +67,21 @@ func (u *user) traits() map[string][]string {
 	} {
 		t[name] = nil
 	}
+	switch {
+	case strings.HasPrefix(u.Source, kindGitHub+"/"):
+		t["github_teams"] = u.Groups
+	case u.Source != "":
+		t["groups"] = u.Groups
+	}
 	return t
+}
+
+// kind of the user, as certificates name it.
+func (u *user) kind() string {
+	if u.Source != "" {
+		return "sso"
+	}
+	return "local"
 }
 
 // signSSH issues a user certificate and returns it as an authorized_keys line.
@@ -173,7 +188,7 @@ func (c *Cluster) userSubject(r certRequest) ([]byte, error) {
 	if r.loginIP != "" {
 		add(identityOID(attrLoginIP), r.loginIP)
 	}
-	add(identityOID(attrUserType), "local")
+	add(identityOID(attrUserType), r.user.kind())
 	add(identityOID(attrPrivateKeyPolicy), "none")
 	for _, id := range r.requests {
 		add(oidActiveRequest(), id)

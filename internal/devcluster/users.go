@@ -57,6 +57,10 @@ type User struct {
 	Created time.Time `json:"created"`
 	// LockedUntil is zero unless failed attempts have locked the account.
 	LockedUntil time.Time `json:"locked_until,omitzero"`
+	// Source is KIND/NAME of the connector that has made the user, until Expires;
+	// empty for one that an administrator has made.
+	Source  string    `json:"source,omitempty"`
+	Expires time.Time `json:"expires,omitzero"`
 }
 
 // user is a user at rest.
@@ -71,6 +75,9 @@ type user struct {
 	Revision     string      `json:"revision"`
 	Failures     []time.Time `json:"failures,omitempty"`
 	LockedUntil  time.Time   `json:"locked_until,omitzero"`
+	Groups       []string    `json:"groups,omitempty"` // at the identity provider
+	Source       string      `json:"source,omitempty"`
+	Expires      time.Time   `json:"expires,omitzero"`
 }
 
 // addUser makes a user with a password and, where the cluster takes one-time
@@ -98,7 +105,8 @@ func (r *registry) addUser(spec UserSpec) (Enrolment, error) {
 				return errors.Join(err, fmt.Errorf("role %s is not found", name))
 			}
 		}
-		if found, err := tx.get(bucketUsers, u.Name, new(user)); err != nil || found {
+		old := new(user)
+		if found, err := tx.get(bucketUsers, u.Name, old); err != nil || found && !old.expired(r.now()) {
 			return errors.Join(err, fmt.Errorf("user %s exists already", u.Name))
 		}
 		return tx.put(bucketUsers, u.Name, u)
@@ -154,6 +162,9 @@ func (r *registry) resetUser(name, password string) (Enrolment, error) {
 		return Enrolment{}, err
 	}
 	err = r.changeUser(name, func(u *user) error {
+		if u.Source != "" {
+			return fmt.Errorf("user %s comes from the connector %s and has no password", name, u.Source)
+		}
 		u.PasswordHash, u.Devices, u.Failures, u.LockedUntil = fresh.PasswordHash, fresh.Devices, nil, time.Time{}
 		u.Revision = uuid.NewString()
 		return nil
@@ -180,8 +191,11 @@ func (r *registry) users() ([]User, error) {
 		if err := json.Unmarshal(raw, u); err != nil {
 			return err
 		}
+		if u.expired(r.now()) {
+			return nil
+		}
 		pub := User{
-			Name: u.Name, Roles: u.Roles, Logins: u.Logins, Devices: []string{}, Created: u.Created,
+			Name: u.Name, Roles: u.Roles, Logins: u.Logins, Devices: []string{}, Created: u.Created, Source: u.Source, Expires: u.Expires,
 		}
 		if u.LockedUntil.After(r.now()) {
 			pub.LockedUntil = u.LockedUntil

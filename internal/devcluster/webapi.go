@@ -77,9 +77,10 @@ func (c *Cluster) webHandler() http.Handler {
 	api("GET /webapi/motd", high, c.messageOfTheDay)
 	api("POST /webapi/mfa/login/begin", normal, c.loginBegin)
 	api("POST /webapi/mfa/login/finish", normal, c.loginFinish)
-	api("POST /webapi/github/login/console", normal, c.githubConsole)
+	api("POST /webapi/github/login/console", normal, c.ssoConsole(kindGitHub))
+	c.ssoRoutes(mux, func(kind string) { api("POST /webapi/"+kind+"/login/console", nil, c.ssoConsole(kind)) })
 	for path, text := range pages() {
-		mux.Handle("GET "+path, pageHandler(text))
+		mux.Handle("GET "+path, pageHandler(path, text))
 	}
 	mux.Handle("/", http.HandlerFunc(notFound))
 	return mux
@@ -192,27 +193,4 @@ func remoteIP(r *http.Request) string {
 		return ""
 	}
 	return host
-}
-
-// pages are those that a browser is sent to when a login ends.
-func pages() map[string]string {
-	return map[string]string{
-		"/web/login":                    "Log in with a command-line client: this dev cluster has no web UI.",
-		"/web/msg/info/login_success":   "Login successful. You can close this window.",
-		"/web/msg/info/login_terminal":  "Go on in the terminal.",
-		"/web/msg/info/login_close":     "You can close this tab.",
-		"/web/msg/error/login":          "Login failed.",
-		"/web/msg/error/login/callback": "Login failed: the identity provider's answer was not understood.",
-		"/web/msg/error/login/auth":     "Login failed: no role matches.",
-		"/web/msg/error/slo":            "Single logout failed.",
-	}
-}
-
-func pageHandler(text string) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		securityHeaders(w.Header())
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		w.Header().Set("Content-Security-Policy", "default-src 'none'")
-		_, _ = fmt.Fprintf(w, "<!doctype html><title>dev cluster</title><p>%s</p>\n", text)
-	})
 }

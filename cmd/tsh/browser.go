@@ -1,0 +1,233 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"github.com/pkg/browser"
+	"github.com/spf13/pflag"
+
+	"github.com/seed-087d674e/tsh/internal/text"
+	"github.com/seed-087d674e/tsh/login"
+	"github.com/seed-087d674e/tsh/proxy"
+)
+
+// browserOptions are the flags of a login in the browser.
+type browserOptions struct {
+	browser  string // none, or a command; "" is for the environment or the system to say
+	bindAddr string
+	callback string
+}
+
+func (o *browserOptions) addFlags(fs *pflag.FlagSet) {
+	fs.StringVar(&o.browser, "browser", "", "the `COMMAND` that opens the browser for a login, or none to open no browser [TELEPORT_LOGIN_BROWSER, BROWSER]")
+	fs.StringVar(&o.browser, "browser-login", "", "of old; as --browser")
+	fs.Lookup("browser-login").Hidden = true
+	fs.StringVar(&o.bindAddr, "bind-addr", "", "wait for the browser's answer at `HOST:PORT` [TELEPORT_LOGIN_BIND_ADDR]")
+	fs.StringVar(&o.callback, "callback", "", "the `URL` at which a browser on another machine reaches --bind-addr")
+}
+
+// check refuses what makes no sense together.
+func (o *browserOptions) check() error {
+	if o.callback != "" && o.bindAddr == "" {
+		return errors.New("--callback says how others reach an address, so --bind-addr=HOST:PORT has to say which")
+	}
+	return nil
+}
+
+// opener is how a browser is opened.
+type opener struct {
+	none    bool     // not at all
+	command []string // a program and its arguments; nil for what the system has
+	err     error    // why that will not do
+}
+
+// opener finds out how to open a browser: --browser, else the environment, else
+// what the system has for it.
+func (a *app) opener() opener {
+	for _, choice := range []string{a.globals.browser.browser, os.Getenv("TELEPORT_LOGIN_BROWSER")} {
+		if choice != "" {
+			return openerFor(choice)
+		}
+	}
+	if list := os.Getenv("BROWSER"); list != "" {
+		var o opener
+		for _, choice := range filepath.SplitList(list) { // the first there is
+			if o = openerFor(choice); o.err == nil {
+				break
+			}
+		}
+		return o
+	}
+	if onWSL() {
+		if o := openerFor("wslview"); o.err == nil {
+			return o
+		}
+	}
+	return opener{err: systemBrowser()}
+}
+
+// openerFor reads a command: a program, which may have blanks in its path, or a
+// program with arguments. No shell has a part in it.
+func openerFor(choice string) opener {
+	if strings.EqualFold(choice, "none") {
+		return opener{none: true}
+	}
+	command := []string{choice}
+	path, err := exec.LookPath(choice)
+	if err != nil {
+		if command = strings.Fields(choice); len(command) == 0 {
+			return opener{err: errors.New("the command for the browser is empty")}
+		}
+		path, err = exec.LookPath(command[0])
+	}
+	if err == nil {
+		path, err = filepath.Abs(path)
+	}
+	if err != nil {
+		return opener{err: err}
+	}
+	return opener{command: append([]string{path}, command[1:]...)}
+}
+
+// systemBrowser says why the system has no way to open a browser, nil if it has.
+func systemBrowser() error {
+	switch runtime.GOOS {
+	case "windows", "darwin":
+		return nil
+	}
+	if os.Getenv("DISPLAY") == "" && os.Getenv("WAYLAND_DISPLAY") == "" {
+		return errors.New("there is no display (neither DISPLAY nor WAYLAND_DISPLAY is set)")
+	}
+	for _, name := range []string{"xdg-open", "x-www-browser", "www-browser"} {
+		if _, err := exec.LookPath(name); err == nil {
+			return nil
+		}
+	}
+	return errors.New("xdg-open is not installed")
+}
+
+// onWSL reports whether this is Linux inside Windows, where the browser is not.
+func onWSL() bool {
+	if runtime.GOOS != "linux" {
+		return false
+	}
+	if os.Getenv("WSL_DISTRO_NAME") != "" {
+		return true
+	}
+	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	return err == nil && strings.Contains(strings.ToLower(string(release)), "microsoft")
+}
+
+// canBrowse reports whether a browser can be opened.
+func (a *app) canBrowse() bool {
+	o := a.opener()
+	return !o.none && o.err == nil
+}
+
+// browse shows the link that begins a login, and opens it. A browser that fails,
+// hangs or is not there takes nothing from that.
+func (a *app) browse(ctx context.Context, link string) error {
+	o := a.opener()
+	where := " on this machine"
+	if a.globals.browser.callback != "" {
+		where = ""
+	}
+	switch {
+	case o.err != nil:
+		a.ui.say("No browser can be opened: %v.", o.err)
+		a.ui.say("To log in, open this link in a browser%s:\n\n %s\n", where, link)
+	case o.none:
+		a.ui.say("To log in, open this link in a browser%s:\n\n %s\n", where, link)
+	default:
+		a.ui.say("The login goes on in the browser. If none opens, follow this link%s:\n\n %s\n", where, link)
+		go func() {
+			if err := o.open(link, a.io.err); err != nil && ctx.Err() == nil {
+				a.ui.say("The browser could not be opened (%v); the link above works all the same.", err)
+			}
+		}()
+	}
+	return nil
+}
+
+// open runs the program that opens link and waits for it; what it prints goes to
+// stderr.
+func (o opener) open(link string, stderr *os.File) error {
+	if o.command == nil {
+		browser.Stdout, browser.Stderr = stderr, stderr
+		return browser.OpenURL(link)
+	}
+	args, placed := []string{}, false
+	for _, arg := range o.command[1:] {
+		placed = placed || strings.Contains(arg, "%s")
+		args = append(args, strings.ReplaceAll(arg, "%s", link))
+	}
+	if !placed {
+		args = append(args, link)
+	}
+	cmd := exec.Command(o.command[0], args...)
+	cmd.Stdout, cmd.Stderr = stderr, stderr
+	return cmd.Run()
+}
+
+// expose warns that certificates will go to another machine, and asks.
+func (a *app) expose(ctx context.Context, url string) error {
+	a.ui.warn("--callback: the browser brings the login's certificates to %s; whoever runs what answers there decides who gets them", text.Line(url))
+	if skip, err := strconv.ParseBool(os.Getenv("TELEPORT_LOGIN_SKIP_REMOTE_HOST_WARNING")); err == nil && skip {
+		return nil
+	}
+	yes, err := a.askSecret(ctx, "Go on? [y/N] ")
+	if err != nil {
+		return err
+	}
+	if yes = strings.ToLower(strings.TrimSpace(yes)); yes != "y" && yes != "yes" {
+		return errors.New("the login was called off; nothing was sent")
+	}
+	return nil
+}
+
+// warnOfUser says that a name for the person is of no use where the identity
+// provider has one, and forgets it.
+func (a *app) warnOfUser(ping *proxy.Ping) {
+	if a.globals.user != "" && ping.Auth.Type != "local" {
+		a.ui.warn("--user=%s (or TELEPORT_USER) is ignored: the cluster learns the name from its %s connector", a.globals.user, ping.Auth.Type)
+		a.globals.user = ""
+	}
+}
+
+// logIn runs a login the way that the command line names, else the way that the
+// last one went, else the cluster's own way.
+func (a *app) logIn(ctx context.Context, client *proxy.Client, req login.Request, t *loginTarget) (*login.Result, error) {
+	req.Connector = a.globals.auth
+	req.BindAddr, req.CallbackURL = a.globals.browser.bindAddr, a.globals.browser.callback
+	// A headless login is for one command; nobody means it to be for the next.
+	remembered := req.Connector == "" && t.known != nil && t.known.AuthConnector != "" && t.known.AuthConnector != "headless"
+	if remembered {
+		req.Connector = t.known.AuthConnector
+	}
+	ui := a.securityKeyUI(a.loginUI(t), t)
+	result, err := login.Run(ctx, client, req, ui)
+	var gone *proxy.Error
+	if remembered && errors.As(err, &gone) && gone.Op == "ping" && gone.Status == 400 {
+		a.ui.say("The cluster does not know %s any more, through which the last login went; taking its default.", text.Line(req.Connector))
+		req.Connector, req.AskFirst = "", false
+		return login.Run(ctx, client, req, ui)
+	}
+	return result, err
+}
+
+// loginHint is the command that logs in to where t is.
+func (t *loginTarget) loginHint() string {
+	command := "tsh login --proxy=" + t.proxy
+	if t.known == nil || takesPassword(t.known) {
+		command += fmt.Sprintf(" --user=%s", t.user)
+	}
+	return command
+}
