@@ -55,6 +55,9 @@ type Config struct {
 	Log io.Writer
 	// PasswordCost is bcrypt's; its default if zero.
 	PasswordCost int
+	// TokensOnly has devices be added and deleted as 14.x does it, which takes
+	// privilege tokens and no answers to challenges.
+	TokensOnly bool
 	// NoRateLimit lifts the limits on web calls per address.
 	NoRateLimit bool
 }
@@ -67,6 +70,8 @@ type Cluster struct {
 	log        *slog.Logger
 	motd       string
 	ceremonies ceremonies
+	enrolments enrolments
+	tokensOnly bool
 	nodes      []*node
 	limits     *rateLimits
 
@@ -147,7 +152,7 @@ func assemble(s *state, cfg Config, listener net.Listener) (*Cluster, error) {
 	}
 	c := &Cluster{
 		registry: newRegistry(s, set, cfg.Clock),
-		settings: set, motd: cfg.MOTD, listener: listener,
+		settings: set, motd: cfg.MOTD, listener: listener, tokensOnly: cfg.TokensOnly,
 		log: newLogger(cfg.Log),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
