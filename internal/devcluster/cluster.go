@@ -286,6 +286,15 @@ func (c *Cluster) ResetUser(name, password string) (Enrolment, error) {
 	return c.resetUser(name, password)
 }
 
+// RemoveDevices takes all second factors from a user, as an administrator does
+// for one who has lost them.
+func (c *Cluster) RemoveDevices(name string) error {
+	return c.changeUser(name, func(u *user) error {
+		u.Devices = nil
+		return nil
+	})
+}
+
 // RemoveUser removes a user. Certificates that were issued stay valid.
 func (c *Cluster) RemoveUser(name string) error { return c.removeUser(name) }
 
