@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 	if at, err := time.Parse(time.RFC3339, os.Getenv(envTestNow)); err == nil {
 		testOnlyNow = func() time.Time { return at }
 	}
-	testscript.Main(tidy{m}, map[string]func(){"tsh": main})
+	testscript.Main(tidy{m}, programsUnderTest())
 }
 
 // tidy removes what tests share once all have run.
@@ -73,6 +73,7 @@ func TestScripts(t *testing.T) {
 			"notty":       withWorld((*world).noTTY),
 			"agent":       withWorld((*world).agent),
 			"keyring":     withWorld((*world).systemKeyring),
+			"securitykey": withWorld((*world).securityKey),
 		},
 	})
 }
@@ -115,7 +116,7 @@ func (c *settableClock) advance(d time.Duration) {
 	c.offset += d
 }
 
-// cluster starts a cluster: cluster [second-factor=otp] [suite=legacy] [motd=text] [name=dev.example]
+// cluster starts a cluster: cluster [second-factor=otp|webauthn|on] [suite=legacy] [motd=text] [name=dev.example]
 // [hostnames=a,b] [label=key=value] [public-host=127.0.0.1] [public=host:port].
 // Its address becomes $PROXY, its certificate authority the one tsh trusts.
 func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
