@@ -74,6 +74,9 @@ func TestScripts(t *testing.T) {
 			"agent":       withWorld((*world).agent),
 			"keyring":     withWorld((*world).systemKeyring),
 			"securitykey": withWorld((*world).securityKey),
+			"device":      withWorld((*world).device),
+			"nodevices":   withWorld((*world).noDevices),
+			"nosecret":    withWorld((*world).noSecret),
 		},
 	})
 }
@@ -96,6 +99,7 @@ type world struct {
 	users    map[string]devcluster.Enrolment
 	terminal string   // what the last "type" showed
 	codes    []string // one-time codes that were given
+	secret   string   // of the device for codes that was added last
 }
 
 // settableClock tells the cluster the time.
