@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"image"
 	"image/color"
 	"strings"
@@ -18,8 +20,7 @@ type terminalColours struct{ text, background color.Gray }
 
 // photograph is what a camera sees of a drawing on a terminal: each character
 // cell is two squares, one above the other, of several pixels each.
-func photograph(t *testing.T, drawing string, c terminalColours) image.Image {
-	t.Helper()
+func photograph(drawing string, c terminalColours) (image.Image, error) {
 	const pixels = 4
 	const blackOnWhite, reset = "\x1b[38;5;16;48;5;231m", "\x1b[0m"
 	lines := strings.Split(strings.TrimSuffix(drawing, "\n"), "\n")
@@ -34,12 +35,12 @@ func photograph(t *testing.T, drawing string, c terminalColours) image.Image {
 		text, background := c.text, c.background
 		if strings.HasPrefix(line, blackOnWhite) {
 			if !strings.HasSuffix(line, reset) {
-				t.Fatal("a line leaves its colours to what comes after")
+				return nil, errors.New("a line leaves its colours to what comes after")
 			}
 			text, background = color.Gray{0}, color.Gray{255}
 		}
 		if got := len([]rune(plain(line))); got != columns {
-			t.Fatalf("line %d has %d columns, the first %d", row, got, columns)
+			return nil, fmt.Errorf("line %d has %d columns, the first %d", row, got, columns)
 		}
 		for column, block := range []rune(plain(line)) {
 			top, bottom := background, background
@@ -52,7 +53,7 @@ func photograph(t *testing.T, drawing string, c terminalColours) image.Image {
 				bottom = text
 			case ' ':
 			default:
-				t.Fatalf("%q is no half block", block)
+				return nil, fmt.Errorf("%q is no half block", block)
 			}
 			for y := range 2 * pixels {
 				shade := top
@@ -65,11 +66,15 @@ func photograph(t *testing.T, drawing string, c terminalColours) image.Image {
 			}
 		}
 	}
-	return img
+	return img, nil
 }
 
-// scan reads a picture as an authenticator app does.
-func scan(img image.Image) (string, error) {
+// scan reads a drawing as an authenticator app does.
+func scan(drawing string, c terminalColours) (string, error) {
+	img, err := photograph(drawing, c)
+	if err != nil {
+		return "", err
+	}
 	bitmap, err := gozxing.NewBinaryBitmapFromImage(img)
 	if err != nil {
 		return "", err
@@ -113,7 +118,7 @@ func TestQRCodesAreRead(t *testing.T) {
 			"without colour, white on black":       {false, terminalColours{white, black}},
 			"without colour, what invert makes it": {false, terminalColours{light.background, light.text}},
 		} {
-			if got, err := scan(photograph(t, q.draw(tt.colour), tt.terminal)); err != nil || got != url {
+			if got, err := scan(q.draw(tt.colour), tt.terminal); err != nil || got != url {
 				t.Errorf("%d bytes %s: %q, %v", len(url), name, got, err)
 			}
 		}

@@ -77,6 +77,7 @@ func TestScripts(t *testing.T) {
 			"device":      withWorld((*world).device),
 			"nodevices":   withWorld((*world).noDevices),
 			"nosecret":    withWorld((*world).noSecret),
+			"scans":       withWorld((*world).scans),
 		},
 	})
 }
@@ -100,6 +101,7 @@ type world struct {
 	terminal string   // what the last "type" showed
 	codes    []string // one-time codes that were given
 	secret   string   // of the device for codes that was added last
+	scanned  int      // QR codes
 }
 
 // settableClock tells the cluster the time.
@@ -121,7 +123,7 @@ func (c *settableClock) advance(d time.Duration) {
 }
 
 // cluster starts a cluster: cluster [second-factor=otp|webauthn|on] [suite=legacy] [motd=text] [name=dev.example]
-// [hostnames=a,b] [label=key=value] [public-host=127.0.0.1] [public=host:port].
+// [mfa=tokens] [hostnames=a,b] [label=key=value] [public-host=127.0.0.1] [public=host:port].
 // Its address becomes $PROXY, its certificate authority the one tsh trusts.
 func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
 	config := devcluster.Config{
@@ -139,6 +141,8 @@ func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
 		switch key {
 		case "second-factor":
 			config.SecondFactor = value
+		case "mfa":
+			config.TokensOnly = value == "tokens"
 		case "suite":
 			config.Suite = value
 		case "motd":
