@@ -254,7 +254,7 @@ func TestOriginIsTheHostThatWasDialled(t *testing.T) {
 	var p person
 	ui := p.ui()
 	ui.Key = key
-	if _, err := Run(t.Context(), client, alice(), ui); !errors.Is(err, ErrRejected) || key.asked > 0 {
+	if _, err := Run(t.Context(), client, alice(), ui); !errors.Is(err, ErrRejected) || key.asked > 0 || !strings.Contains(err.Error(), "calls itself teleport.example.com:443") {
 		t.Errorf("error %v, %d questions", err, key.asked)
 	}
 }
@@ -320,6 +320,21 @@ func TestFirstToAnswerWins(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// Where the key wants its PIN as well, no code is asked for beside it.
+func TestPINAndCodeAreNotAskedAtOnce(t *testing.T) {
+	key, id := newSoftAuthenticator(t, "127.0.0.1")
+	r := keyRogue(challengeText(id, func(pk map[string]any) { pk["userVerification"] = "required" }), true)
+	client := startRogue(t, r)
+	r.ping["auth"].(map[string]any)["second_factor"] = "on"
+	var p person
+	ui := p.ui()
+	ui.Key = key
+	ui.CodeOrKey = func(context.Context) (string, error) { t.Error("asked for a code"); return "", nil }
+	if _, err := Run(t.Context(), client, alice(), ui); err != nil || key.asked != 1 {
+		t.Errorf("%v, %d questions", err, key.asked)
+	}
 }
 
 // The server's patience bounds the wait for a touch.
