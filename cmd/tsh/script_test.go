@@ -81,6 +81,10 @@ func TestScripts(t *testing.T) {
 			"ahead":       withWorld((*world).ahead),
 			"securitykey": withWorld((*world).securityKey),
 			"browse":      withWorld((*world).inBrowser),
+			"device":      withWorld((*world).device),
+			"nodevices":   withWorld((*world).noDevices),
+			"nosecret":    withWorld((*world).noSecret),
+			"scans":       withWorld((*world).scans),
 		},
 	})
 }
@@ -104,6 +108,8 @@ type world struct {
 	terminal string   // what the last "type" showed
 	codes    []string // one-time codes that were given
 	log      loginCounter
+	secret   string // of the device for codes that was added last
+	scanned  int    // QR codes
 
 	keysMeant bool // see printsKey
 }
@@ -127,7 +133,7 @@ func (c *settableClock) advance(d time.Duration) {
 }
 
 // cluster starts a cluster: cluster [second-factor=otp|webauthn|on] [suite=legacy] [motd=text] [name=dev.example]
-// [leaf=name] [request-access=always] [request-prompt=text] [hostnames=a,b] [label=key=value] [public-host=127.0.0.1] [public=host:port].
+// [mfa=tokens] [leaf=name] [request-access=always] [request-prompt=text] [hostnames=a,b] [label=key=value] [public-host=127.0.0.1] [public=host:port].
 // Its address becomes $PROXY, its certificate authority the one tsh trusts.
 func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
 	config := devcluster.Config{
@@ -145,6 +151,8 @@ func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
 		switch key {
 		case "second-factor":
 			config.SecondFactor = value
+		case "mfa":
+			config.TokensOnly = value == "tokens"
 		case "suite":
 			config.Suite = value
 		case "motd":

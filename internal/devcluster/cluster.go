@@ -72,6 +72,9 @@ type Config struct {
 	Connectors       []Connector
 	DefaultConnector string
 	People           []Person
+	// TokensOnly has devices be added and deleted as 14.x does it, which takes
+	// privilege tokens and no answers to challenges.
+	TokensOnly bool
 	// NoRateLimit lifts the limits on web calls per address.
 	NoRateLimit bool
 }
@@ -84,6 +87,8 @@ type Cluster struct {
 	log        *slog.Logger
 	motd       string
 	ceremonies ceremonies
+	enrolments enrolments
+	tokensOnly bool
 	nodes      []*node
 	limits     *rateLimits
 	sso        *sso
@@ -171,7 +176,7 @@ func assemble(s *state, cfg Config, listener net.Listener) (*Cluster, error) {
 	}
 	c := &Cluster{
 		registry: newRegistry(s, set, cfg.Clock),
-		settings: set, motd: cfg.MOTD, listener: listener,
+		settings: set, motd: cfg.MOTD, listener: listener, tokensOnly: cfg.TokensOnly,
 		log: newLogger(cfg.Log),
 	}
 	if c.sso, err = newSSO(cfg); err != nil {
@@ -311,6 +316,26 @@ func (c *Cluster) AddUser(spec UserSpec) (Enrolment, error) { return c.addUser(s
 // and lifts a lock.
 func (c *Cluster) ResetUser(name, password string) (Enrolment, error) {
 	return c.resetUser(name, password)
+}
+
+// RemoveDevices takes all second factors from a user, as an administrator does
+// for one who has lost them.
+func (c *Cluster) RemoveDevices(name string) error {
+	return c.changeUser(name, func(u *user) error {
+		u.Devices = nil
+		return nil
+	})
+}
+
+// RenameDevices gives all second factors of a user one name, whatever it is:
+// what a cluster sends that nobody has checked.
+func (c *Cluster) RenameDevices(owner, name string) error {
+	return c.changeUser(owner, func(u *user) error {
+		for _, d := range u.Devices {
+			d.Name = name
+		}
+		return nil
+	})
 }
 
 // RemoveUser removes a user. Certificates that were issued stay valid.
