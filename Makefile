@@ -3,14 +3,13 @@
 GO          ?= go
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PLATFORMS   := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
-RELEASE     := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=true -ldflags='-s -w'
 
 .PHONY: build demo test bench soak lint cross clean
 
 # build makes bin/tsh and bin/devcluster, stripped; the version is what the
 # build records of the checkout.
 build:
-	$(RELEASE) -o bin/ ./cmd/tsh ./cmd/devcluster
+	$(GO) run ./internal/build
 
 # demo shows the main job from nothing: a cluster, a login, a server.
 demo:

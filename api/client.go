@@ -40,6 +40,9 @@ type Config struct {
 	// Credentials are tried in their order.
 	Credentials []credentials.Credentials
 
+	// Cluster is the cluster to connect to, where that is not the one that issued
+	// the credentials but one of its leaves.
+	Cluster string
 	// SSHAddr is the SSH address of a proxy without TLS routing; empty with.
 	SSHAddr string
 	// ConnUpgrade upgrades connections from HTTP, where a load balancer in
@@ -65,7 +68,7 @@ type addressed interface {
 }
 
 // Client is a connection to the auth server of the cluster that issued the
-// credentials. Should the connection break, the next call makes a new one. Its
+// credentials, or of the one that Config.Cluster names. Should the connection break, the next call makes a new one. Its
 // methods may be called from several goroutines.
 type Client struct {
 	conn *rpc.Conn
@@ -111,6 +114,9 @@ func (cfg *Config) connectWith(ctx context.Context, c credentials.Credentials) (
 	var failures []error
 	for _, route := range routes {
 		route.TLS, route.Cluster = tlsConfig, cluster
+		if cfg.Cluster != cluster {
+			route.Leaf = cfg.Cluster
+		}
 		client := &Client{addr: route.WebAddr}
 		client.conn = rpc.NewConn(func(ctx context.Context) (net.Conn, error) { return proxy.DialAuth(ctx, route) })
 		if err = client.conn.Connect(ctx); err == nil {

@@ -222,6 +222,7 @@ type paths struct {
 	keyring                    Keyring  // opens sealed keys
 	seal                       *Seal    // see Dir.Seal
 	withoutKeys                bool     // see Dir.WithoutKeys
+	clusters                   []string // see Dir.Clusters
 	sealKeys                   map[string][]byte
 }
 

@@ -35,6 +35,8 @@ type Dir struct {
 	// AllAuthorities loads every authority known for the proxy instead of those
 	// of the root and the selected cluster.
 	AllAuthorities bool
+	// Clusters are more clusters whose authorities Load loads.
+	Clusters []string
 	// Proven is, for Stage, the host whose web certificate was verified at the
 	// login, or that was verified with the stored authorities. It is empty when
 	// nothing was verified.
@@ -105,7 +107,7 @@ func (d Dir) load(proxy, user, cluster string, read func(*paths, *Identity, bool
 	if err := durable.PlainDirs(p.home, p.dir(p.user+sshDirSuffix)); err != nil {
 		return nil, damaged(err)
 	}
-	p.keyring = d.Keyring
+	p.keyring, p.clusters = d.Keyring, d.Clusters
 	defer p.forgetSealKeys()
 	release := func() {}
 	for try := 1; ; try++ {
@@ -279,8 +281,10 @@ func (p *paths) readAuthorities(id *Identity, all bool) error {
 		return damaged(fmt.Errorf("%s: issuer: %w", p.abs(p.file(tlsCertSuffix)), err))
 	}
 	clusters := []string{root}
-	if p.cluster != root {
-		clusters = append(clusters, p.cluster)
+	for _, c := range append([]string{p.cluster}, p.clusters...) {
+		if !slices.Contains(clusters, c) && CheckName("cluster", c) == nil {
+			clusters = append(clusters, c)
+		}
 	}
 	authorities, t, err := p.loadAuthorities(clusters, all)
 	if err != nil {

@@ -43,10 +43,10 @@ func (e *HostKeyError) Error() string {
 // and nobody is asked. It is an error to have no key or no authority.
 func (id *Identity) SSHClientConfig() (*ssh.ClientConfig, error) {
 	if id.SSHKey == nil || id.SSHCert == nil {
-		return nil, fmt.Errorf("identity of %s at %s has no SSH key", id.User, id.Proxy)
+		return nil, errors.New(id.owner() + " has no SSH key")
 	}
 	if !slices.ContainsFunc(id.Authorities, func(a Authority) bool { return len(a.SSHKeys) > 0 }) {
-		return nil, fmt.Errorf("no SSH host authority is known for %s: %w", id.Proxy, ErrDamaged)
+		return nil, id.without("SSH")
 	}
 	if err := checkHalves(id.SSHKey); err != nil {
 		return nil, err

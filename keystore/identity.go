@@ -54,6 +54,7 @@ type Identity struct {
 	// that others can write to; see profile.Store.Protect.
 	Exposed []string
 
+	file    string          // where it was read from, if it was an identity file
 	revoked map[string]bool // wire form of keys that known_hosts marks @revoked
 }
 

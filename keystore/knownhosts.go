@@ -184,12 +184,17 @@ func containsKey(keys []ssh.PublicKey, key ssh.PublicKey) bool {
 	return slices.ContainsFunc(keys, func(k ssh.PublicKey) bool { return bytes.Equal(k.Marshal(), blob) })
 }
 
-// hostLines returns the lines that make other clients trust an authority.
+// hostLines returns the lines that make other clients trust an authority. Where the
+// proxy is not known, which only identity files allow, they do without.
 func hostLines(proxy string, a Authority) []string {
+	hosts := a.Cluster + ",*." + a.Cluster
+	if proxy != "" {
+		hosts = proxy + "," + hosts
+	}
 	var lines []string
 	for _, key := range a.SSHKeys {
 		text := strings.TrimSuffix(string(ssh.MarshalAuthorizedKey(key)), "\n")
-		lines = append(lines, markAuthority+" "+proxy+","+a.Cluster+",*."+a.Cluster+" "+text+" type=host")
+		lines = append(lines, markAuthority+" "+hosts+" "+text+" type=host")
 	}
 	return lines
 }

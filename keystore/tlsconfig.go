@@ -3,6 +3,7 @@ package keystore
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 )
 
@@ -14,8 +15,11 @@ const ServerName = "teleport.cluster.local"
 // are verified as teleport.cluster.local against the authorities of the identity;
 // TLS 1.2 or newer; HTTP/2. It is an error to have no key or no authority.
 func (id *Identity) TLSConfig() (*tls.Config, error) {
-	if id.TLSKey == nil || id.TLSCert == nil {
-		return nil, fmt.Errorf("identity of %s at %s has no TLS key", id.User, id.Proxy)
+	switch {
+	case id.TLSKey == nil:
+		return nil, errors.New(id.owner() + " has no TLS key")
+	case id.TLSCert == nil:
+		return nil, errors.New(id.owner() + " has no TLS certificate")
 	}
 	if !samePublic(id.TLSCert.PublicKey, id.TLSKey.Public()) {
 		return nil, fmt.Errorf("%w: TLS certificate of %s at %s is not for the key", ErrDamaged, id.User, id.Proxy)
@@ -28,7 +32,7 @@ func (id *Identity) TLSConfig() (*tls.Config, error) {
 		}
 	}
 	if empty {
-		return nil, fmt.Errorf("%w: no TLS authority is known for %s", ErrDamaged, id.Proxy)
+		return nil, id.without("TLS")
 	}
 	cert := id.clientCertificate()
 	return &tls.Config{

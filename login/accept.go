@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -45,13 +46,26 @@ func (s *session) accept(answer *proxy.LoginResponse) (*keystore.Identity, error
 	if err == nil {
 		err = id.Check()
 	}
-	if err == nil {
-		err = id.CheckTime(s.req.Now())
-	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRejected, err)
 	}
+	if now := s.req.Now(); id.CheckTime(now) != nil {
+		return nil, fmt.Errorf("%w: %w%s", ErrRejected, id.CheckTime(now), skew(now, s.client.Date()))
+	}
 	return id, nil
+}
+
+// skew says by how much the clock here differs from the proxy's, if it is worth a
+// word: dates are cut to seconds, and an answer is as old as its certificates.
+func skew(here, proxy time.Time) string {
+	const tolerance = time.Minute
+	if proxy.IsZero() || here.Sub(proxy).Abs() <= tolerance {
+		return ""
+	}
+	if here.Before(proxy) {
+		return fmt.Sprintf("; the clock here is %v behind the proxy's", proxy.Sub(here).Round(time.Second))
+	}
+	return fmt.Sprintf("; the clock here is %v ahead of the proxy's", here.Sub(proxy).Round(time.Second))
 }
 
 func (s *session) assemble(answer *proxy.LoginResponse) (*keystore.Identity, error) {
@@ -76,6 +90,10 @@ func (s *session) assemble(answer *proxy.LoginResponse) (*keystore.Identity, err
 	}
 	if id.TLSCert, err = parseTLSCertificate(answer.TLSCert); err != nil {
 		return nil, err
+	}
+	if leaf := s.route(); leaf != "" {
+		id.Cluster = leaf
+		return id, id.CheckRoute()
 	}
 	return id, nil
 }

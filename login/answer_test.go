@@ -27,6 +27,7 @@ type rogue struct {
 	ping   map[string]any
 	bend   func(*answer)
 	finish http.HandlerFunc // instead of a signed answer
+	date   time.Time        // what its clock says; the time of day if zero
 	asked  []string         // paths, in order
 	bodies []string
 }
@@ -60,6 +61,9 @@ func startRogue(t *testing.T, r *rogue) *proxy.Client {
 		r.asked = append(r.asked, req.URL.Path)
 		r.bodies = append(r.bodies, body.String())
 		w.Header().Set("Content-Type", "application/json")
+		if !r.date.IsZero() {
+			w.Header().Set("Date", r.date.UTC().Format(http.TimeFormat))
+		}
 		switch {
 		case strings.HasPrefix(req.URL.Path, "/webapi/ping"):
 			_ = json.NewEncoder(w).Encode(r.ping)

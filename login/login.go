@@ -23,6 +23,9 @@ type Request struct {
 	// Connector names the way to log in ("local", an SSO connector's name);
 	// empty leaves the choice to the cluster.
 	Connector string
+	// Cluster is the one to select, the proxy's own or a leaf of it; empty for the
+	// proxy's own.
+	Cluster string
 	// TTL is the lifetime asked for; zero takes the cluster's default.
 	TTL time.Duration
 	// AskFirst asks for the password while the proxy is still being reached.
@@ -195,6 +198,15 @@ func (s *session) showMOTD(ctx context.Context, asked *question) error {
 		return asked.err
 	}
 	return s.ui.MOTD(ctx, message)
+}
+
+// route is the leaf cluster that the certificates are to lead to; empty for the
+// proxy's own cluster.
+func (s *session) route() string {
+	if s.req.Cluster == s.ping.ClusterName {
+		return ""
+	}
+	return s.req.Cluster
 }
 
 // ttl is the lifetime to ask for: the person's wish, else the cluster's

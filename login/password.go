@@ -72,6 +72,7 @@ func (m *passwordMethod) finish(ctx context.Context, s *session, password, code 
 		SSHPubKey: keys.sshPub,
 		TLSPubKey: keys.tlsPub,
 		TTL:       s.ttl(),
+		Cluster:   s.route(),
 	})
 }
 

@@ -60,6 +60,7 @@ type saving struct {
 	profile  *Profile
 	id       *keystore.Identity
 	current  bool           // it becomes the current profile
+	alone    bool           // other certificates of the user at the proxy go
 	keysOnly bool           // nothing changes but where its keys are
 	keep     Keystore       // where private keys go
 	replaced []string       // slots of the keyring that no login needs after it
@@ -144,6 +145,11 @@ func (s *Store) stage(tx *durable.Tx, v *saving) error {
 	}
 	if v.keysOnly {
 		return nil
+	}
+	if v.alone {
+		if err := (keystore.Dir{Home: s.home}).StageRemoveOthers(tx, v.id); err != nil {
+			return err
+		}
 	}
 	if err := s.stageProfile(tx, p, name); err != nil {
 		return err

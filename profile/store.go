@@ -157,14 +157,23 @@ func (s *Store) path(name string) string { return s.abs(name + extension) }
 // Identity loads what p's login got, with private keys and with the authorities
 // of the root and the selected cluster (of all, with LoadAllCAs). Errors are those
 // of keystore.Dir.Load; a profile of another user is an error, too.
-func (s *Store) Identity(p *Profile) (*keystore.Identity, error) {
+func (s *Store) Identity(p *Profile) (*keystore.Identity, error) { return s.identity(p, nil) }
+
+func (s *Store) identity(p *Profile, clusters []string) (*keystore.Identity, error) {
 	if p.User == "" {
 		return nil, fmt.Errorf("%w: profile %s names no user", keystore.ErrNotFound, p.Name)
 	}
 	if _, err := durable.CheckOwners(s.path(p.Name), s.abs(currentFile)); err != nil {
 		return nil, err
 	}
-	return s.dir(p).Load(p.Host(), p.User, p.Cluster)
+	dir := s.dir(p)
+	dir.Clusters = clusters
+	return dir.Load(p.Host(), p.User, p.Cluster)
+}
+
+// IdentityFor is Identity with the authorities of one more cluster.
+func (s *Store) IdentityFor(p *Profile, cluster string) (*keystore.Identity, error) {
+	return s.identity(p, []string{cluster})
 }
 
 // IdentityPublic is Identity for looking only: certificates without private keys

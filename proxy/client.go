@@ -171,6 +171,8 @@ type link struct {
 	life context.Context // of connections and of attempts to make one
 	end  context.CancelFunc
 
+	date atomic.Int64 // of the last answer by the proxy's clock, Unix seconds; 0 if unknown
+
 	proven, unproven atomic.Bool // there was a connection to a server that is, that is not, known to be the host
 }
 
@@ -306,6 +308,7 @@ func (l *link) do(ctx context.Context, c call) ([]byte, error) {
 		return nil, l.failed(ctx, err)
 	}
 	defer func() { _ = answer.Body.Close() }()
+	l.noteDate(answer.Header)
 	limit := c.limit
 	if answer.StatusCode != http.StatusOK {
 		limit = maxErrorAnswer

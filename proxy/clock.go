@@ -40,3 +40,20 @@ func (c *Client) Time(ctx context.Context) (time.Time, error) {
 	}
 	return date, nil
 }
+
+// Date is what the proxy's clock said when it last answered a call, cut to whole
+// seconds; zero where it did not say (RFC 9110, 6.6.1).
+func (c *Client) Date() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.link == nil || c.link.date.Load() == 0 {
+		return time.Time{}
+	}
+	return time.Unix(c.link.date.Load(), 0)
+}
+
+func (l *link) noteDate(header http.Header) {
+	if date, err := http.ParseTime(header.Get("Date")); err == nil {
+		l.date.Store(date.Unix())
+	}
+}

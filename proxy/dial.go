@@ -45,9 +45,17 @@ type Config struct {
 	TLS *tls.Config
 	// Cluster is the root cluster, the one that issued the certificate.
 	Cluster string
+	// Leaf is the cluster whose auth server DialAuth connects to, where that is
+	// not Cluster. TLS needs its host authority too.
+	Leaf string
 	// Dial makes TCP connections; nil for the network's own.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	server string // cluster of the server that TLS is made with; empty for Cluster
 }
+
+// serverCluster is the cluster whose authority has to have certified the server.
+func (c *Config) serverCluster() string { return firstOf(c.server, c.Cluster) }
 
 func (c *Config) check() error {
 	switch {
@@ -100,7 +108,7 @@ func (c *Config) clientTLS(alpn ...string) *tls.Config {
 // certified reports whether one of the chains ends at the cluster's authority.
 func (c *Config) certified(chains [][]*x509.Certificate) bool {
 	return slices.ContainsFunc(chains, func(chain []*x509.Certificate) bool {
-		return chain[len(chain)-1].Subject.CommonName == c.Cluster
+		return chain[len(chain)-1].Subject.CommonName == c.serverCluster()
 	})
 }
 
@@ -148,7 +156,7 @@ func (c *Config) secure(ctx context.Context, conn net.Conn, alpn ...string) (net
 		_ = conn.Close()
 		return nil, c.explain(causeOr(ctx, err))
 	}
-	slog.Debug("connected", "addr", c.addr(), "for", alpn[0], "cluster", c.Cluster, "upgraded", c.ConnUpgrade)
+	slog.Debug("connected", "addr", c.addr(), "for", alpn[0], "cluster", c.serverCluster(), "upgraded", c.ConnUpgrade)
 	return secured, nil
 }
 
@@ -156,7 +164,7 @@ func (c *Config) secure(ctx context.Context, conn net.Conn, alpn ...string) (net
 func (c *Config) explain(err error) error {
 	var untrusted *tls.CertificateVerificationError
 	if errors.As(err, &untrusted) {
-		err = fmt.Errorf("it does not prove to belong to cluster %s: %w", c.Cluster, err)
+		err = fmt.Errorf("it does not prove to belong to cluster %s: %w", c.serverCluster(), err)
 	}
 	return &netError{c.addr(), err}
 }
@@ -213,11 +221,11 @@ func (t *Transport) DialNode(ctx context.Context, hostport, cluster string) (net
 	})
 }
 
-// dialCluster asks the proxy to connect to an auth server of the root cluster.
-func (t *Transport) dialCluster(ctx context.Context) (net.Conn, error) {
+// dialCluster asks the proxy to connect to an auth server of a cluster.
+func (t *Transport) dialCluster(ctx context.Context, cluster string) (net.Conn, error) {
 	return t.open(ctx, methodProxyCluster, streamConfig{
-		remote: t.cfg.Cluster,
-		first:  wire.Marshal(&wire.ProxyClusterRequest{Cluster: t.cfg.Cluster}),
+		remote: cluster,
+		first:  wire.Marshal(&wire.ProxyClusterRequest{Cluster: cluster}),
 		encode: func(p []byte) []byte { return wire.Marshal(&wire.ProxyClusterRequest{Frame: &wire.Frame{Payload: p}}) },
 		decode: func(message []byte) ([]byte, error) {
 			var m wire.ProxyClusterResponse
@@ -229,15 +237,17 @@ func (t *Transport) dialCluster(ctx context.Context) (net.Conn, error) {
 	})
 }
 
-// DialAuth connects to an auth server of cfg.Cluster, on which HTTP/2 starts at
+// DialAuth connects to an auth server of cfg.Cluster, or cfg.Leaf, on which HTTP/2 starts at
 // once. With TLS routing the proxy passes the connection on by its ALPN name;
 // otherwise it goes through the transport service. Errors are those of Dial.
 func DialAuth(ctx context.Context, cfg Config) (net.Conn, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
+	auth := cfg
+	auth.server = cfg.Leaf
 	if cfg.TLSRouting {
-		return cfg.connect(ctx, alpnAuth+encodeCluster(cfg.Cluster), alpnHTTP2)
+		return auth.connect(ctx, alpnAuth+encodeCluster(auth.serverCluster()), alpnHTTP2)
 	}
 	t, err := Dial(ctx, cfg)
 	if err != nil {
@@ -245,9 +255,9 @@ func DialAuth(ctx context.Context, cfg Config) (net.Conn, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	conn, err := t.dialCluster(ctx)
+	conn, err := t.dialCluster(ctx, auth.serverCluster())
 	if err == nil {
-		conn, err = cfg.secure(ctx, conn, alpnHTTP2)
+		conn, err = auth.secure(ctx, conn, alpnHTTP2)
 	}
 	if err != nil {
 		_ = t.Close()

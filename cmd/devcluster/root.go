@@ -69,14 +69,15 @@ func newRoot() *cobra.Command {
 It is for trying tsh out and for tests, never for production: whoever logs in
 runs commands as the OS user that started it.`,
 		Example: `  devcluster start --dir ./dev
-  devcluster users add alice --dir ./dev --roles access --logins root,alice`,
+  devcluster users add alice --dir ./dev --roles access --logins root,alice
+  devcluster requests ls --dir ./dev`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 		Args:              cobra.NoArgs,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.AddCommand(newStart(), newUsers())
+	root.AddCommand(newStart(), newUsers(), newRequests())
 	return root
 }
 

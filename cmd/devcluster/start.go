@@ -21,6 +21,9 @@ type startOptions struct {
 	nodes                       int
 	hostnames                   []string
 	nodeLabels                  map[string]string
+	leaf                        string
+	requestAccess               string
+	requestPrompt               string
 	quiet                       bool
 }
 
@@ -41,6 +44,7 @@ The nodes are reached through the proxy only; their addresses are names for it.`
 		Example: `  devcluster start --dir ./dev
   devcluster start --dir ./dev --addr 127.0.0.1:0 --second-factor off
   devcluster start --dir ./dev --nodes 3 --motd "Hello"
+  devcluster start --dir ./dev --leaf leaf.example
   devcluster start --dir ./dev --hostnames web,web,db --node-labels env=dev`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -58,6 +62,9 @@ The nodes are reached through the proxy only; their addresses are names for it.`
 	f.IntVar(&opts.nodes, "nodes", 1, "how many nodes, node-1 to node-N")
 	f.StringSliceVar(&opts.hostnames, "hostnames", nil, "names of the nodes instead; the same twice is allowed")
 	f.StringToStringVar(&opts.nodeLabels, "node-labels", nil, "labels of all nodes (default env=dev,tier=web, of every second node env=prod,tier=db)")
+	f.StringVar(&opts.leaf, "leaf", "", "`name` of a leaf cluster, reached through this one's proxy (default none)")
+	f.StringVar(&opts.requestAccess, "request-access", "", "what the role requester says of access requests: optional, always or reason (default optional)")
+	f.StringVar(&opts.requestPrompt, "request-prompt", "", "what people are told to give as the reason of a request")
 	f.BoolVar(&opts.quiet, "quiet", false, "no line for each event on standard error")
 	return cmd
 }
@@ -74,6 +81,7 @@ func runStart(ctx context.Context, stdout, stderr io.Writer, opts startOptions) 
 		Dir: dir, Addr: opts.addr, PublicAddr: opts.publicAddr, Name: opts.name,
 		SecondFactor: opts.secondFactor, Suite: opts.suite, MOTD: opts.motd,
 		Nodes: opts.nodes, Hostnames: opts.hostnames, NodeLabels: opts.nodeLabels,
+		Leaf: opts.leaf, RequestAccess: opts.requestAccess, RequestPrompt: opts.requestPrompt,
 	}
 	if !opts.quiet {
 		cfg.Log = stderr

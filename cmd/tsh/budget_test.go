@@ -21,6 +21,7 @@ import (
 
 	"github.com/seed-087d674e/tsh/internal/devcluster"
 	"github.com/seed-087d674e/tsh/internal/netsim"
+	"github.com/seed-087d674e/tsh/internal/release"
 	"github.com/seed-087d674e/tsh/internal/testenv"
 )
 
@@ -41,18 +42,13 @@ var testOnlyRelease = sync.OnceValues(func() (string, error) {
 	}
 	testOnlyReleaseDir = dir
 	path := filepath.Join(dir, "tsh")
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, ".")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", &exec.Error{Name: string(out), Err: err}
-	}
-	return path, nil
+	return path, release.Command(context.Background(), path, ".").Run()
 })
 
 // testOnlyReleaseDir is where that program is, if it has been built.
 var testOnlyReleaseDir string
 
-func release(t *testing.T) string {
+func releasedTsh(t *testing.T) string {
 	t.Helper()
 	testenv.Program(t, "go")
 	path, err := testOnlyRelease()
@@ -63,7 +59,7 @@ func release(t *testing.T) string {
 }
 
 func TestBinaryIsSmall(t *testing.T) {
-	info, err := os.Stat(release(t))
+	info, err := os.Stat(releasedTsh(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +69,7 @@ func TestBinaryIsSmall(t *testing.T) {
 	}
 }
 
-const farPassword = "pass word"
+const farPassword = canary + "pass word"
 
 // farCluster is a cluster behind a network that delays and counts.
 type farCluster struct {
@@ -118,14 +114,14 @@ func startFarCluster(t *testing.T, secondFactor string) *farCluster {
 // just before the code was typed.
 func (c *farCluster) login(t *testing.T) netsim.Mark {
 	t.Helper()
-	cmd := exec.Command(release(t), "login", "--proxy="+c.PublicAddr(), "--user=alice")
+	cmd := exec.Command(releasedTsh(t), "login", "--proxy="+c.PublicAddr(), "--user=alice")
 	cmd.Env = c.env
 	f, err := pty.Start(cmd)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	screen := newScreen(f)
+	screen := watchedScreen(t, f)
 	answer := func(question, text string) {
 		if !screen.waitFor(question) {
 			t.Fatalf("%q was not asked; the terminal shows:\n%s", question, screen.text())
@@ -233,7 +229,7 @@ func TestSSHBudget(t *testing.T) {
 // ends, so that nothing of its end is counted.
 func (c *farCluster) firstOutput(t *testing.T) []netsim.Conn {
 	t.Helper()
-	cmd := exec.Command(release(t), "ssh", "root@node-1", "echo hello; cat")
+	cmd := exec.Command(releasedTsh(t), "ssh", "root@node-1", "echo hello; cat")
 	cmd.Env, cmd.Stderr = c.env, os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -264,7 +260,7 @@ func TestStatusBudget(t *testing.T) {
 	strace := testenv.Program(t, "strace")
 	home := testenv.CopyHome(t, "18.3")
 	log := filepath.Join(t.TempDir(), "calls")
-	cmd := exec.Command(strace, "-f", "-qq", "-o", log, "-e", "trace=openat,open,socket", release(t), "status")
+	cmd := exec.Command(strace, "-f", "-qq", "-o", log, "-e", "trace=openat,open,socket", releasedTsh(t), "status")
 	cmd.Env = append(os.Environ(), "TELEPORT_HOME="+home, "TELEPORT_PROXY=")
 	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "fixture") {
 		t.Fatalf("%v: %s", err, out)

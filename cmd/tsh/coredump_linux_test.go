@@ -13,7 +13,7 @@ import (
 func TestNoCoreDumps(t *testing.T) {
 	strace := testenv.Program(t, "strace")
 	log := t.TempDir() + "/strace"
-	cmd := exec.Command(strace, "-f", "-o", log, "-e", "trace=prlimit64,setrlimit,prctl", release(t), "version", "--client")
+	cmd := exec.Command(strace, "-f", "-o", log, "-e", "trace=prlimit64,setrlimit,prctl", releasedTsh(t), "version", "--client")
 	cmd.Env = append(os.Environ(), "TELEPORT_HOME="+t.TempDir())
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)

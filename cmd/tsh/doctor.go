@@ -28,7 +28,8 @@ func (a *app) doctorCommand() *cobra.Command {
 		Short: "Look for what is wrong with what is stored, and repair it",
 		Long: "doctor checks the profile directory, logins, authorities, locks, the keyring, the\n" +
 			"ssh-agent, the clock, and whether the proxies answer. With --fix it repairs what can be\n" +
-			"repaired without losing a login that is valid. It exits with 1 if there is something left.",
+			"repaired without losing a login that is valid. It exits with 1 if there is something left.\n" +
+			"With --identity it looks at that file alone, and at whether --proxy is its proxy.",
 		Example: "  tsh doctor\n  tsh doctor --fix\n  tsh doctor --proxy=teleport.example.com --json",
 		Args:    noArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.runDoctor(cmd.Context(), o) },
@@ -51,15 +52,9 @@ func (a *app) runDoctor(ctx context.Context, o doctorOptions) error {
 	if err != nil {
 		return err
 	}
-	options, err := a.doctorOptions(o)
-	if isUsage(err) {
+	findings, err := a.diagnose(ctx, o)
+	if err != nil {
 		return err
-	}
-	var findings []doctor.Finding
-	if err == nil {
-		findings = doctor.Run(ctx, options)
-	} else { // a directory that cannot be one is a finding as well
-		findings = []doctor.Finding{{Check: "directory", Status: doctor.Problem, Subject: "TELEPORT_HOME", Message: err.Error()}}
 	}
 	if err := ctx.Err(); err != nil {
 		return err
@@ -83,6 +78,21 @@ func (a *app) runDoctor(ctx context.Context, o doctorOptions) error {
 		return errSilent
 	}
 	return nil
+}
+
+// diagnose looks for what is wrong.
+func (a *app) diagnose(ctx context.Context, o doctorOptions) ([]doctor.Finding, error) {
+	if a.globals.hasIdentity() {
+		return a.diagnoseIdentity(ctx, o.fix)
+	}
+	options, err := a.doctorOptions(o)
+	if isUsage(err) {
+		return nil, err
+	}
+	if err != nil { // a directory that cannot be one is a finding as well
+		return []doctor.Finding{{Check: "directory", Status: doctor.Problem, Subject: "TELEPORT_HOME", Message: err.Error()}}, nil
+	}
+	return doctor.Run(ctx, options), nil
 }
 
 func (a *app) doctorOptions(o doctorOptions) (doctor.Options, error) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -33,6 +34,7 @@ func (a *app) envCommand() *cobra.Command {
 type shellEnv struct {
 	Cluster string `json:"TELEPORT_CLUSTER"`
 	Proxy   string `json:"TELEPORT_PROXY"`
+	File    string `json:"TELEPORT_IDENTITY_FILE,omitempty"`
 }
 
 func (a *app) runEnv(o envOptions) error {
@@ -44,25 +46,43 @@ func (a *app) runEnv(o envOptions) error {
 		return usagef("--unset prints commands for a shell, no data")
 	}
 	if o.unset {
-		for _, name := range []string{"TELEPORT_PROXY", "TELEPORT_CLUSTER", "TELEPORT_KUBE_CLUSTER", "KUBECONFIG"} {
+		for _, name := range []string{"TELEPORT_PROXY", "TELEPORT_CLUSTER", "TELEPORT_KUBE_CLUSTER", "KUBECONFIG", "TELEPORT_IDENTITY_FILE"} {
 			fmt.Fprintln(a.out, "unset", name)
 		}
 		return nil
 	}
-	store, err := a.openStore()
+	env, err := a.shellEnv()
 	if err != nil {
 		return err
 	}
-	p, err := a.selectProfile(store)
-	if err != nil {
-		return err
-	}
-	env := shellEnv{Proxy: p.WebProxyAddr, Cluster: p.Cluster}
 	if format != formatText {
 		return writeData(a.out, format, env)
 	}
 	fmt.Fprintf(a.out, "export TELEPORT_PROXY=%s\nexport TELEPORT_CLUSTER=%s\n", shellQuote(env.Proxy), shellQuote(env.Cluster))
+	if env.File != "" {
+		fmt.Fprintf(a.out, "export TELEPORT_IDENTITY_FILE=%s\n", shellQuote(env.File))
+	}
 	return nil
+}
+
+func (a *app) shellEnv() (shellEnv, error) {
+	if a.globals.hasIdentity() {
+		v, err := a.openIdentity()
+		if err != nil {
+			return shellEnv{}, err
+		}
+		file, err := filepath.Abs(a.globals.identity) // the shell may go elsewhere
+		return shellEnv{Proxy: v.profile.WebProxyAddr, Cluster: v.profile.Cluster, File: file}, err
+	}
+	store, err := a.openStore()
+	if err != nil {
+		return shellEnv{}, err
+	}
+	p, err := a.selectProfile(store)
+	if err != nil {
+		return shellEnv{}, err
+	}
+	return shellEnv{Proxy: p.WebProxyAddr, Cluster: p.Cluster}, nil
 }
 
 // shellQuote makes s one word for a POSIX shell. Names of hosts and clusters

@@ -138,6 +138,12 @@ func knownErrors() []knownError {
 		{isTurnPending, "login_pending", "answer it there, or end that process; tsh login --force asks here"},
 		{isA[*turnError], "login_failed", "try again, here: tsh login"},
 		{isUsage, "usage", ""},
+		{isA[*identityError], "identity_file", "make another one: tsh login --out=FILE --proxy=HOST"},
+		{isA[*existsError], "file_exists", "--overwrite replaces it"},
+		{isA[*clusterError], "unknown_cluster", ""},
+		{isDenied, "access_request_denied", ""},
+		{isA[*requestError], "access_request_not_approved", ""},
+		{isA[*reasonError], "reason_required", "say why: tsh login --request-reason=TEXT"},
 		{is(login.ErrCannotAsk), "no_terminal", "run it in a terminal, or give the password on standard input with: tsh login --password-stdin"},
 		{is(login.ErrUnsupported), "unsupported_login", ""},
 		{is(login.ErrRejected), "rejected_identity", "nothing was stored; tell the cluster's administrator"},
@@ -180,6 +186,10 @@ func describe(err error) errorBody {
 				break
 			}
 		}
+	}
+	var cluster *clusterError
+	if errors.As(err, &cluster) {
+		body.Hint = cluster.hint()
 	}
 	var hinted *hintedError
 	if errors.As(err, &hinted) {

@@ -22,7 +22,7 @@ func TestHomesOfOtherClients(t *testing.T) {
 			home := testenv.CopyHome(t, tc.version)
 			before := testenv.Snapshot(t, home)
 			for _, args := range [][]string{{"status"}, {"status", "--format=json"}, {"env"}, {"login"}} {
-				cmd := exec.Command(release(t), args...)
+				cmd := exec.Command(releasedTsh(t), args...)
 				cmd.Env = append(os.Environ(), "TELEPORT_HOME="+home, "TELEPORT_PROXY=")
 				out, err := cmd.CombinedOutput()
 				if err != nil || !bytes.Contains(out, []byte(tc.cluster)) {

@@ -16,6 +16,9 @@ import (
 type globals struct {
 	proxy    string
 	user     string
+	userFlag bool   // ... was given as a flag
+	identity string // file that takes the place of stored logins
+	fileFlag bool   // ... was given as a flag
 	login    string
 	auth     string
 	cluster  string // set by commands that have --cluster, and by the environment
@@ -38,6 +41,7 @@ type globals struct {
 func (g *globals) addFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&g.proxy, "proxy", "", "the cluster's proxy, `HOST[:PORT]` [TELEPORT_PROXY]")
 	fs.StringVar(&g.user, "user", "", "the cluster's `NAME` for you [TELEPORT_USER]")
+	fs.StringVarP(&g.identity, "identity", "i", "", "use the identity in `FILE`, not a stored login; needs --proxy [TELEPORT_IDENTITY_FILE]")
 	fs.StringVarP(&g.login, "login", "l", "", "the `ACCOUNT` on the server to connect to [TELEPORT_LOGIN]")
 	fs.StringVar(&g.auth, "auth", "", "the way to log in, a connector's `NAME` or local [TELEPORT_AUTH]")
 	fs.IntVar(&g.ttl, "ttl", 0, "ask for certificates that last `MINUTES`")
@@ -59,6 +63,7 @@ func environment() map[string][]string {
 		"proxy":             {"TELEPORT_PROXY"},
 		"user":              {"TELEPORT_USER"},
 		"login":             {"TELEPORT_LOGIN"},
+		"identity":          {"TELEPORT_IDENTITY_FILE"},
 		"auth":              {"TELEPORT_AUTH"},
 		"debug":             {"TELEPORT_DEBUG"},
 		"cluster":           {"TELEPORT_CLUSTER", "TELEPORT_SITE"},
@@ -73,6 +78,7 @@ func environment() map[string][]string {
 // complete fills flags that were not given from the environment.
 func (g *globals) complete(fs *pflag.FlagSet) error {
 	g.keystoreGiven = fs.Changed("keystore")
+	g.userFlag, g.fileFlag = fs.Changed("user"), fs.Changed("identity")
 	for name, variables := range environment() {
 		if fs.Changed(name) || fs.Changed("no-"+name) {
 			continue
@@ -133,7 +139,6 @@ func (g *globals) check() error {
 func unsupportedFlags() []*unsupportedFlag {
 	return []*unsupportedFlag{
 		{name: "relay", variable: "TELEPORT_RELAY", neutral: []string{"none"}},
-		{name: "identity", short: "i", variable: "TELEPORT_IDENTITY_FILE"},
 		{name: "cert-format"},
 		{name: "compat"},
 		{name: "os-log", bool: true, variable: "TELEPORT_OS_LOG"},

@@ -76,6 +76,10 @@ func (a *app) keysOf(store *profile.Store, name, user string) (profile.Keystore,
 
 // placeKeys decides where the private keys of a login go.
 func (a *app) placeKeys(store *profile.Store, t *loginTarget, name string) (err error) {
+	if t.out != nil {
+		t.keys = keysInMemory
+		return nil
+	}
 	if a.globals.keystore != string(keysInMemory) {
 		if err := checkWritable(store.Home()); err != nil {
 			return withHint(err, "the login could not be stored there; TELEPORT_HOME names another directory,\nand --keystore=memory lets ssh and ls log in without storing anything")

@@ -25,40 +25,64 @@ type loginOptions struct {
 	passwordStdin bool
 	verbose       bool
 	migrateKeys   string
+	out           outOptions
+	request       requestOptions
 }
 
 func (a *app) loginCommand() *cobra.Command {
 	var o loginOptions
 	cmd := &cobra.Command{
-		Use:   "login [flags]",
+		Use:   "login [flags] [CLUSTER]",
 		Short: "Log in to a cluster, or select a login that is still valid",
 		Long: "login authenticates with the cluster's web proxy and stores short-lived certificates.\n" +
 			"Where a valid login for the same proxy and user is there already, it is selected, and a\n" +
 			"line says so; --force logs in again, --if-expires-within if it does not last long enough.\n" +
 			"Without --proxy the proxy of the last login is taken. Where another process is logging in\n" +
-			"to the same proxy, it is waited for.",
+			"to the same proxy, it is waited for.\n" +
+			"With --out the login goes into a file for a program, and nothing is stored; with\n" +
+			"--identity such a file becomes a stored login.\n" +
+			"CLUSTER selects the proxy's own cluster or a leaf of it, without a new login if one is valid.",
 		Example: "  tsh login --proxy=teleport.example.com --user=alice\n" +
 			"  tsh login --force\n" +
 			"  tsh login --if-expires-within=30m && ansible-playbook site.yml\n" +
+			"  tsh login leaf.example.com\n" +
+			"  tsh login --request-roles=dba --request-reason='ticket 12'\n" +
 			"  SSL_CERT_FILE=ca.pem tsh login --proxy=localhost:3080\n" +
 			"  tsh login --proxy=teleport.example.com --keystore=keyring\n" +
 			"  tsh login --proxy=teleport.example.com --add-keys-to-agent=only\n" +
 			"  tsh login --migrate-keys=keyring\n" +
+			"  tsh login --proxy=teleport.example.com --ttl=60 --out=robot.identity\n" +
+			"  tsh login --proxy=teleport.example.com --out=id --format=openssh --overwrite\n" +
+			"  tsh login --proxy=teleport.example.com --identity=robot.identity\n" +
 			"  printf '%s\\n%s\\n' \"$PASSWORD\" \"$CODE\" | tsh login --proxy=localhost:3080 --password-stdin",
 		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usagef("selecting the cluster %q at login is not supported yet", args[0])
+			if len(args) > 1 {
+				return usagef("%s takes one cluster, not %q as well", cmd.CommandPath(), args[1])
 			}
-			return nil
+			return o.request.check()
 		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.runLogin(cmd.Context(), o) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				a.globals.cluster = args[0]
+			}
+			if err := o.checkIfExpires(&a.globals); err != nil {
+				return err
+			}
+			if done, err := a.loginWithFile(cmd.Context(), &o); done || err != nil {
+				return err
+			}
+			return a.runLogin(cmd.Context(), o)
+		},
 	}
 	fs := cmd.Flags()
 	fs.BoolVar(&o.force, "force", false, "authenticate even if there is a valid login")
 	fs.Var(&o.ifExpires, "if-expires-within", "authenticate only if the login ends within this `TIME`, 30m or 1h30m")
 	fs.BoolVar(&o.passwordStdin, "password-stdin", false, "read the password from line 1 of stdin, and the one-time code, if one is needed, from line 2")
 	fs.StringVar(&o.migrateKeys, "migrate-keys", "", "move the private keys of a login that is there to `PLACE`, file or keyring, and do nothing else")
+	fs.StringVarP(&a.globals.cluster, "cluster", "c", "", "the `CLUSTER` to select, as the argument [TELEPORT_CLUSTER]")
+	o.request.addFlags(fs)
 	a.globals.addKeystore(fs)
+	o.out.addFlags(fs)
 	fs.BoolVarP(&o.verbose, "verbose", "v", false, "also list the variables that replace what is stored")
 	addNegations(fs)
 	return cmd
@@ -68,15 +92,15 @@ func (a *app) runLogin(ctx context.Context, o loginOptions) error {
 	if a.globals.keystore == string(keysInMemory) && a.globals.addKeysToAgent != agentOnly && o.migrateKeys == "" {
 		return usagef("login with --keystore=memory (or TSH_KEYSTORE) would leave nothing to log in with; --add-keys-to-agent=only keeps the key in the ssh-agent, and ssh and ls log in for themselves with --keystore=memory")
 	}
+	if err := a.checkCluster(); err != nil {
+		return err
+	}
 	store, err := a.openStore()
 	if err != nil {
 		return err
 	}
 	if o.migrateKeys != "" {
 		return a.runMigrateKeys(ctx, store, o)
-	}
-	if o.force && o.ifExpires > 0 {
-		return usagef("--force and --if-expires-within exclude each other")
 	}
 	target, err := a.loginTarget(store)
 	if err != nil {
@@ -89,7 +113,10 @@ func (a *app) runLogin(ctx context.Context, o loginOptions) error {
 			return err
 		}
 	}
-	target.passwordStdin = o.passwordStdin
+	target.passwordStdin, target.request = o.passwordStdin, &o.request
+	if a.globals.cluster != "" {
+		target.cluster = a.globals.cluster
+	}
 	return a.loginOnce(ctx, store, target, judged, o)
 }
 
@@ -111,6 +138,9 @@ type loginTarget struct {
 
 	passwordStdin bool
 	keepCurrent   bool
+	out           *outOptions      // not nil: nothing is stored
+	cluster       string           // to select; empty for the proxy's own
+	request       *requestOptions  // nil for a login that nobody asked for by name
 	keys          profile.Keystore // where private keys go; see keysOf
 	answered      func()           // the proxy has answered: nothing is waited for any more
 }
@@ -138,6 +168,7 @@ func (a *app) loginTarget(store *profile.Store) (*loginTarget, error) {
 			return nil, fmt.Errorf("profile %s: %w", known.Name, err)
 		}
 	}
+	t.cluster = selectedLeaf(store, t.known)
 	t.user, err = a.loginUser(known)
 	return t, err
 }
@@ -191,6 +222,7 @@ func (a *app) authenticate(ctx context.Context, store *profile.Store, t *loginTa
 	result, err := login.Run(ctx, client, login.Request{
 		User:      t.user,
 		Connector: a.globals.auth,
+		Cluster:   t.cluster,
 		TTL:       time.Duration(a.globals.ttl) * time.Minute,
 		AskFirst:  t.known != nil && takesPassword(t.known),
 		// The proxy may have another name than it was given, and another login there.
@@ -200,12 +232,12 @@ func (a *app) authenticate(ctx context.Context, store *profile.Store, t *loginTa
 					return false, err
 				}
 			}
-			return t.keys == profile.KeysInAgent, nil
+			return t.keys == profile.KeysInAgent || t.out != nil && t.out.oneKey(ping), nil
 		},
 		Now: a.now,
 	}, a.loginUI(t))
 	if err != nil {
-		return nil, explainLogin(err, a.globals.user, t.user)
+		return nil, explainLogin(err, a.globals.user, t)
 	}
 	fresh := &profile.Profile{}
 	if t.known != nil && t.known.Name == result.Identity.Proxy {
@@ -217,7 +249,16 @@ func (a *app) authenticate(ctx context.Context, store *profile.Store, t *loginTa
 	if client.Verified() {
 		fresh.Proven = t.addr.Host
 	}
-	return a.keepLogin(ctx, store, t, fresh, result.Identity)
+	s := &session{fresh, result.Identity, result.Identity.Cluster}
+	if s.cluster != s.id.RootCluster() {
+		a.leafAtLogin(ctx, s)
+	}
+	if t.request != nil {
+		if err := a.requestFresh(ctx, s, *t.request); err != nil {
+			return nil, err
+		}
+	}
+	return a.keepLogin(ctx, store, t, fresh, s.id)
 }
 
 // takesPassword reports whether the last login to p was with a password.
@@ -226,14 +267,17 @@ func takesPassword(p *profile.Profile) bool {
 }
 
 // explainLogin adds what a person can do about a login that failed.
-func explainLogin(err error, asked, user string) error {
+func explainLogin(err error, asked string, t *loginTarget) error {
 	var refused *proxy.Error
+	if errors.As(err, &refused) && refused.Status == 404 && t.cluster != "" {
+		return withHint(err, "is %s the name of a cluster there? tsh login without one, or with the name of the\nproxy's own cluster, selects that", text.Line(t.cluster))
+	}
 	if !errors.As(err, &refused) || refused.Status != 403 {
 		return err
 	}
 	switch {
 	case asked == "":
-		return withHint(err, "the user name was taken to be %q; --user=NAME gives another", user)
+		return withHint(err, "the user name was taken to be %q; --user=NAME gives another", t.user)
 	case strings.Contains(refused.Message, "second factor"):
 		return withHint(err, "a one-time code works once; if this one was used already, wait for the next")
 	}

@@ -38,6 +38,9 @@ type loggedOutUser struct {
 }
 
 func (a *app) runLogout(ctx context.Context) error {
+	if err := a.globals.refuseIdentity("logout"); err != nil {
+		return err
+	}
 	store, err := a.openStore()
 	if err != nil {
 		return err

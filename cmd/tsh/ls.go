@@ -147,8 +147,8 @@ func (a *app) runLs(ctx context.Context, o lsOptions) error {
 }
 
 func (a *app) listNodes(ctx context.Context, s *session, o lsOptions) ([]*api.Node, error) {
-	defer a.ui.waiting("cluster " + s.profile.Cluster)()
-	client, err := a.connectAPI(ctx, s)
+	defer a.ui.waiting("cluster " + text.Line(s.cluster))()
+	client, err := a.connectCluster(ctx, s, s.cluster)
 	if err != nil {
 		return nil, err
 	}
@@ -167,11 +167,18 @@ func (a *app) listNodes(ctx context.Context, s *session, o lsOptions) ([]*api.No
 	return nodes, nil
 }
 
-// connectAPI connects to the auth server of the session's cluster.
+// connectAPI connects to the auth server of the cluster that was logged in to, the
+// root: whatever concerns the person is there.
 func (a *app) connectAPI(ctx context.Context, s *session) (*api.Client, error) {
+	return a.connectCluster(ctx, s, s.id.RootCluster())
+}
+
+// connectCluster connects to the auth server of the root cluster or of a leaf.
+func (a *app) connectCluster(ctx context.Context, s *session, cluster string) (*api.Client, error) {
 	config := api.Config{
 		Addrs:       []string{s.profile.WebProxyAddr},
 		Credentials: []credentials.Credentials{s.id},
+		Cluster:     cluster,
 		ConnUpgrade: s.profile.ConnUpgrade,
 		Insecure:    a.globals.insecure,
 	}

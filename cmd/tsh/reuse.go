@@ -9,6 +9,19 @@ import (
 	"github.com/seed-087d674e/tsh/profile"
 )
 
+// checkIfExpires refuses --if-expires-within where no stored login can make up for another.
+func (o *loginOptions) checkIfExpires(g *globals) error {
+	for _, other := range []struct {
+		given bool
+		name  string
+	}{{o.force, "force"}, {o.out.path != "", "out"}, {g.hasIdentity(), "identity"}, {o.migrateKeys != "", "migrate-keys"}} {
+		if other.given && o.ifExpires > 0 {
+			return usagef("--if-expires-within and --%s exclude each other", other.name)
+		}
+	}
+	return nil
+}
+
 // loginOnce logs in, unless another process is doing so and its login will do. The login
 // judged is there and was not good enough.
 func (a *app) loginOnce(ctx context.Context, store *profile.Store, target *loginTarget, judged *keystore.Identity, o loginOptions) error {
@@ -30,13 +43,15 @@ func (a *app) loginOnce(ctx context.Context, store *profile.Store, target *login
 	}
 	if !ours {
 		o.ifExpires = 0 // it does not get younger than this
-		if target, err = a.loginTarget(store); err != nil {
+		next, err := a.loginTarget(store)
+		if err != nil {
 			return err
 		}
-		if done, _, err := a.reuse(ctx, store, target, o); done || err != nil {
+		next.passwordStdin, next.request, next.cluster = target.passwordStdin, target.request, target.cluster
+		if done, _, err := a.reuse(ctx, store, next, o); done || err != nil {
 			return err
 		}
-		if s, err = a.authenticate(ctx, store, target); err != nil {
+		if s, err = a.authenticate(ctx, store, next); err != nil {
 			return err
 		}
 	}
@@ -54,7 +69,7 @@ func (a *app) reuse(ctx context.Context, store *profile.Store, target *loginTarg
 	if p.User != target.user {
 		return false, nil, nil
 	}
-	id, err := store.Identity(p)
+	id, err := store.IdentityFor(p, a.cluster(p))
 	var locked *keystore.KeyringError
 	if errors.As(err, &locked) && !a.globals.keystoreGiven {
 		return false, nil, err // it may be in order; a login would not help
@@ -67,6 +82,9 @@ func (a *app) reuse(ctx context.Context, store *profile.Store, target *loginTarg
 	}
 	if kept, err := a.keepKeys(ctx, store, p, id); !kept || err != nil {
 		return false, id, err
+	}
+	if o.request.wanted() || a.cluster(p) != p.Cluster {
+		return true, id, a.change(ctx, store, p, id, o)
 	}
 	current, err := store.Current()
 	selected := err != nil || current != p.Name

@@ -24,6 +24,8 @@ type app struct {
 	globals globals
 	guard   *guard
 	store   *profile.Store // see openStore
+
+	storeless bool // nothing is to be stored, whatever happens
 }
 
 // testOnlyNow replaces the clock that certificates are judged by.

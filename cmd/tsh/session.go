@@ -22,6 +22,7 @@ import (
 type session struct {
 	profile *profile.Profile
 	id      *keystore.Identity
+	cluster string // the cluster to go to: the selected one or another one, root or leaf
 }
 
 // openStore opens the profile directory, once for a run of the program: what the
@@ -32,7 +33,7 @@ func (a *app) openStore() (*profile.Store, error) {
 		return a.store, nil
 	}
 	home, err := profile.Home()
-	if err != nil && a.globals.keystore == string(keysInMemory) {
+	if err != nil && (a.storeless || a.globals.keystore == string(keysInMemory)) {
 		// Nothing will be stored; what is not there says that nobody is logged in.
 		home, err = filepath.Join(os.TempDir(), "tsh-nothing-"+rand.Text()), nil
 	}
@@ -41,6 +42,9 @@ func (a *app) openStore() (*profile.Store, error) {
 	}
 	a.store = profile.Open(home)
 	a.store.Notice = func(message string) { a.ui.warn("%s", message) }
+	if a.storeless {
+		return a.store, nil
+	}
 	if err := a.store.Settle(context.Background()); err != nil {
 		slog.Debug("interrupted change is not finished", "error", err)
 	}
@@ -101,15 +105,6 @@ func (a *app) override(p *profile.Profile) *profile.Profile {
 	return p
 }
 
-// checkCluster refuses a cluster, from the flag or the environment, that is not
-// the one that was logged in to.
-func (a *app) checkCluster(p *profile.Profile) error {
-	if c := a.globals.cluster; c != "" && c != p.Cluster {
-		return usagef("cluster %s (--cluster or TELEPORT_CLUSTER): only %s, the cluster that was logged in to, is supported yet", c, p.Cluster)
-	}
-	return nil
-}
-
 // openSession loads the stored login that the command line selects.
 func (a *app) openSession() (*session, error) {
 	store, err := a.openStore()
@@ -118,7 +113,7 @@ func (a *app) openSession() (*session, error) {
 	}
 	p, err := a.selectProfile(store)
 	if err == nil {
-		err = a.checkCluster(p)
+		err = a.checkCluster()
 	}
 	if err != nil {
 		return nil, err
@@ -129,7 +124,7 @@ func (a *app) openSession() (*session, error) {
 // useSession loads the login of a profile from where it is stored, after a login,
 // too: what is stored beside it, revoked keys say, counts as well.
 func (a *app) useSession(store *profile.Store, p *profile.Profile) (*session, error) {
-	id, err := store.Identity(p)
+	id, err := store.IdentityFor(p, a.cluster(p))
 	if err != nil {
 		return nil, err
 	}
@@ -152,13 +147,17 @@ func (a *app) readySession(store *profile.Store, p *profile.Profile, id *keystor
 	for _, warning := range id.Warnings {
 		a.ui.warn("%s", warning)
 	}
-	return &session{p, id}
+	return a.narrow(&session{p, id, a.cluster(p)})
 }
 
 // withSession runs use with the stored login. Where the credentials are
 // missing or expired, and only then, the person logs in and use runs once more:
 // once, whatever the cluster says then. It is the one place for this.
 func (a *app) withSession(ctx context.Context, use func(context.Context, *session) error) error {
+	if a.globals.hasIdentity() {
+		return a.withIdentity(ctx, use)
+	}
+	use = a.onCluster(use)
 	s, err := a.openSession()
 	if err == nil {
 		a.warnExpiry(s.profile, s.id)

@@ -22,7 +22,7 @@ func withoutTerminal(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Set
 func TestSignalWhileWaitingForStdin(t *testing.T) {
 	c := startFarCluster(t, "off")
 	c.net.SetDelay(0)
-	cmd := exec.Command(release(t), "login", "--proxy="+c.PublicAddr(), "--user=alice", "--password-stdin")
+	cmd := exec.Command(releasedTsh(t), "login", "--proxy="+c.PublicAddr(), "--user=alice", "--password-stdin")
 	cmd.Env = c.env
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -60,9 +60,11 @@ func terminalState(t *testing.T, fd uintptr) (echo, canonical, signals, output b
 // loginFromStdin logs in to a cluster without second factor.
 func (c *farCluster) loginFromStdin(t *testing.T) {
 	t.Helper()
-	cmd := exec.Command(release(t), "login", "--proxy="+c.PublicAddr(), "--user=alice", "--password-stdin")
+	cmd := exec.Command(releasedTsh(t), "login", "--proxy="+c.PublicAddr(), "--user=alice", "--password-stdin")
 	cmd.Env, cmd.Stdin = c.env, strings.NewReader(farPassword+"\n")
-	if out, err := cmd.CombinedOutput(); err != nil {
+	out, err := cmd.CombinedOutput()
+	noSecretIn(t, string(out))
+	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 }
@@ -72,14 +74,14 @@ func TestWindowChange(t *testing.T) {
 	c := startFarCluster(t, "off")
 	c.net.SetDelay(0)
 	c.loginFromStdin(t)
-	cmd := exec.Command(release(t), "ssh", "-t", "root@node-1", "trap 'stty size; exit 0' WINCH; stty size; echo ready; while :; do sleep 0.05; done")
+	cmd := exec.Command(releasedTsh(t), "ssh", "-t", "root@node-1", "trap 'stty size; exit 0' WINCH; stty size; echo ready; while :; do sleep 0.05; done")
 	cmd.Env = c.env
 	f, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 24, Cols: 80})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	screen := newScreen(f)
+	screen := watchedScreen(t, f)
 	if !screen.waitFor("24 80") || !screen.waitFor("ready") {
 		t.Fatalf("the terminal shows:\n%s", screen.text())
 	}
@@ -116,7 +118,7 @@ func TestTerminalIsRestored(t *testing.T) {
 		{name: "escaped from a shell", args: []string{"ssh", "-t", "root@node-1", "echo ready; exec cat"}, waits: "ready", keys: "\r~.", status: 255},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			cmd := exec.Command(release(t), tc.args...)
+			cmd := exec.Command(releasedTsh(t), tc.args...)
 			cmd.Env = c.env
 			f, tty, err := pty.Open()
 			if err != nil {
@@ -129,7 +131,7 @@ func TestTerminalIsRestored(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			screen := newScreen(f)
+			screen := watchedScreen(t, f)
 			if !screen.waitFor(tc.waits) {
 				t.Fatalf("the terminal shows:\n%s", screen.text())
 			}

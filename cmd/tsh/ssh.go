@@ -136,7 +136,7 @@ func (a *app) sshWith(ctx context.Context, s *session, o sshOptions) error {
 		return err
 	}
 	defer transport.Close()
-	o.target.Cluster = s.profile.Cluster
+	o.target.Cluster = s.cluster
 	client, err := sshclient.Dial(ctx, transport, o.target, sshConfig)
 	if err != nil {
 		return a.explainSSH(ctx, err, s, o.target.Host)

@@ -46,6 +46,9 @@ func (a *app) runStatus(o statusOptions) error {
 	if err != nil {
 		return err
 	}
+	if a.globals.hasIdentity() {
+		return a.statusOfIdentity(statusView{verbose: o.verbose, format: format})
+	}
 	store, err := a.openStore()
 	if err != nil {
 		return err
@@ -107,6 +110,11 @@ func (a *app) showStatus(store *profile.Store, view statusView) error {
 	if err != nil {
 		return err
 	}
+	return a.writeStatus(st, problem, view)
+}
+
+// writeStatus prints st; problem is what is wrong with the selected login.
+func (a *app) writeStatus(st *status, problem error, view statusView) (err error) {
 	if st.Active == nil {
 		if view.format == formatText {
 			a.printProfiles(st)
@@ -160,8 +168,8 @@ func (a *app) collectStatus(store *profile.Store, view statusView) (st *status, 
 		}
 		if name == view.active {
 			p = a.override(p)
-			if err := a.checkCluster(p); err != nil {
-				a.ui.warn("%v", err)
+			if c := a.cluster(p); c != p.Cluster {
+				a.ui.warn("TELEPORT_CLUSTER: commands go to cluster %s, which is not the selected one", text.Line(c))
 			}
 		}
 		id, err := store.IdentityPublic(p)
@@ -209,7 +217,7 @@ func problemExpired(at time.Time) error {
 // statusEnvironment are the variables that replace what is stored.
 func statusEnvironment() map[string]string {
 	set := make(map[string]string)
-	for _, name := range []string{"TELEPORT_PROXY", "TELEPORT_CLUSTER", "TELEPORT_SITE", "TELEPORT_USER", "TELEPORT_HOME", "TELEPORT_LOGIN", "TELEPORT_AUTH"} {
+	for _, name := range []string{"TELEPORT_PROXY", "TELEPORT_CLUSTER", "TELEPORT_SITE", "TELEPORT_USER", "TELEPORT_HOME", "TELEPORT_LOGIN", "TELEPORT_AUTH", "TELEPORT_IDENTITY_FILE"} {
 		if value := os.Getenv(name); value != "" {
 			set[name] = value
 		}

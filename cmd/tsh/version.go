@@ -85,23 +85,36 @@ func buildVersion() versionInfo {
 // addProxyVersion asks the current proxy, if there is one, for a short while.
 // That it cannot be asked is no failure of the command.
 func (a *app) addProxyVersion(ctx context.Context, v *versionInfo) {
-	store, err := a.openStore()
-	if err != nil {
-		return
-	}
-	target, err := a.loginTarget(store)
-	if err != nil {
+	addr, name, ok := a.versionProxy()
+	if !ok {
 		return
 	}
 	const patience = 5 * time.Second
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	client := proxy.NewClient(proxy.Options{Addr: target.addr, Insecure: a.globals.insecure})
+	client := proxy.NewClient(proxy.Options{Addr: addr, Insecure: a.globals.insecure})
 	defer client.Close()
 	ping, err := client.Ping(ctx, "")
 	if err != nil {
-		a.ui.say("The proxy %s could not be asked for its version: %v", target.proxy, err)
+		a.ui.say("The proxy %s could not be asked for its version: %v", name, err)
 		return
 	}
 	v.ProxyVersion, v.ProxyAddr = ping.ServerVersion, ping.Settings(client.WebAddr()).WebAddr
+}
+
+// versionProxy is the proxy to ask, if there is one. An identity file says nothing of it.
+func (a *app) versionProxy() (addr proxy.Addr, name string, ok bool) {
+	if a.globals.hasIdentity() {
+		addr, err := proxy.ParseAddr(a.globals.proxy)
+		return addr, a.globals.proxy, err == nil
+	}
+	store, err := a.openStore()
+	if err != nil {
+		return addr, "", false
+	}
+	target, err := a.loginTarget(store)
+	if err != nil {
+		return addr, "", false
+	}
+	return target.addr, target.proxy, true
 }

@@ -30,6 +30,7 @@ func rooms() map[string]room {
 	const text, durable, rpc, wire = "internal/text", "internal/durable", "internal/rpc", "internal/wire"
 	const keyring, sshagent, doctor = "internal/keyring", "internal/sshagent", "internal/doctor"
 	const devcluster, netsim, testenv = "internal/devcluster", "internal/netsim", "internal/testenv"
+	const release = "internal/release"
 	return map[string]room{
 		text:          {client, 0, nil},
 		durable:       {client, 0, []string{text}},
@@ -56,9 +57,11 @@ func rooms() map[string]room {
 		netsim:              {tool, 0, nil},
 		"internal/archtest": {tool, 0, nil},
 		"internal/testrun":  {tool, 0, nil},
-		"internal/bench":    {tool, 1, []string{devcluster, netsim, testenv}},
-		"internal/demo":     {tool, 1, []string{devcluster, netsim, testenv}},
-		"internal/soak":     {tool, 1, []string{devcluster}},
+		release:             {tool, 0, nil},
+		"internal/build":    {tool, 1, []string{release}},
+		"internal/bench":    {tool, 1, []string{devcluster, netsim, testenv, release}},
+		"internal/demo":     {tool, 1, []string{devcluster, netsim, testenv, release}},
+		"internal/soak":     {tool, 1, []string{devcluster, release}},
 
 		"examples": {examples, 0, []string{"credentials", "api", "profile", "proxy", "keystore", "sshclient", "login"}},
 	}

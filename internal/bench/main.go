@@ -7,6 +7,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -14,6 +15,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/seed-087d674e/tsh/internal/release"
 )
 
 const rounds = 41
@@ -50,10 +53,7 @@ func run() (err error) {
 }
 
 func build(dir string) error {
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", dir+string(filepath.Separator), "./cmd/tsh", "./internal/bench/hello")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	cmd.Stderr = os.Stderr
-	return cmd.Run()
+	return release.Command(context.Background(), dir+string(filepath.Separator), "./cmd/tsh", "./internal/bench/hello").Run()
 }
 
 // subject is one command line that is measured.

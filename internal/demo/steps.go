@@ -19,6 +19,8 @@ import (
 
 	"github.com/creack/pty"
 	"github.com/pquerna/otp/totp"
+
+	"github.com/seed-087d674e/tsh/internal/release"
 )
 
 // demo is the state that the steps hand on.
@@ -39,11 +41,7 @@ func (d *demo) state() string          { return filepath.Join(d.dir, "cluster") 
 
 func (d *demo) build(ctx context.Context) error {
 	note("Building tsh, a dev cluster and a program that uses the SDK")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(d.dir, "bin")+string(filepath.Separator),
-		"./cmd/tsh", "./cmd/devcluster", "./examples/whoami")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	return cmd.Run()
+	return release.Command(ctx, d.bin("")+string(filepath.Separator), "./cmd/tsh", "./cmd/devcluster", "./examples/whoami").Run()
 }
 
 // startCluster starts the dev cluster and waits until it says that it listens.

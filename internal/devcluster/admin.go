@@ -97,6 +97,23 @@ func (a *Admin) Users() (list []User, err error) {
 	return list, a.call(http.MethodGet, "/users", nil, &list)
 }
 
+// AccessRequests lists the requests for access, the oldest first.
+func (a *Admin) AccessRequests() (list []AccessRequest, err error) {
+	if a.local != nil {
+		return a.local.accessRequests()
+	}
+	return list, a.call(http.MethodGet, "/requests", nil, &list)
+}
+
+// ResolveRequest approves or denies a request for access.
+func (a *Admin) ResolveRequest(id string, approve bool, reason string) (r AccessRequest, err error) {
+	v := verdict{Approve: approve, Reason: reason, resolver: "admin"}
+	if a.local != nil {
+		return a.local.resolveRequest(id, v)
+	}
+	return r, a.call(http.MethodPost, "/requests/"+url.PathEscape(id), v, &r)
+}
+
 // adminError is an answer of the socket that says no.
 type adminError struct {
 	Message string `json:"error"`
@@ -168,6 +185,14 @@ func (c *Cluster) newAdminServer() *http.Server {
 	})
 	handle("DELETE /users/{name}", func(r *http.Request) (any, error) {
 		return struct{}{}, c.removeUser(r.PathValue("name"))
+	})
+	handle("GET /requests", func(*http.Request) (any, error) { return c.accessRequests() })
+	handle("POST /requests/{id}", func(r *http.Request) (any, error) {
+		v := verdict{resolver: "admin"}
+		if err := json.NewDecoder(r.Body).Decode(&v); err != nil {
+			return nil, err
+		}
+		return c.resolveRequest(r.PathValue("id"), v)
 	})
 	return &http.Server{
 		Handler: c.gated(mux), ReadHeaderTimeout: headerTimeout, WriteTimeout: adminTimeout,

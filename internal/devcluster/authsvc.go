@@ -43,20 +43,17 @@ func (c *Cluster) authServices() []*grpc.ServiceDesc {
 		unary(authName, "GetSSHTargets", c.rpcSSHTargets),
 		unary(authName, "ResolveSSHTarget", c.rpcResolveSSHTarget),
 		unary(authName, "GetDomainName", c.rpcDomainName),
-		// Nobody can be asked for access, no alert is ever raised.
-		unary(authName, "GetAccessCapabilities", empty),
-		unary(authName, "ListAccessRequests", empty),
-		unary(authName, "GetClusterAlerts", empty),
+		unary(authName, "GetClusterAlerts", empty), // none is ever raised
 	}
 	service := func(name string, methods ...grpc.MethodDesc) *grpc.ServiceDesc {
 		return &grpc.ServiceDesc{ServiceName: name, HandlerType: (*any)(nil), Methods: methods}
 	}
+	main := service(authName, append(auth, c.requestMethods()...)...)
+	main.Streams = c.requestStreams()
 	return []*grpc.ServiceDesc{
-		service(authName, auth...),
-		service(trustName, unary(trustName, "GetCertAuthorities", c.rpcCertAuthorities)),
-		service(presenceName, unary(presenceName, "ListRemoteClusters", func(context.Context, *pb.Empty) (*pb.ListRemoteClustersResponse, error) {
-			return &pb.ListRemoteClustersResponse{}, nil
-		})),
+		main,
+		service(trustName, unary(trustName, "GetCertAuthorities", c.rpcCertAuthorities), unary(trustName, "GetCertAuthority", c.rpcCertAuthority)),
+		service(presenceName, unary(presenceName, "ListRemoteClusters", c.rpcRemoteClusters)),
 		service(usersName, unary(usersName, "GetUser", c.rpcGetUser)),
 	}
 }
@@ -101,6 +98,9 @@ func (c *Cluster) rpcDomainName(context.Context, *pb.Empty) (*pb.GetDomainNameRe
 // callerUser is the calling user's record; one that was removed may no longer
 // call.
 func (c *Cluster) callerUser(ctx context.Context) (*user, error) {
+	if id := caller(ctx); id.cluster != c.settings.Name {
+		return c.remoteUser(id)
+	}
 	name := caller(ctx).user
 	u := new(user)
 	found, err := c.state.get(bucketUsers, name, u)
@@ -119,7 +119,8 @@ func (c *Cluster) callerRoles(ctx context.Context) (roleSet, error) {
 	if err != nil {
 		return roleSet{}, err
 	}
-	return c.roleSet(caller(ctx).roles, u.Logins)
+	id := caller(ctx)
+	return c.roleSet(c.localRoles(id.cluster, id.roles), u.Logins)
 }
 
 func (c *Cluster) rpcCurrentUser(ctx context.Context, _ *pb.Empty) (*pb.User, error) {
@@ -256,43 +257,6 @@ func (r role) message() *pb.Role {
 // from the configuration.
 func revision(kind, name string) string {
 	return uuid.NewSHA1(uuid.NameSpaceOID, []byte(kind+"/"+name)).String()
-}
-
-// rpcCertAuthorities publishes the public part of the host or user authority.
-func (c *Cluster) rpcCertAuthorities(_ context.Context, req *pb.GetCertAuthoritiesRequest) (*pb.GetCertAuthoritiesResponse, error) {
-	if req.IncludeKey {
-		return nil, denied("read", "cert_authority")
-	}
-	var a *authority
-	switch req.Type {
-	case "host":
-		a = c.auths.host
-	case "user":
-		a = c.auths.user
-	case "db", "openssh", "jwt", "saml_idp", "oidc_idp", "spiffe", "okta":
-		return &pb.GetCertAuthoritiesResponse{}, nil
-	default:
-		return nil, status.Errorf(codes.InvalidArgument, "%q authority type is not supported", req.Type)
-	}
-	crl, err := a.crl()
-	if err != nil {
-		return nil, err
-	}
-	return &pb.GetCertAuthoritiesResponse{CertAuthorities: []*pb.CertAuthority{{
-		Kind: "cert_authority", SubKind: req.Type, Version: "v2",
-		Metadata: &pb.Metadata{
-			Name: c.settings.Name, Namespace: "default",
-			Revision: revision("cert_authority", req.Type+"/"+a.tlsCert.SerialNumber.String()),
-		},
-		Spec: &pb.CertAuthoritySpec{
-			Type: req.Type, ClusterName: c.settings.Name,
-			ActiveKeys: &pb.CAKeySet{
-				Ssh: []*pb.SSHKeyPair{{PublicKey: a.authorizedKey()}},
-				Tls: []*pb.TLSKeyPair{{Cert: a.certPEM(), Crl: crl}},
-			},
-			AdditionalTrustedKeys: &pb.CAKeySet{},
-		},
-	}}}, nil
 }
 
 // rpcChallenge: no session here needs a second factor, so a question about one

@@ -48,6 +48,16 @@ type Config struct {
 	// NodeLabels are the labels of all nodes; if nil, env=dev and tier=web,
 	// and of every second node env=prod and tier=db.
 	NodeLabels map[string]string
+	// Leaf is the name of a leaf cluster that runs in the same process and is
+	// reached through this one's proxy; none if empty. LeafHostnames names its
+	// nodes, leaf-node-1 if nil.
+	Leaf          string
+	LeafHostnames []string
+	// RequestAccess is what the role requester says about access requests:
+	// "optional" (if empty), "always" or "reason". RequestPrompt is what
+	// people are then told to give as the reason.
+	RequestAccess string
+	RequestPrompt string
 	// Clock is the time that certificates, lock-outs, codes and rate limits
 	// go by; time.Now if nil. It is called from many goroutines.
 	Clock func() time.Time
@@ -69,6 +79,8 @@ type Cluster struct {
 	nodes    []*node
 	limits   *rateLimits
 	refusal  atomic.Pointer[string] // see RefuseCalls
+	root     *Cluster               // of a leaf: the cluster it trusts
+	leaf     *Cluster               // nil if there is none
 
 	listener net.Listener
 	admin    net.Listener
@@ -119,17 +131,20 @@ func start(s *state, cfg Config) (*Cluster, error) {
 		return nil, err
 	}
 	c, err := assemble(s, cfg, listener)
+	if err == nil {
+		err = c.openLeaf(cfg)
+	}
 	if err != nil {
 		_ = listener.Close()
 		return nil, err
 	}
 	if err := os.WriteFile(filepath.Join(s.dir, pidFile), []byte(strconv.Itoa(os.Getpid())+"\n"), 0o600); err != nil {
 		_ = listener.Close()
-		return nil, err
+		return nil, errors.Join(err, c.closeLeaf())
 	}
 	if c.admin, err = adminListen(s.dir); err != nil {
 		_ = listener.Close()
-		return nil, err
+		return nil, errors.Join(err, c.closeLeaf())
 	}
 	c.serve()
 	return c, nil
@@ -152,6 +167,9 @@ func assemble(s *state, cfg Config, listener net.Listener) (*Cluster, error) {
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	if c.auths, err = loadAuthorities(s); err != nil {
+		return nil, err
+	}
+	if err := putRequestRoles(s, cfg); err != nil {
 		return nil, err
 	}
 	if c.nodes, err = c.makeNodes(cfg); err != nil {
@@ -198,6 +216,7 @@ func newLogger(w io.Writer) *slog.Logger {
 
 // serve starts the goroutines.
 func (c *Cluster) serve() {
+	c.serveLeaf()
 	c.goFunc(func() { c.acceptLoop() })
 	c.goFunc(func() { _ = c.web.Serve(c.queues[routeWeb]) })
 	c.goFunc(func() { _ = c.adminWeb.Serve(c.admin) })
@@ -251,6 +270,7 @@ func (c *Cluster) Close() error {
 		c.gate.Lock()
 		c.grpcAuth.Stop()
 		c.grpcSSH.Stop()
+		err = errors.Join(err, c.closeLeaf())
 		c.wg.Wait()
 		_ = os.Remove(filepath.Join(c.state.dir, pidFile))
 		removeAdminSocket(c.state.dir)

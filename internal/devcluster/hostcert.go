@@ -141,6 +141,9 @@ const (
 	attrUserType         = 20
 )
 
+// oidActiveRequest holds the ID of an access request that is assumed.
+func oidActiveRequest() asn1.ObjectIdentifier { return asn1.ObjectIdentifier{1, 3, 9999, 2, 8} }
+
 func identityOID(number int) asn1.ObjectIdentifier {
 	return asn1.ObjectIdentifier{1, 3, 9999, 1, number}
 }

@@ -3,7 +3,6 @@ package devcluster
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"time"
 )
@@ -97,8 +96,9 @@ func (c *Cluster) loginFinish(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if req.RouteToCluster != "" && req.RouteToCluster != c.settings.Name {
-		return nil, &webError{http.StatusNotFound, fmt.Sprintf("remote cluster %q not found", req.RouteToCluster)}
+	route, err := c.route(req.RouteToCluster)
+	if err != nil {
+		return nil, &webError{http.StatusNotFound, err.Error()}
 	}
 	if req.KubernetesCluster != "" {
 		return nil, badParameter("kubernetes cluster %q is not registered in this cluster", req.KubernetesCluster)
@@ -108,7 +108,7 @@ func (c *Cluster) loginFinish(r *http.Request) (any, error) {
 		return nil, err
 	}
 	return c.issue(keys, certRequest{
-		user: u, roles: roles, ttl: roles.sessionTTL(req.TTL), format: req.Compatibility, loginIP: remoteIP(r),
+		user: u, roles: roles, ttl: roles.sessionTTL(req.TTL), format: req.Compatibility, loginIP: remoteIP(r), route: route,
 	})
 }
 

@@ -177,7 +177,7 @@ type permKey string
 
 const permUser permKey = "user"
 
-// authorize accepts a user certificate of the cluster whose principals and
+// authorize accepts a user certificate, of this cluster or of its root, whose principals and
 // roles allow the login on this node, now.
 func (c *Cluster) authorize(n *node, meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
 	cert, ok := key.(*ssh.Certificate)
@@ -187,10 +187,12 @@ func (c *Cluster) authorize(n *node, meta ssh.ConnMetadata, key ssh.PublicKey) (
 	if cert.CertType != ssh.UserCert || len(cert.ValidPrincipals) == 0 {
 		return nil, errors.New("not a user certificate with principals")
 	}
-	ca := c.auths.user.sshSigner.PublicKey().Marshal()
 	checker := &ssh.CertChecker{
-		Clock:           c.now,
-		IsUserAuthority: func(auth ssh.PublicKey) bool { return string(auth.Marshal()) == string(ca) },
+		Clock: c.now,
+		IsUserAuthority: func(auth ssh.PublicKey) bool {
+			_, trusted := c.userIssuer(auth)
+			return trusted
+		},
 	}
 	if _, err := checker.Authenticate(meta, key); err != nil {
 		return nil, err
@@ -218,7 +220,8 @@ func (c *Cluster) certRoles(cert *ssh.Certificate) (roleSet, error) {
 	if err := json.Unmarshal([]byte(cert.Extensions["teleport-traits"]), &traits); err != nil {
 		return roleSet{}, fmt.Errorf("teleport-traits: %w", err)
 	}
-	return c.roleSet(names.Roles, traits["logins"])
+	issuer, _ := c.userIssuer(cert.SignatureKey)
+	return c.roleSet(c.localRoles(issuer, names.Roles), traits["logins"])
 }
 
 // nodeConn is one authenticated connection to a node.

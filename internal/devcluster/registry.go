@@ -39,6 +39,7 @@ type registry struct {
 	secondFactor string
 	passwordCost int
 	now          func() time.Time
+	watchers     requestWatchers
 }
 
 func newRegistry(s *state, set *settings, now func() time.Time) *registry {

@@ -18,6 +18,13 @@ type role struct {
 	ForwardAgent   bool                `json:"forward_agent,omitempty"`
 	PortForwarding bool                `json:"port_forwarding,omitempty"`
 	Rules          []rule              `json:"rules,omitempty"`
+
+	// Access requests: the roles that may be asked for, what login makes of it, what
+	// people are told to give as the reason, and whether requests may be reviewed.
+	Requestable   []string `json:"requestable,omitempty"`
+	RequestAccess string   `json:"request_access,omitempty"`
+	RequestPrompt string   `json:"request_prompt,omitempty"`
+	Reviews       bool     `json:"reviews,omitempty"`
 }
 
 type rule struct {

@@ -3,6 +3,7 @@ package devcluster
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -36,6 +37,8 @@ type identity struct {
 	user    string
 	roles   []string
 	expires time.Time
+	cluster string // that has certified it
+	cert    *x509.Certificate
 }
 
 // authInfo carries the identity of a connection to the handlers.
@@ -56,7 +59,7 @@ func (handshaken) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo
 		return nil, nil, errors.New("connection has no client certificate")
 	}
 	cert := tc.ConnectionState().PeerCertificates[0]
-	id := identity{user: cert.Subject.CommonName, roles: cert.Subject.Organization, expires: cert.NotAfter}
+	id := identity{user: cert.Subject.CommonName, roles: cert.Subject.Organization, expires: cert.NotAfter, cluster: cert.Issuer.CommonName, cert: cert}
 	if id.user == "" || len(id.roles) == 0 {
 		return nil, nil, errors.New("client certificate names no user with roles")
 	}

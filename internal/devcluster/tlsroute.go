@@ -37,12 +37,14 @@ const (
 	routeAuth
 	routeSSH
 	routeTunnel
+	routeLeaf // the auth server of the leaf cluster
 	routeCount
 )
 
 // tlsRouter picks the certificate and the service for a client's hello.
 type tlsRouter struct {
 	cluster string
+	leaf    string // empty if there is none
 	configs [routeCount]*tls.Config
 }
 
@@ -118,10 +120,13 @@ func (r *tlsRouter) pick(hello *tls.ClientHelloInfo, inner bool) (route, error) 
 			return routeSSH, nil
 		case strings.HasPrefix(proto, alpnAuth):
 			name, ok := decodeCluster(strings.TrimPrefix(proto, alpnAuth))
-			if !ok || name != "" && name != r.cluster {
-				return 0, fmt.Errorf("no auth server for %q", proto)
+			switch {
+			case ok && (name == "" || name == r.cluster):
+				return routeAuth, nil
+			case ok && name == r.leaf:
+				return routeLeaf, nil
 			}
-			return routeAuth, nil
+			return 0, fmt.Errorf("no auth server for %q", proto)
 		case proto == alpnTunnel:
 			return routeTunnel, nil
 		case proto == alpnH2 && strings.HasSuffix(hello.ServerName, clusterSuffix):

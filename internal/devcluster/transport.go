@@ -50,14 +50,14 @@ func (c *Cluster) proxySSH(stream grpc.ServerStream) error {
 	if first.DialTarget == nil {
 		return status.Error(codes.InvalidArgument, "first frame must contain a dial target")
 	}
-	n, err := c.findTarget(first.DialTarget)
+	cluster, n, err := c.routedTarget(first.DialTarget)
 	if err != nil {
 		return err
 	}
 	ctx := stream.Context()
 	client, server := newPipe(callerAddr(ctx), n.tcpAddr())
 	defer client.Close()
-	c.goFunc(func() { c.serveNode(n, server) })
+	cluster.goFunc(func() { cluster.serveNode(n, server) })
 	if err := stream.SendMsg(&pb.ProxySSHResponse{Details: &pb.ClusterDetails{}}); err != nil {
 		return err
 	}
@@ -127,13 +127,14 @@ func (c *Cluster) proxyCluster(stream grpc.ServerStream) error {
 	if err := stream.RecvMsg(first); err != nil {
 		return err
 	}
-	if first.Cluster != "" && first.Cluster != c.settings.Name {
+	cluster := c.member(or(first.Cluster, c.settings.Name))
+	if cluster == nil {
 		return unknownCluster(first.Cluster)
 	}
 	ctx := stream.Context()
 	client, server := newPipe(callerAddr(ctx), c.listener.Addr())
 	defer client.Close()
-	c.goFunc(func() { c.serveTLS(server, true) })
+	cluster.goFunc(func() { cluster.serveTLS(server, true) })
 	stop := context.AfterFunc(ctx, func() { _ = client.Close() })
 	defer stop()
 	bad := make(chan error, 1)

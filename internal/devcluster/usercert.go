@@ -13,6 +13,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -36,6 +37,15 @@ type certRequest struct {
 	ttl     time.Duration
 	format  string
 	loginIP string
+
+	route    string   // cluster that the certificates lead to; this one if empty
+	requests []string // IDs of the access requests that are assumed
+	assumed  []string // roles that come with them
+}
+
+// roleNames are the roles of the certificate.
+func (r certRequest) roleNames() []string {
+	return append(slices.Clone(r.user.Roles), r.assumed...)
 }
 
 // principals of the certificate: the logins, or one that no host can have.
@@ -73,7 +83,7 @@ func (c *Cluster) signSSH(key ssh.PublicKey, r certRequest) ([]byte, error) {
 		ext["login-ip"] = r.loginIP
 	}
 	if r.format != formatOld {
-		roles, err := json.Marshal(map[string][]string{"roles": r.user.Roles})
+		roles, err := json.Marshal(map[string][]string{"roles": r.roleNames()})
 		if err != nil {
 			return nil, err
 		}
@@ -83,7 +93,14 @@ func (c *Cluster) signSSH(key ssh.PublicKey, r certRequest) ([]byte, error) {
 		}
 		ext["teleport-roles"] = string(roles)
 		ext["teleport-traits"] = string(traits)
-		ext["teleport-route-to-cluster"] = c.settings.Name
+		ext["teleport-route-to-cluster"] = or(r.route, c.settings.Name)
+		if len(r.requests) > 0 {
+			requests, err := json.Marshal(map[string][]string{"access_requests": r.requests})
+			if err != nil {
+				return nil, err
+			}
+			ext["teleport-active-requests"] = string(requests)
+		}
 	}
 	cert := &ssh.Certificate{
 		Key:             key,
@@ -148,9 +165,9 @@ func (c *Cluster) userSubject(r certRequest) ([]byte, error) {
 		rdns = append(rdns, set)
 	}
 	add(x520(7), r.principals()...)
-	add(x520(9), c.settings.Name)
+	add(x520(9), or(r.route, c.settings.Name))
 	add(x520(17), string(traits))
-	add(x520(10), r.user.Roles...)
+	add(x520(10), r.roleNames()...)
 	add(x520(3), r.user.Name)
 	add(identityOID(attrCluster), c.settings.Name)
 	if r.loginIP != "" {
@@ -158,6 +175,9 @@ func (c *Cluster) userSubject(r certRequest) ([]byte, error) {
 	}
 	add(identityOID(attrUserType), "local")
 	add(identityOID(attrPrivateKeyPolicy), "none")
+	for _, id := range r.requests {
+		add(oidActiveRequest(), id)
+	}
 	return asn1.Marshal(rdns)
 }
 

@@ -12,6 +12,8 @@
 // that. Other clients do not know that lock; where they have their own, on the data
 // files, Commit takes those as well.
 //
+// WriteFiles is for files elsewhere, in a directory that a person named.
+//
 // View, ReadFile and ReadPrivate are the reading side: no lock, regular files only,
 // bounded.
 package durable

@@ -17,6 +17,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/seed-087d674e/tsh/internal/release"
 )
 
 // plan is what is asked for.
@@ -76,15 +78,11 @@ func (b bench) path(name string) string { return filepath.Join(b.dir, name) }
 
 // build makes tsh as it is released and the tests of the profile directory, which are also the process that is killed and the reader.
 func (b bench) build(ctx context.Context) error {
-	for _, args := range [][]string{
-		{"build", "-trimpath", "-ldflags=-s -w", "-o", b.dir + string(filepath.Separator), "./cmd/tsh"},
-		{"test", "-c", "-o", b.path("profile.test"), "./profile"},
-	} {
-		cmd := exec.CommandContext(ctx, "go", args...)
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	tests := exec.CommandContext(ctx, "go", "test", "-c", "-o", b.path("profile.test"), "./profile")
+	tests.Stdout, tests.Stderr = os.Stdout, os.Stderr
+	for _, cmd := range []*exec.Cmd{release.Command(ctx, b.dir+string(filepath.Separator), "./cmd/tsh"), tests} {
 		if err := cmd.Run(); err != nil {
-			return fmt.Errorf("go %s: %w", args[0], err)
+			return fmt.Errorf("go %s: %w", cmd.Args[1], err)
 		}
 	}
 	return nil

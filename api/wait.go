@@ -1,0 +1,120 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/seed-087d674e/tsh/internal/rpc"
+	"github.com/seed-087d674e/tsh/internal/wire"
+)
+
+const methodWatch = "/proto.AuthService/WatchEvents"
+
+// How often a request is looked at while it is waited for: now and then where the
+// server tells of changes, in case the connection has died in silence; often where
+// it does not.
+const (
+	lookWatched   = time.Minute
+	lookUnwatched = 5 * time.Second
+	maxLost       = 5 // looks, one after the other, that get no answer
+)
+
+// WaitAccessRequest returns the request of user with that ID once somebody has
+// decided about it. The wait has no end but that of ctx, which should have the
+// deadline of the credentials. The server tells of the change; one that cannot, or
+// whose connection breaks, is asked every few seconds.
+//
+// Errors: those of AccessRequest, ErrNotFound for a request that is taken back
+// meanwhile, and the context's.
+func (c *Client) WaitAccessRequest(ctx context.Context, id, user string) (*AccessRequest, error) {
+	return c.waitRequest(ctx, waiting{id: id, user: user, watched: lookWatched, unwatched: lookUnwatched})
+}
+
+// waiting is what is waited for, and how often it is looked at.
+type waiting struct {
+	id, user           string
+	watched, unwatched time.Duration
+}
+
+func (c *Client) waitRequest(ctx context.Context, w waiting) (*AccessRequest, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	changes := make(chan struct{}, 1)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		c.watchRequest(ctx, w, changes)
+	}()
+	every := w.watched
+	watching := ended
+	patience := time.NewTimer(callTimeout)
+	defer patience.Stop()
+	select { // what happens from here on is told
+	case <-patience.C:
+	case <-changes:
+	case <-ended:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	for lost := 0; ; {
+		r, err := c.AccessRequest(ctx, w.id, w.user)
+		switch {
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case err != nil && (!isLost(err) || lost == maxLost):
+			return nil, err
+		case err != nil:
+			lost++
+		case r.State != "pending":
+			return r, nil
+		default:
+			lost = 0
+		}
+		pause := time.NewTimer(every)
+		select {
+		case <-changes:
+		case <-pause.C:
+		case <-watching:
+			watching, every = nil, w.unwatched
+		case <-ctx.Done():
+		}
+		pause.Stop()
+	}
+}
+
+// isLost reports whether a call got no answer, rather than a bad one.
+func isLost(err error) bool {
+	var status *rpc.Status
+	return !errors.As(err, &status) || status.Code == rpc.Unavailable
+}
+
+// watchRequest puts a token into changes when the server begins to tell of changes,
+// and with each of them. It returns when the server does not, or stops to.
+func (c *Client) watchRequest(ctx context.Context, w waiting, changes chan<- struct{}) {
+	stream, err := c.serverStream(ctx, methodWatch, &wire.Watch{Kinds: []*wire.WatchKind{{
+		Kind: "access_request", Filter: map[string]string{"user": w.user, "id": w.id},
+	}}})
+	if err != nil {
+		return
+	}
+	for begun := false; ; begun = true {
+		data, err := stream.Recv()
+		var event wire.Event
+		if err == nil {
+			err = wire.Unmarshal(data, &event)
+		}
+		if err == nil && !begun && event.Type != wire.EventInit {
+			err = fmt.Errorf("the first event is of type %d", event.Type)
+		}
+		if err != nil {
+			return
+		}
+		// What has changed is asked for, not taken from here.
+		select {
+		case changes <- struct{}{}:
+		default:
+		}
+	}
+}

@@ -1,0 +1,227 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/seed-087d674e/tsh/api"
+	"github.com/seed-087d674e/tsh/internal/text"
+	"github.com/seed-087d674e/tsh/keystore"
+	"github.com/seed-087d674e/tsh/login"
+)
+
+// requestOptions are the flags of login about access requests.
+type requestOptions struct {
+	roles     []string
+	reviewers []string
+	reason    string
+	id        string
+	nowait    bool
+}
+
+func (o *requestOptions) addFlags(fs *pflag.FlagSet) {
+	fs.StringSliceVar(&o.roles, "request-roles", nil, "ask for more `ROLES`, or \"*\" for all you can ask for; \"no\" asks for nothing even if the cluster wants it")
+	fs.StringVar(&o.reason, "request-reason", "", "`WHY` the roles are needed")
+	fs.StringSliceVar(&o.reviewers, "request-reviewers", nil, "suggest who shall decide, `NAMES`")
+	fs.BoolVar(&o.nowait, "request-nowait", false, "ask, and do not wait for the decision")
+	fs.StringVar(&o.id, "request-id", "", "use the access request with that `ID`, once it is approved")
+}
+
+// off reports whether nothing shall be asked for.
+func (o *requestOptions) off() bool { return slices.Equal(o.roles, []string{"no"}) }
+
+// wanted reports whether something shall be asked for.
+func (o *requestOptions) wanted() bool { return o.id != "" || len(o.roles) > 0 && !o.off() }
+
+func (o *requestOptions) check() error {
+	roles := len(o.roles) > 0
+	switch {
+	case o.id != "" && (roles || o.reason != "" || len(o.reviewers) > 0):
+		return usagef("--request-id names a request that is made already; --request-roles, --request-reason and --request-reviewers are for a new one")
+	case o.off() && (o.reason != "" || len(o.reviewers) > 0 || o.nowait):
+		return usagef("--request-roles=no asks for nothing; leave the other request flags out")
+	case slices.Contains(o.roles, "") || len(o.roles) > 1 && (slices.Contains(o.roles, "no") || slices.Contains(o.roles, "*")):
+		return usagef("--request-roles=%s: names of roles are needed, or one of * and no alone", strings.Join(o.roles, ","))
+	}
+	return nil
+}
+
+// requestError is an access request that did not lead to access.
+type requestError struct {
+	request *api.AccessRequest
+}
+
+func (e *requestError) Error() string {
+	s := fmt.Sprintf("access request %s was not approved: it is %s", e.request.ID, e.request.State)
+	if e.denied() {
+		s = fmt.Sprintf("access request %s was denied", e.request.ID)
+	}
+	if e.request.ResolveReason != "" {
+		s += ": " + text.Line(e.request.ResolveReason)
+	}
+	return s
+}
+
+func (e *requestError) denied() bool { return e.request.State == "denied" }
+
+func isDenied(err error) bool {
+	var e *requestError
+	return errors.As(err, &e) && e.denied()
+}
+
+// reasonError is a request that needs a reason and has none.
+type reasonError struct{ prompt string }
+
+func (e *reasonError) Error() string {
+	s := "the cluster wants a reason for access requests (--request-reason)"
+	if e.prompt != "" {
+		s += ": " + text.Line(e.prompt)
+	}
+	return s
+}
+
+// requestFresh does what a login that has just been made is to ask for. It changes
+// the identity of the session, nothing else: what is not approved is not stored.
+func (a *app) requestFresh(ctx context.Context, s *session, o requestOptions) error {
+	if o.id != "" {
+		return a.request(ctx, s, o, nil)
+	}
+	// The cluster may want everything to be asked for. That costs a connection of its
+	// own to find out, which is only made where it shows or where somebody expects it.
+	if o.off() || !o.wanted() && o.reason == "" && !o.nowait && hasAccount(s.id) {
+		return nil
+	}
+	client, err := a.connectAPI(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return a.request(ctx, s, o, client)
+}
+
+// hasAccount reports whether the certificate allows an account on some server.
+func hasAccount(id *keystore.Identity) bool { return len(readClaims(id.SSHCert, nil).logins) > 0 }
+
+// request asks for access, or looks up what was asked for, waits for the decision and
+// has it put into the certificates of the session. client is the connection to use,
+// nil for a new one.
+func (a *app) request(ctx context.Context, s *session, o requestOptions, client *api.Client) error {
+	if client == nil {
+		var err error
+		if client, err = a.connectAPI(ctx, s); err != nil {
+			return err
+		}
+		defer client.Close()
+	}
+	r, err := a.openRequest(ctx, client, s, o)
+	if err != nil || r == nil {
+		return err
+	}
+	if r.State == "pending" && o.nowait {
+		a.ui.say("Access request %s for %s waits for a decision. Once it is approved: tsh login --request-id=%s", r.ID, rolesOf(r), r.ID)
+		return nil
+	}
+	if r.State == "pending" {
+		if r, err = a.awaitRequest(ctx, client, s, r); err != nil {
+			return err
+		}
+	}
+	if r.State != "approved" {
+		return &requestError{r}
+	}
+	fresh, err := a.reissue(ctx, client, s, r.ID)
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(readClaims(fresh.SSHCert, nil).activeRequests, r.ID) {
+		return fmt.Errorf("%w: the certificates are without access request %s", login.ErrRejected, r.ID)
+	}
+	a.ui.say("Access request %s for %s was approved%s.", r.ID, rolesOf(r), because(r.ResolveReason))
+	s.id = fresh
+	return nil
+}
+
+// openRequest is the request that the options name or ask for; nil if nothing has to
+// be asked for.
+func (a *app) openRequest(ctx context.Context, client *api.Client, s *session, o requestOptions) (*api.AccessRequest, error) {
+	if o.id != "" {
+		r, err := client.AccessRequest(ctx, o.id, s.id.User)
+		if errors.Is(err, api.ErrNotFound) {
+			return nil, withHint(err, "it may be over; ask anew with --request-roles")
+		}
+		return r, err
+	}
+	can, err := client.AccessCapabilities(ctx, s.id.User)
+	if err != nil {
+		return nil, err
+	}
+	roles := o.roles
+	if !o.wanted() {
+		if !can.AutoRequest {
+			if o.reason != "" || o.nowait {
+				a.ui.warn("nothing was asked for: the cluster does not ask by itself, and --request-roles names no roles")
+			}
+			return nil, nil
+		}
+		roles = []string{"*"}
+	}
+	if can.RequireReason && o.reason == "" {
+		return nil, &reasonError{can.Prompt}
+	}
+	return client.CreateAccessRequest(ctx, api.AccessRequest{
+		ID: newUUID(), User: s.id.User, Roles: roles, Reason: o.reason, Reviewers: o.reviewers,
+	})
+}
+
+// awaitRequest waits until somebody has decided, at most as long as the certificates
+// last that it is asked with.
+func (a *app) awaitRequest(ctx context.Context, client *api.Client, s *session, r *api.AccessRequest) (*api.AccessRequest, error) {
+	a.ui.say("Access request %s for %s: waiting for somebody to approve it. Ctrl-C ends the wait, not the request;", r.ID, rolesOf(r))
+	a.ui.say("tsh login --request-id=%s takes it up again.", r.ID)
+	waiting := ctx
+	if end, ok := s.id.Expiry(); ok {
+		var cancel context.CancelFunc
+		waiting, cancel = context.WithTimeout(ctx, end.Sub(a.now()))
+		defer cancel()
+	}
+	decided, err := client.WaitAccessRequest(waiting, r.ID, r.User)
+	switch {
+	case ctx.Err() == nil && waiting.Err() != nil:
+		return nil, fmt.Errorf("nobody decided about access request %s before the login ended: %w", r.ID, waiting.Err())
+	case errors.Is(err, api.ErrNotFound):
+		return nil, fmt.Errorf("access request %s was taken back: %w", r.ID, err)
+	}
+	return decided, err
+}
+
+// rolesOf names what was asked for.
+func rolesOf(r *api.AccessRequest) string {
+	switch len(r.Roles) {
+	case 0:
+		return "resources"
+	case 1:
+		return "role " + text.Line(r.Roles[0])
+	}
+	return "roles " + text.Line(strings.Join(r.Roles, ", "))
+}
+
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return " (" + text.Line(reason) + ")"
+}
+
+// newUUID makes a random UUID (RFC 9562, version 4).
+func newUUID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // it never fails
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}

@@ -1,0 +1,118 @@
+package wire
+
+import "time"
+
+// NewTimestamp is the message for t; nil for the zero time.
+func NewTimestamp(t time.Time) *Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	return &Timestamp{Seconds: t.Unix(), Nanos: int32(t.Nanosecond())}
+}
+
+// UserCertsRequest asks for certificates for keys that have some already.
+type UserCertsRequest struct {
+	PublicKey          []byte     `wire:"1"` // authorized_keys; servers of 14 use it for both
+	Username           string     `wire:"2"`
+	Expires            *Timestamp `wire:"3"`
+	RouteToCluster     string     `wire:"5"`
+	AccessRequests     []string   `wire:"6"`
+	DropAccessRequests []string   `wire:"15"`
+	SSHPublicKey       []byte     `wire:"22"` // authorized_keys
+	TLSPublicKey       []byte     `wire:"23"` // PEM
+}
+
+// Certs are certificates: one in the form of authorized_keys, one in PEM.
+type Certs struct {
+	SSH []byte `wire:"1"`
+	TLS []byte `wire:"2"`
+}
+
+// AccessRequest asks for more roles for some time.
+type AccessRequest struct {
+	Kind     string            `wire:"1"` // "access_request"
+	SubKind  string            `wire:"2"`
+	Version  string            `wire:"3"` // "v3"
+	Metadata Metadata          `wire:"4"` // Name is a UUID that the client chooses
+	Spec     AccessRequestSpec `wire:"5"`
+}
+
+// States of an access request.
+const (
+	RequestPending  int32 = 1
+	RequestApproved int32 = 2
+	RequestDenied   int32 = 3
+	RequestPromoted int32 = 4
+)
+
+// AccessRequestSpec is what is asked for, and what came of it.
+type AccessRequestSpec struct {
+	User               string     `wire:"1"`
+	Roles              []string   `wire:"2"`
+	State              int32      `wire:"3"`
+	Created            *Timestamp `wire:"4"`
+	Expires            *Timestamp `wire:"5"`
+	RequestReason      string     `wire:"6"`
+	ResolveReason      string     `wire:"7"`
+	SuggestedReviewers []string   `wire:"13"`
+}
+
+// AccessRequestFilter selects requests.
+type AccessRequestFilter struct {
+	ID   string `wire:"1"`
+	User string `wire:"2"`
+}
+
+// ListAccessRequestsRequest asks for a page of requests.
+type ListAccessRequestsRequest struct {
+	Filter *AccessRequestFilter `wire:"1"`
+}
+
+// ListAccessRequestsResponse is a page of requests.
+type ListAccessRequestsResponse struct {
+	AccessRequests []*AccessRequest `wire:"1"`
+	NextKey        string           `wire:"2"`
+}
+
+// AccessCapabilitiesRequest asks what a user can request.
+type AccessCapabilitiesRequest struct {
+	User string `wire:"1"`
+}
+
+// AccessCapabilities says what a user can, and has to, request.
+type AccessCapabilities struct {
+	RequestPrompt string `wire:"4"`
+	RequireReason bool   `wire:"5"`
+	AutoRequest   bool   `wire:"6"`
+}
+
+// Watch asks to be told of changes.
+type Watch struct {
+	Kinds []*WatchKind `wire:"1"`
+}
+
+// WatchKind is what to be told of.
+type WatchKind struct {
+	Kind   string            `wire:"1"`
+	Filter map[string]string `wire:"4"`
+}
+
+// Types of events. That of the first is EventInit: from then on nothing is missed.
+const (
+	EventInit   int32 = 0
+	EventPut    int32 = 1
+	EventDelete int32 = 2
+)
+
+// Event is a change of a resource.
+type Event struct {
+	Type          int32           `wire:"1"`
+	Header        *ResourceHeader `wire:"2"` // of what was deleted
+	AccessRequest *AccessRequest  `wire:"14"`
+}
+
+// ResourceHeader is what all resources begin with.
+type ResourceHeader struct {
+	Kind     string   `wire:"1"`
+	Metadata Metadata `wire:"4"`
+}
