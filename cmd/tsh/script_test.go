@@ -70,6 +70,7 @@ func TestScripts(t *testing.T) {
 			"later":       withWorld((*world).later),
 			"type":        withWorld((*world).typeOn),
 			"notty":       withWorld((*world).noTTY),
+			"printskey":   withWorld((*world).printsKey),
 			"agent":       withWorld((*world).agent),
 			"keyring":     withWorld((*world).systemKeyring),
 			"logins":      withWorld((*world).countLogins),
@@ -101,6 +102,8 @@ type world struct {
 	terminal string   // what the last "type" showed
 	codes    []string // one-time codes that were given
 	log      loginCounter
+
+	keysMeant bool // see printsKey
 }
 
 // settableClock tells the cluster the time.
