@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"github.com/seed-087d674e/tsh/internal/wire"
+	"github.com/seed-087d674e/tsh/internal/wire/accesswire"
 )
 
 const methodCertAuthorities = "/teleport.trust.v1.TrustService/GetCertAuthorities"
@@ -33,8 +33,8 @@ type Authority struct {
 // Errors: *Error; and one for an answer that names a cluster twice or has keys
 // that cannot be read.
 func (c *Client) HostAuthorities(ctx context.Context) ([]Authority, error) {
-	var reply wire.CertAuthoritiesResponse
-	if err := c.call(ctx, methodCertAuthorities, &wire.CertAuthoritiesRequest{Type: "host"}, &reply); err != nil {
+	var reply accesswire.CertAuthoritiesResponse
+	if err := c.call(ctx, methodCertAuthorities, &accesswire.CertAuthoritiesRequest{Type: "host"}, &reply); err != nil {
 		return nil, err
 	}
 	if len(reply.Authorities) > maxAuthorities {
@@ -54,9 +54,9 @@ func (c *Client) HostAuthorities(ctx context.Context) ([]Authority, error) {
 	return all, nil
 }
 
-func newAuthority(spec *wire.CertAuthoritySpec) (Authority, error) {
+func newAuthority(spec *accesswire.CertAuthoritySpec) (Authority, error) {
 	a := Authority{Cluster: spec.ClusterName}
-	for _, set := range []*wire.CAKeySet{&spec.ActiveKeys, &spec.AdditionalKeys} {
+	for _, set := range []*accesswire.CAKeySet{&spec.ActiveKeys, &spec.AdditionalKeys} {
 		for _, pair := range set.SSH {
 			key, _, _, _, err := ssh.ParseAuthorizedKey(pair.PublicKey)
 			if err != nil {

@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"github.com/seed-087d674e/tsh/internal/wire"
+	"github.com/seed-087d674e/tsh/internal/wire/accesswire"
 )
 
 const methodUserCerts = "/proto.AuthService/GenerateUserCerts"
@@ -40,14 +40,14 @@ type CertsRequest struct {
 // ErrAccessDenied for a request that was not approved; and one for an answer
 // without the certificates.
 func (c *Client) ReissueCerts(ctx context.Context, req CertsRequest) (*ssh.Certificate, *x509.Certificate, error) {
-	message := wire.UserCertsRequest{
-		Username: req.User, Expires: wire.NewTimestamp(req.Expires), RouteToCluster: req.Cluster,
+	message := accesswire.UserCertsRequest{
+		Username: req.User, Expires: accesswire.NewTimestamp(req.Expires), RouteToCluster: req.Cluster,
 		AccessRequests: req.AccessRequests, SSHPublicKey: req.SSHKey, TLSPublicKey: req.TLSKey,
 	}
 	if oneKey(req.SSHKey, req.TLSKey) {
 		message.PublicKey = req.SSHKey // servers of 14 know no other form
 	}
-	var reply wire.Certs
+	var reply accesswire.Certs
 	if err := c.call(ctx, methodUserCerts, &message, &reply); err != nil {
 		return nil, nil, err
 	}

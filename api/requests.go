@@ -10,6 +10,7 @@ import (
 
 	"github.com/seed-087d674e/tsh/internal/rpc"
 	"github.com/seed-087d674e/tsh/internal/wire"
+	"github.com/seed-087d674e/tsh/internal/wire/accesswire"
 )
 
 const (
@@ -30,8 +31,8 @@ type AccessCapabilities struct {
 // AccessCapabilities asks what user, the one that the credentials are for, has to
 // request.
 func (c *Client) AccessCapabilities(ctx context.Context, user string) (*AccessCapabilities, error) {
-	var reply wire.AccessCapabilities
-	if err := c.call(ctx, methodCapabilities, &wire.AccessCapabilitiesRequest{User: user}, &reply); err != nil {
+	var reply accesswire.AccessCapabilities
+	if err := c.call(ctx, methodCapabilities, &accesswire.AccessCapabilitiesRequest{User: user}, &reply); err != nil {
 		return nil, err
 	}
 	return &AccessCapabilities{reply.AutoRequest, reply.RequireReason, reply.RequestPrompt}, nil
@@ -54,13 +55,13 @@ type AccessRequest struct {
 // CreateAccessRequest makes a request and returns it as the cluster has it. It uses
 // ID, User, Roles, Reason and Reviewers.
 func (c *Client) CreateAccessRequest(ctx context.Context, r AccessRequest) (*AccessRequest, error) {
-	message := wire.AccessRequest{
+	message := accesswire.AccessRequest{
 		Kind: "access_request", Version: "v3", Metadata: wire.Metadata{Name: r.ID, Namespace: "default"},
-		Spec: wire.AccessRequestSpec{
-			User: r.User, Roles: r.Roles, State: wire.RequestPending, RequestReason: r.Reason, SuggestedReviewers: r.Reviewers,
+		Spec: accesswire.AccessRequestSpec{
+			User: r.User, Roles: r.Roles, State: accesswire.RequestPending, RequestReason: r.Reason, SuggestedReviewers: r.Reviewers,
 		},
 	}
-	var reply wire.AccessRequest
+	var reply accesswire.AccessRequest
 	err := c.call(ctx, methodCreateRequest, &message, &reply)
 	if isUnimplemented(err) {
 		// Servers of 14 return nothing; the request is what was asked for.
@@ -80,9 +81,9 @@ func (c *Client) CreateAccessRequest(ctx context.Context, r AccessRequest) (*Acc
 // AccessRequest returns the request of user with that ID. Errors match ErrNotFound
 // if there is none.
 func (c *Client) AccessRequest(ctx context.Context, id, user string) (*AccessRequest, error) {
-	filter := &wire.AccessRequestFilter{ID: id, User: user}
-	var reply wire.ListAccessRequestsResponse
-	err := c.call(ctx, methodListRequests, &wire.ListAccessRequestsRequest{Filter: filter}, &reply)
+	filter := &accesswire.AccessRequestFilter{ID: id, User: user}
+	var reply accesswire.ListAccessRequestsResponse
+	err := c.call(ctx, methodListRequests, &accesswire.ListAccessRequestsRequest{Filter: filter}, &reply)
 	if isUnimplemented(err) {
 		reply.AccessRequests, err = c.streamRequests(ctx, filter)
 	}
@@ -90,7 +91,7 @@ func (c *Client) AccessRequest(ctx context.Context, id, user string) (*AccessReq
 		return nil, err
 	}
 	// Whatever the server makes of the filter: this one, or none.
-	i := slices.IndexFunc(reply.AccessRequests, func(r *wire.AccessRequest) bool {
+	i := slices.IndexFunc(reply.AccessRequests, func(r *accesswire.AccessRequest) bool {
 		return r.Metadata.Name == id && r.Spec.User == user
 	})
 	if i < 0 {
@@ -100,7 +101,7 @@ func (c *Client) AccessRequest(ctx context.Context, id, user string) (*AccessReq
 }
 
 // streamRequests is how servers of 14 list requests.
-func (c *Client) streamRequests(ctx context.Context, filter *wire.AccessRequestFilter) ([]*wire.AccessRequest, error) {
+func (c *Client) streamRequests(ctx context.Context, filter *accesswire.AccessRequestFilter) ([]*accesswire.AccessRequest, error) {
 	const most = 1000
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -109,14 +110,14 @@ func (c *Client) streamRequests(ctx context.Context, filter *wire.AccessRequestF
 	if err != nil {
 		return nil, failed(err)
 	}
-	var all []*wire.AccessRequest
+	var all []*accesswire.AccessRequest
 	memory := maxBytes
 	for len(all) < most {
 		data, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
 			return all, nil
 		}
-		r := new(wire.AccessRequest)
+		r := new(accesswire.AccessRequest)
 		if err == nil {
 			err = wire.UnmarshalWithin(data, r, &memory)
 		}
@@ -142,9 +143,9 @@ func (c *Client) serverStream(ctx context.Context, method string, request any) (
 	return stream, nil
 }
 
-func newAccessRequest(r *wire.AccessRequest) *AccessRequest {
+func newAccessRequest(r *accesswire.AccessRequest) *AccessRequest {
 	states := map[int32]string{
-		wire.RequestPending: "pending", wire.RequestApproved: "approved", wire.RequestDenied: "denied", wire.RequestPromoted: "promoted",
+		accesswire.RequestPending: "pending", accesswire.RequestApproved: "approved", accesswire.RequestDenied: "denied", accesswire.RequestPromoted: "promoted",
 	}
 	state, ok := states[r.Spec.State]
 	if !ok {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/seed-087d674e/tsh/internal/rpc"
 	"github.com/seed-087d674e/tsh/internal/wire"
+	"github.com/seed-087d674e/tsh/internal/wire/accesswire"
 )
 
 const methodWatch = "/proto.AuthService/WatchEvents"
@@ -47,23 +48,15 @@ func (c *Client) waitRequest(ctx context.Context, w waiting) (*AccessRequest, er
 		defer close(ended)
 		c.watchRequest(ctx, w, changes)
 	}()
-	every := w.watched
-	watching := ended
-	patience := time.NewTimer(callTimeout)
-	defer patience.Stop()
-	select { // what happens from here on is told
-	case <-patience.C:
-	case <-changes:
-	case <-ended:
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+	// What happens after the first token is told.
+	every, watching := w.watched, ended
+	if pause(ctx, callTimeout, changes, ended) {
+		every, watching = w.unwatched, nil
 	}
-	for lost := 0; ; {
+	for lost := 0; ctx.Err() == nil; {
 		r, err := c.AccessRequest(ctx, w.id, w.user)
 		switch {
-		case ctx.Err() != nil:
-			return nil, context.Cause(ctx)
-		case err != nil && (!isLost(err) || lost == maxLost):
+		case err != nil && ctx.Err() == nil && (!isLost(err) || lost == maxLost):
 			return nil, err
 		case err != nil:
 			lost++
@@ -72,16 +65,26 @@ func (c *Client) waitRequest(ctx context.Context, w waiting) (*AccessRequest, er
 		default:
 			lost = 0
 		}
-		pause := time.NewTimer(every)
-		select {
-		case <-changes:
-		case <-pause.C:
-		case <-watching:
-			watching, every = nil, w.unwatched
-		case <-ctx.Done():
+		if pause(ctx, every, changes, watching) {
+			every, watching = w.unwatched, nil
 		}
-		pause.Stop()
 	}
+	return nil, context.Cause(ctx)
+}
+
+// pause waits for a while, or less if there is a change or the watch ends, which it
+// reports.
+func pause(ctx context.Context, d time.Duration, changes, watching <-chan struct{}) (ended bool) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-changes:
+	case <-timer.C:
+	case <-watching:
+		return true
+	case <-ctx.Done():
+	}
+	return false
 }
 
 // isLost reports whether a call got no answer, rather than a bad one.
@@ -93,7 +96,7 @@ func isLost(err error) bool {
 // watchRequest puts a token into changes when the server begins to tell of changes,
 // and with each of them. It returns when the server does not, or stops to.
 func (c *Client) watchRequest(ctx context.Context, w waiting, changes chan<- struct{}) {
-	stream, err := c.serverStream(ctx, methodWatch, &wire.Watch{Kinds: []*wire.WatchKind{{
+	stream, err := c.serverStream(ctx, methodWatch, &accesswire.Watch{Kinds: []*accesswire.WatchKind{{
 		Kind: "access_request", Filter: map[string]string{"user": w.user, "id": w.id},
 	}}})
 	if err != nil {
@@ -101,11 +104,11 @@ func (c *Client) watchRequest(ctx context.Context, w waiting, changes chan<- str
 	}
 	for begun := false; ; begun = true {
 		data, err := stream.Recv()
-		var event wire.Event
+		var event accesswire.Event
 		if err == nil {
 			err = wire.Unmarshal(data, &event)
 		}
-		if err == nil && !begun && event.Type != wire.EventInit {
+		if err == nil && !begun && event.Type != accesswire.EventInit {
 			err = fmt.Errorf("the first event is of type %d", event.Type)
 		}
 		if err != nil {

@@ -145,6 +145,7 @@ func knownErrors() []knownError {
 		{isA[*requestError], "access_request_not_approved", ""},
 		{isA[*reasonError], "reason_required", "say why: tsh login --request-reason=TEXT"},
 		{is(login.ErrCannotAsk), "no_terminal", "run it in a terminal, or give the password on standard input with: tsh login --password-stdin"},
+		{is(login.ErrNoKey), "no_security_key", ""},
 		{is(login.ErrUnsupported), "unsupported_login", ""},
 		{is(login.ErrRejected), "rejected_identity", "nothing was stored; tell the cluster's administrator"},
 		{is(profile.ErrNoCurrent), "not_logged_in", "log in first: tsh login --proxy=HOST --user=NAME"},

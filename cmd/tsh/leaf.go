@@ -75,50 +75,53 @@ func distrusts(err error) bool {
 	return !isA[*begunError](err) && (isA[*sshclient.HostKeyError](err) || isA[*tls.CertificateVerificationError](err))
 }
 
-// fetchAuthorities asks the root for the host authorities of all its clusters, stores
-// them, and has the session trust that of its cluster.
+// fetchAuthorities asks the root for the host authority of the session's cluster, and
+// stores it.
 func (a *app) fetchAuthorities(ctx context.Context, s *session) error {
 	client, err := a.connectAPI(ctx, s)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	all, err := a.hostAuthorities(ctx, client, s)
+	trusting, err := a.hostAuthorities(ctx, client, s)
 	if err != nil {
 		return err
 	}
 	if !a.storeless && a.globals.keystore != string(keysInMemory) {
 		store, err := a.openStore()
 		if err == nil {
-			err = store.AddAuthorities(ctx, s.profile, all)
+			err = store.AddAuthorities(ctx, s.profile, trusting)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	s.id = all
+	s.id = trusting
 	a.narrow(s)
 	return nil
 }
 
-// hostAuthorities is the identity of the session with the authorities of all clusters
-// that the root names. The session's cluster has to be among them.
+// hostAuthorities is the identity of the session with the authorities, as the root names
+// them now, of the root and of the session's cluster. Those of other leaves are left
+// out: whatever may be wrong with them is not to be in the way here.
 func (a *app) hostAuthorities(ctx context.Context, client *api.Client, s *session) (*keystore.Identity, error) {
 	defer a.ui.waiting("cluster " + text.Line(s.id.RootCluster()))()
 	authorities, err := client.HostAuthorities(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var all []keystore.Authority
+	var wanted []keystore.Authority
 	var names []string
 	for _, a := range authorities {
-		all = append(all, keystore.Authority(a))
 		names = append(names, a.Cluster)
+		if a.Cluster == s.cluster || a.Cluster == s.id.RootCluster() || s.profile.LoadAllCAs {
+			wanted = append(wanted, keystore.Authority(a))
+		}
 	}
 	if !slices.Contains(names, s.cluster) {
 		return nil, &clusterError{s.cluster, names}
 	}
-	trusting := s.id.Trusting(all, func(string) bool { return true })
+	trusting := s.id.Trusting(wanted, func(string) bool { return true })
 	if err := trusting.Check(); err != nil {
 		return nil, fmt.Errorf("the authorities that cluster %s names were refused: %w", text.Line(s.id.RootCluster()), err)
 	}

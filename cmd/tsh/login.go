@@ -47,6 +47,7 @@ func (a *app) loginCommand() *cobra.Command {
 			"  tsh login --if-expires-within=30m && ansible-playbook site.yml\n" +
 			"  tsh login leaf.example.com\n" +
 			"  tsh login --request-roles=dba --request-reason='ticket 12'\n" +
+			"  tsh login --proxy=teleport.example.com --auth=passwordless\n" +
 			"  SSL_CERT_FILE=ca.pem tsh login --proxy=localhost:3080\n" +
 			"  tsh login --proxy=teleport.example.com --keystore=keyring\n" +
 			"  tsh login --proxy=teleport.example.com --add-keys-to-agent=only\n" +
@@ -102,7 +103,7 @@ func (a *app) runLogin(ctx context.Context, o loginOptions) error {
 	if o.migrateKeys != "" {
 		return a.runMigrateKeys(ctx, store, o)
 	}
-	target, err := a.loginTarget(store)
+	target, err := a.wantedTarget(store, &o)
 	if err != nil {
 		return err
 	}
@@ -112,10 +113,6 @@ func (a *app) runLogin(ctx context.Context, o loginOptions) error {
 		if done, judged, err = a.reuse(ctx, store, target, o); done || err != nil {
 			return err
 		}
-	}
-	target.passwordStdin, target.request = o.passwordStdin, &o.request
-	if a.globals.cluster != "" {
-		target.cluster = a.globals.cluster
 	}
 	return a.loginOnce(ctx, store, target, judged, o)
 }
@@ -143,6 +140,20 @@ type loginTarget struct {
 	request       *requestOptions  // nil for a login that nobody asked for by name
 	keys          profile.Keystore // where private keys go; see keysOf
 	answered      func()           // the proxy has answered: nothing is waited for any more
+}
+
+// wantedTarget is loginTarget for a login that somebody has typed, with what they want
+// of it.
+func (a *app) wantedTarget(store *profile.Store, o *loginOptions) (*loginTarget, error) {
+	t, err := a.loginTarget(store)
+	if err != nil {
+		return nil, err
+	}
+	t.passwordStdin, t.request = o.passwordStdin, &o.request
+	if a.globals.cluster != "" {
+		t.cluster = a.globals.cluster
+	}
+	return t, nil
 }
 
 // loginTarget works out whom to log in where: from flags and environment, else
@@ -234,8 +245,10 @@ func (a *app) authenticate(ctx context.Context, store *profile.Store, t *loginTa
 			}
 			return t.keys == profile.KeysInAgent || t.out != nil && t.out.oneKey(ping), nil
 		},
-		Now: a.now,
-	}, a.loginUI(t))
+		MFAMode: a.globals.mfaMode,
+		KeyUser: a.globals.user,
+		Now:     a.now,
+	}, a.securityKeyUI(a.loginUI(t), t))
 	if err != nil {
 		return nil, explainLogin(err, a.globals.user, t)
 	}
@@ -268,6 +281,9 @@ func takesPassword(p *profile.Profile) bool {
 
 // explainLogin adds what a person can do about a login that failed.
 func explainLogin(err error, asked string, t *loginTarget) error {
+	if errors.Is(err, login.ErrNoKey) {
+		return explainNoKey(err)
+	}
 	var refused *proxy.Error
 	if errors.As(err, &refused) && refused.Status == 404 && t.cluster != "" {
 		return withHint(err, "is %s the name of a cluster there? tsh login without one, or with the name of the\nproxy's own cluster, selects that", text.Line(t.cluster))
@@ -276,6 +292,8 @@ func explainLogin(err error, asked string, t *loginTarget) error {
 		return err
 	}
 	switch {
+	case refused.Message == textKeyRefused:
+		return withHint(err, "the password or the security key is wrong, or the account is locked for a while")
 	case asked == "":
 		return withHint(err, "the user name was taken to be %q; --user=NAME gives another", t.user)
 	case strings.Contains(refused.Message, "second factor"):

@@ -79,15 +79,15 @@ func (a *app) storeReissued(ctx context.Context, store *profile.Store, p *profil
 	return a.useSession(store, p)
 }
 
-// leafAtLogin adds the authorities of all clusters to an identity that has just been
+// leafAtLogin adds the authority of the leaf to an identity that has just been
 // issued for a leaf. Without them the login is good all the same.
 func (a *app) leafAtLogin(ctx context.Context, s *session) {
 	client, err := a.connectAPI(ctx, s)
 	if err == nil {
 		defer client.Close()
-		var all *keystore.Identity
-		if all, err = a.hostAuthorities(ctx, client, s); err == nil {
-			s.id = all
+		var trusting *keystore.Identity
+		if trusting, err = a.hostAuthorities(ctx, client, s); err == nil {
+			s.id = trusting
 		}
 	}
 	if err != nil && ctx.Err() == nil {

@@ -26,11 +26,28 @@ type requestOptions struct {
 }
 
 func (o *requestOptions) addFlags(fs *pflag.FlagSet) {
-	fs.StringSliceVar(&o.roles, "request-roles", nil, "ask for more `ROLES`, or \"*\" for all you can ask for; \"no\" asks for nothing even if the cluster wants it")
+	fs.Var(list{&o.roles}, "request-roles", "ask for more `ROLES`, or \"*\" for all you can ask for; \"no\" asks for nothing even if the cluster wants it")
 	fs.StringVar(&o.reason, "request-reason", "", "`WHY` the roles are needed")
-	fs.StringSliceVar(&o.reviewers, "request-reviewers", nil, "suggest who shall decide, `NAMES`")
+	fs.Var(list{&o.reviewers}, "request-reviewers", "suggest who shall decide, `NAMES`")
 	fs.BoolVar(&o.nowait, "request-nowait", false, "ask, and do not wait for the decision")
 	fs.StringVar(&o.id, "request-id", "", "use the access request with that `ID`, once it is approved")
+}
+
+// list is a flag's value that has words between commas or spaces; a flag that is given
+// again adds to them.
+type list struct{ words *[]string }
+
+func (l list) String() string { return "" }
+func (l list) Type() string   { return "strings" }
+
+// Set implements pflag.Value.
+func (l list) Set(value string) error {
+	words := strings.FieldsFunc(value, func(r rune) bool { return r == ',' || r == ' ' })
+	if len(words) == 0 {
+		return errors.New("a name is needed")
+	}
+	*l.words = append(*l.words, words...)
+	return nil
 }
 
 // off reports whether nothing shall be asked for.
@@ -46,7 +63,7 @@ func (o *requestOptions) check() error {
 		return usagef("--request-id names a request that is made already; --request-roles, --request-reason and --request-reviewers are for a new one")
 	case o.off() && (o.reason != "" || len(o.reviewers) > 0 || o.nowait):
 		return usagef("--request-roles=no asks for nothing; leave the other request flags out")
-	case slices.Contains(o.roles, "") || len(o.roles) > 1 && (slices.Contains(o.roles, "no") || slices.Contains(o.roles, "*")):
+	case len(o.roles) > 1 && (slices.Contains(o.roles, "no") || slices.Contains(o.roles, "*")):
 		return usagef("--request-roles=%s: names of roles are needed, or one of * and no alone", strings.Join(o.roles, ","))
 	}
 	return nil

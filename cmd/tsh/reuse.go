@@ -43,15 +43,13 @@ func (a *app) loginOnce(ctx context.Context, store *profile.Store, target *login
 	}
 	if !ours {
 		o.ifExpires = 0 // it does not get younger than this
-		next, err := a.loginTarget(store)
-		if err != nil {
+		if target, err = a.wantedTarget(store, &o); err != nil {
 			return err
 		}
-		next.passwordStdin, next.request, next.cluster = target.passwordStdin, target.request, target.cluster
-		if done, _, err := a.reuse(ctx, store, next, o); done || err != nil {
+		if done, _, err := a.reuse(ctx, store, target, o); done || err != nil {
 			return err
 		}
-		if s, err = a.authenticate(ctx, store, next); err != nil {
+		if s, err = a.authenticate(ctx, store, target); err != nil {
 			return err
 		}
 	}

@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 	if at, err := time.Parse(time.RFC3339, os.Getenv(envTestNow)); err == nil {
 		testOnlyNow = func() time.Time { return at }
 	}
-	testscript.Main(tidy{m}, map[string]func(){"tsh": main})
+	testscript.Main(tidy{m}, programsUnderTest())
 }
 
 // tidy removes what tests share once all have run.
@@ -73,12 +73,13 @@ func TestScripts(t *testing.T) {
 			"printskey":   withWorld((*world).printsKey),
 			"agent":       withWorld((*world).agent),
 			"keyring":     withWorld((*world).systemKeyring),
+			"requester":   withWorld((*world).requester),
+			"decide":      withWorld((*world).decide),
 			"logins":      withWorld((*world).countLogins),
 			"refuse":      withWorld((*world).refuse),
 			"front":       withWorld((*world).front),
 			"ahead":       withWorld((*world).ahead),
-			"requester":   withWorld((*world).requester),
-			"decide":      withWorld((*world).decide),
+			"securitykey": withWorld((*world).securityKey),
 		},
 	})
 }
@@ -124,7 +125,7 @@ func (c *settableClock) advance(d time.Duration) {
 	c.offset += d
 }
 
-// cluster starts a cluster: cluster [second-factor=otp] [suite=legacy] [motd=text] [name=dev.example]
+// cluster starts a cluster: cluster [second-factor=otp|webauthn|on] [suite=legacy] [motd=text] [name=dev.example]
 // [leaf=name] [request-access=always] [request-prompt=text] [hostnames=a,b] [label=key=value] [public-host=127.0.0.1] [public=host:port].
 // Its address becomes $PROXY, its certificate authority the one tsh trusts.
 func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {

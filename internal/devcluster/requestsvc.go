@@ -232,6 +232,19 @@ const (
 	eventDelete
 )
 
+// watchFilter reads what a caller wants to be told of: their own access requests, or
+// one of them.
+func watchFilter(ctx context.Context, watch *pb.Watch) (id string, err error) {
+	if len(watch.Kinds) != 1 || watch.Kinds[0].Kind != "access_request" || watch.Kinds[0].LoadSecrets {
+		return "", denied("read", "events")
+	}
+	filter := watch.Kinds[0].Filter
+	if user := filter["user"]; user != "" && user != caller(ctx).user {
+		return "", denied("read", "access_request")
+	}
+	return filter["id"], nil
+}
+
 // watchEvents tells the caller of changes to their access requests until they leave.
 func (c *Cluster) watchEvents(stream grpc.ServerStream) error {
 	watch := new(pb.Watch)
@@ -239,12 +252,9 @@ func (c *Cluster) watchEvents(stream grpc.ServerStream) error {
 		return err
 	}
 	ctx := stream.Context()
-	if len(watch.Kinds) != 1 || watch.Kinds[0].Kind != "access_request" || watch.Kinds[0].LoadSecrets {
-		return denied("read", "events")
-	}
-	filter := watch.Kinds[0].Filter
-	if user := filter["user"]; user != "" && user != caller(ctx).user {
-		return denied("read", "access_request")
+	id, err := watchFilter(ctx, watch)
+	if err != nil {
+		return err
 	}
 	events, stop := c.watchers.add()
 	defer stop()
@@ -260,7 +270,7 @@ func (c *Cluster) watchEvents(stream grpc.ServerStream) error {
 			if !ok {
 				return status.Error(codes.ResourceExhausted, "watcher is too slow")
 			}
-			if e.request.User != caller(ctx).user || filter["id"] != "" && filter["id"] != e.request.ID {
+			if e.request.User != caller(ctx).user || id != "" && id != e.request.ID {
 				continue
 			}
 			if err := stream.SendMsg(e.message()); err != nil {

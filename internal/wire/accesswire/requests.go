@@ -1,25 +1,29 @@
-package wire
+package accesswire
 
-import "time"
+import (
+	"time"
+
+	"github.com/seed-087d674e/tsh/internal/wire"
+)
 
 // NewTimestamp is the message for t; nil for the zero time.
-func NewTimestamp(t time.Time) *Timestamp {
+func NewTimestamp(t time.Time) *wire.Timestamp {
 	if t.IsZero() {
 		return nil
 	}
-	return &Timestamp{Seconds: t.Unix(), Nanos: int32(t.Nanosecond())}
+	return &wire.Timestamp{Seconds: t.Unix(), Nanos: int32(t.Nanosecond())}
 }
 
 // UserCertsRequest asks for certificates for keys that have some already.
 type UserCertsRequest struct {
-	PublicKey          []byte     `wire:"1"` // authorized_keys; servers of 14 use it for both
-	Username           string     `wire:"2"`
-	Expires            *Timestamp `wire:"3"`
-	RouteToCluster     string     `wire:"5"`
-	AccessRequests     []string   `wire:"6"`
-	DropAccessRequests []string   `wire:"15"`
-	SSHPublicKey       []byte     `wire:"22"` // authorized_keys
-	TLSPublicKey       []byte     `wire:"23"` // PEM
+	PublicKey          []byte          `wire:"1"` // authorized_keys; servers of 14 use it for both
+	Username           string          `wire:"2"`
+	Expires            *wire.Timestamp `wire:"3"`
+	RouteToCluster     string          `wire:"5"`
+	AccessRequests     []string        `wire:"6"`
+	DropAccessRequests []string        `wire:"15"`
+	SSHPublicKey       []byte          `wire:"22"` // authorized_keys
+	TLSPublicKey       []byte          `wire:"23"` // PEM
 }
 
 // Certs are certificates: one in the form of authorized_keys, one in PEM.
@@ -33,7 +37,7 @@ type AccessRequest struct {
 	Kind     string            `wire:"1"` // "access_request"
 	SubKind  string            `wire:"2"`
 	Version  string            `wire:"3"` // "v3"
-	Metadata Metadata          `wire:"4"` // Name is a UUID that the client chooses
+	Metadata wire.Metadata     `wire:"4"` // Name is a UUID that the client chooses
 	Spec     AccessRequestSpec `wire:"5"`
 }
 
@@ -47,14 +51,14 @@ const (
 
 // AccessRequestSpec is what is asked for, and what came of it.
 type AccessRequestSpec struct {
-	User               string     `wire:"1"`
-	Roles              []string   `wire:"2"`
-	State              int32      `wire:"3"`
-	Created            *Timestamp `wire:"4"`
-	Expires            *Timestamp `wire:"5"`
-	RequestReason      string     `wire:"6"`
-	ResolveReason      string     `wire:"7"`
-	SuggestedReviewers []string   `wire:"13"`
+	User               string          `wire:"1"`
+	Roles              []string        `wire:"2"`
+	State              int32           `wire:"3"`
+	Created            *wire.Timestamp `wire:"4"`
+	Expires            *wire.Timestamp `wire:"5"`
+	RequestReason      string          `wire:"6"`
+	ResolveReason      string          `wire:"7"`
+	SuggestedReviewers []string        `wire:"13"`
 }
 
 // AccessRequestFilter selects requests.
@@ -113,6 +117,6 @@ type Event struct {
 
 // ResourceHeader is what all resources begin with.
 type ResourceHeader struct {
-	Kind     string   `wire:"1"`
-	Metadata Metadata `wire:"4"`
+	Kind     string        `wire:"1"`
+	Metadata wire.Metadata `wire:"4"`
 }

@@ -1,4 +1,8 @@
-package wire
+// Package accesswire holds the messages about authorities, certificates that are
+// issued again and access requests, in the manner of package wire.
+package accesswire
+
+import "github.com/seed-087d674e/tsh/internal/wire"
 
 // CertAuthoritiesRequest asks for all authorities of a type.
 type CertAuthoritiesRequest struct {
@@ -15,7 +19,7 @@ type CertAuthority struct {
 	Kind     string            `wire:"1"` // "cert_authority"
 	SubKind  string            `wire:"2"` // the type
 	Version  string            `wire:"3"` // "v2"
-	Metadata Metadata          `wire:"4"` // Name is the cluster's
+	Metadata wire.Metadata     `wire:"4"` // Name is the cluster's
 	Spec     CertAuthoritySpec `wire:"5"`
 }
 
