@@ -58,7 +58,7 @@ func TestLeafConnections(t *testing.T) {
 	} {
 		before := len(network.Conns())
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-		cmd := exec.CommandContext(ctx, release(t), strings.Fields(step.args)...)
+		cmd := exec.CommandContext(ctx, releasedTsh(t), strings.Fields(step.args)...)
 		cmd.Env, cmd.Stdin = env, strings.NewReader(farPassword+"\n")
 		out, err := cmd.CombinedOutput()
 		cancel()
