@@ -69,6 +69,9 @@ func (a *app) loginCommand() *cobra.Command {
 			if len(args) > 0 {
 				a.globals.cluster = args[0]
 			}
+			if err := o.checkIfExpires(&a.globals); err != nil {
+				return err
+			}
 			if done, err := a.loginWithFile(cmd.Context(), &o); done || err != nil {
 				return err
 			}
@@ -102,9 +105,6 @@ func (a *app) runLogin(ctx context.Context, o loginOptions) error {
 	}
 	if o.migrateKeys != "" {
 		return a.runMigrateKeys(ctx, store, o)
-	}
-	if o.force && o.ifExpires > 0 {
-		return usagef("--force and --if-expires-within exclude each other")
 	}
 	target, err := a.wantedTarget(store, &o)
 	if err != nil {

@@ -55,6 +55,9 @@ func (a *app) runProfiles(format formatFlag) error {
 	if err != nil {
 		return err
 	}
+	if err := a.globals.refuseIdentity("profiles"); err != nil {
+		return err
+	}
 	store, err := a.openStore()
 	if err != nil {
 		return err

@@ -9,6 +9,19 @@ import (
 	"github.com/seed-087d674e/tsh/profile"
 )
 
+// checkIfExpires refuses --if-expires-within where no stored login can make up for another.
+func (o *loginOptions) checkIfExpires(g *globals) error {
+	for _, other := range []struct {
+		given bool
+		name  string
+	}{{o.force, "force"}, {o.out.path != "", "out"}, {g.hasIdentity(), "identity"}, {o.migrateKeys != "", "migrate-keys"}} {
+		if other.given && o.ifExpires > 0 {
+			return usagef("--if-expires-within and --%s exclude each other", other.name)
+		}
+	}
+	return nil
+}
+
 // loginOnce logs in, unless another process is doing so and its login will do. The login
 // judged is there and was not good enough.
 func (a *app) loginOnce(ctx context.Context, store *profile.Store, target *loginTarget, judged *keystore.Identity, o loginOptions) error {
@@ -72,24 +85,21 @@ func (a *app) reuse(ctx context.Context, store *profile.Store, target *loginTarg
 	if o.request.wanted() || a.cluster(p) != p.Cluster {
 		return true, id, a.change(ctx, store, p, id, o)
 	}
-	current, err := store.Current()
-	selected := err != nil || current != p.Name
-	if selected {
-		if err := store.Select(ctx, p.Name); err != nil {
-			return false, id, err
-		}
-	}
-	if o.verbose || a.globals.json {
-		return true, id, a.showStatus(store, statusView{active: p.Name, verbose: o.verbose, format: a.loginFormat()})
-	}
-	return true, id, a.sayReused(p, id, selected)
+	return true, id, a.selectReused(ctx, store, p, id, o)
 }
 
-// sayReused says in one line that there was nothing to do.
-func (a *app) sayReused(p *profile.Profile, id *keystore.Identity, selected bool) error {
+// selectReused makes a login that is there the current one, and says in one line that
+// there was nothing else to do.
+func (a *app) selectReused(ctx context.Context, store *profile.Store, p *profile.Profile, id *keystore.Identity, o loginOptions) error {
 	now := ""
-	if selected {
+	if current, err := store.Current(); err != nil || current != p.Name {
+		if err := store.Select(ctx, p.Name); err != nil {
+			return err
+		}
 		now = "; it is the current login now"
+	}
+	if o.verbose || a.globals.json {
+		return a.showStatus(store, statusView{active: p.Name, verbose: o.verbose, format: a.loginFormat()})
 	}
 	_, err := fmt.Fprintf(a.out, "Logged in already as %s%s.\n", a.describeLogin(p, id), now)
 	a.warnExpiry(p, id)

@@ -27,6 +27,7 @@ const (
 	// turnPatience is how long a person may be asked elsewhere.
 	turnPatience = 10 * time.Minute
 	turnRetry    = 100 * time.Millisecond
+	maxTurn      = 4 << 10 // of the record, in bytes
 	maxAttempt   = 1 << 30
 	maxTurnWords = 512 // of what is handed on of an error, in bytes
 )
@@ -79,7 +80,7 @@ func (r *turnRecord) coming() int {
 
 // readTurn reads the record; nil if there is none that makes sense.
 func readTurn(home, name string) *turnRecord {
-	data, err := durable.ReadHold(home, name)
+	data, err := durable.ReadFile(filepath.Join(home, "config", "tsh", name), maxTurn)
 	if err != nil {
 		return nil
 	}

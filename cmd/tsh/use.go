@@ -34,6 +34,9 @@ func (a *app) useCommand() *cobra.Command {
 }
 
 func (a *app) runUse(ctx context.Context, typed string) error {
+	if err := a.globals.refuseIdentity("use"); err != nil {
+		return err
+	}
 	store, err := a.openStore()
 	if err != nil {
 		return err

@@ -8,15 +8,12 @@ import (
 	"path/filepath"
 )
 
-// maxHold bounds what a process may write into the file of its Hold, in bytes.
-const maxHold = 4 << 10
-
 // Hold is the lock on a file of our own that a process keeps for as long as it likes,
 // across the network and questions to a person: it is beside the lock of transactions,
 // which nobody waits for because of it. It ends with the process at the latest.
 type Hold struct{ lock *fileLock }
 
-// TryHold takes the lock on the file name in our part of home, without waiting; the
+// TryHold takes the lock on the file name in config/tsh below home, without waiting; the
 // file, and the directories above it, are made when they are missing. A *BusyError says
 // that another process has it. Other errors mean that there can be no such lock there.
 func TryHold(home, name string) (*Hold, error) {
@@ -37,11 +34,6 @@ func TryHold(home, name string) (*Hold, error) {
 		return nil, fmt.Errorf("locking %s: %w", tx.disk.abs(path), err)
 	}
 	return &Hold{l}, nil
-}
-
-// ReadHold returns what was written last into the file of a Hold, whoever has it now.
-func ReadHold(home, name string) ([]byte, error) {
-	return ReadFile(filepath.Join(home, filepath.FromSlash(ownDir), name), maxHold)
 }
 
 // Write replaces what is in the file, for others to read. It is not flushed.

@@ -21,7 +21,7 @@ func TestHold(t *testing.T) {
 	if _, err := TryHold(home, "login-1.lock"); !errors.As(err, &busy) {
 		t.Errorf("%v while it is held", err)
 	}
-	if got, err := ReadHold(home, "login-1.lock"); err != nil || string(got) != "mine" {
+	if got, err := ReadFile(filepath.Join(home, ownDir, "login-1.lock"), 100); err != nil || string(got) != "mine" {
 		t.Errorf("%q, %v", got, err)
 	}
 	other, err := TryHold(home, "login-2.lock")
@@ -45,7 +45,7 @@ func TestHold(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer again.Release()
-	if got, err := ReadHold(home, "login-1.lock"); err != nil || string(got) != "mine" {
+	if got, err := ReadFile(filepath.Join(home, ownDir, "login-1.lock"), 100); err != nil || string(got) != "mine" {
 		t.Errorf("taking it changed the text to %q, %v", got, err)
 	}
 	for _, name := range []string{"", "../lock", "a/b"} {
