@@ -130,6 +130,8 @@ type errorBody struct {
 // code for programs and a hint for people. The first that matches counts.
 func knownErrors() []knownError {
 	return []knownError{
+		{is(login.ErrDenied), "headless_denied", "whoever approves headless logins for this user said no"},
+		{is(login.ErrNotApproved), "headless_timeout", "run the command again, and approve it within three minutes"},
 		{isA[*proxy.Error], "refused_by_proxy", ""},
 		{isA[*keystore.KeyringError], "keyring", "start or unlock it and try again; --keystore=file keeps the keys of a new login in files,\n--add-keys-to-agent=only in the ssh-agent, and --keystore=keyring,file in files where the keyring fails"},
 		{isA[*keystore.AgentError], "agent", "see that the ssh-agent answers: ssh-add -l; tsh login --keystore=file does without it"},
@@ -138,6 +140,7 @@ func knownErrors() []knownError {
 		{isUsage, "usage", ""},
 		{is(login.ErrCannotAsk), "no_terminal", "run it in a terminal, or give the password on standard input with: tsh login --password-stdin"},
 		{is(login.ErrUnsupported), "unsupported_login", ""},
+		{isClockSkew, "clock_skew", "certificates that were issued just now are not valid by the clock of this machine: set it right"},
 		{is(login.ErrRejected), "rejected_identity", "nothing was stored; tell the cluster's administrator"},
 		{is(profile.ErrNoCurrent), "not_logged_in", "log in first: tsh login --proxy=HOST --user=NAME"},
 		{isNotYetValid, "not_yet_valid", "compare the clock of this machine with the cluster's"},

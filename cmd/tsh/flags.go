@@ -32,6 +32,9 @@ type globals struct {
 	keystore       string // where private keys go; "" is where they were
 	keystoreGiven  bool   // ... as a flag
 	mfaMode        string
+
+	headless headlessFlags
+	mlock    string // see keepOutOfSwap
 }
 
 func (g *globals) addFlags(fs *pflag.FlagSet) {
@@ -48,6 +51,7 @@ func (g *globals) addFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&g.useAgent, "use-local-ssh-agent", true, "--no-use-local-ssh-agent is --add-keys-to-agent=no [TELEPORT_USE_LOCAL_SSH_AGENT]")
 	fs.Lookup("use-local-ssh-agent").Hidden = true // of old; the other flag says more
 	fs.StringVar(&g.mfaMode, "mfa-mode", "auto", "the second factor to use, `MODE` auto or otp [TELEPORT_MFA_MODE]")
+	g.addHeadless(fs)
 	g.addUnsupported(fs)
 	addNegations(fs)
 }
@@ -64,6 +68,8 @@ func environment() map[string][]string {
 		"add-keys-to-agent": {"TELEPORT_ADD_KEYS_TO_AGENT"},
 		"mfa-mode":          {"TELEPORT_MFA_MODE"},
 		"keystore":          {"TSH_KEYSTORE"},
+		"headless":          {"TELEPORT_HEADLESS"},
+		"mlock":             {"TELEPORT_MLOCK_MODE"},
 
 		"use-local-ssh-agent": {"TELEPORT_USE_LOCAL_SSH_AGENT"},
 	}
@@ -72,6 +78,7 @@ func environment() map[string][]string {
 // complete fills flags that were not given from the environment.
 func (g *globals) complete(fs *pflag.FlagSet) error {
 	g.keystoreGiven = fs.Changed("keystore")
+	g.headless.note(fs)
 	for name, variables := range environment() {
 		if fs.Changed(name) || fs.Changed("no-"+name) {
 			continue
@@ -98,7 +105,10 @@ func (g *globals) complete(fs *pflag.FlagSet) error {
 	}
 	g.agentFlag = fs.Changed("add-keys-to-agent")
 	g.agentGiven = g.agentFlag || !g.useAgent || g.addKeysToAgent != agentAuto
-	return g.check()
+	if err := g.check(); err != nil {
+		return err
+	}
+	return g.checkHeadless()
 }
 
 func (g *globals) set(fs *pflag.FlagSet, name, value string) error {
@@ -139,8 +149,6 @@ func unsupportedFlags() []*unsupportedFlag {
 		{name: "bind-addr", variable: "TELEPORT_LOGIN_BIND_ADDR"},
 		{name: "callback"},
 		{name: "browser-login", variable: "TELEPORT_LOGIN_BROWSER", neutral: []string{"none"}},
-		{name: "headless", bool: true, variable: "TELEPORT_HEADLESS"},
-		{name: "mlock", variable: "TELEPORT_MLOCK_MODE", neutral: []string{"off", "auto"}},
 		{name: "jumphost", short: "J"},
 		{name: "piv-slot", variable: "TELEPORT_PIV_SLOT"},
 		// These are variables alone.

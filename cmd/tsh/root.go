@@ -24,6 +24,8 @@ type app struct {
 	globals globals
 	guard   *guard
 	store   *profile.Store // see openStore
+
+	headlessRefused error // why this command cannot log in headless
 }
 
 // testOnlyNow replaces the clock that certificates are judged by.
@@ -139,6 +141,12 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 	}
 	// The standard logger, which net/http complains to, writes there as well.
 	slog.SetDefault(slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: level})))
+	if err := a.admitHeadless(cmd); err != nil {
+		return err
+	}
+	if err := a.keepOutOfSwap(); err != nil {
+		return err
+	}
 	if a.globals.insecure {
 		a.ui.warn("--insecure: the proxy's certificate is not checked; anyone on the way can read what is typed here")
 	}

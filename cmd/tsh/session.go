@@ -152,6 +152,9 @@ func (a *app) readySession(store *profile.Store, p *profile.Profile, id *keystor
 // withSession runs use with the stored login. Where the credentials are
 // missing or expired, and only then, the person logs in and use runs once more.
 func (a *app) withSession(ctx context.Context, use func(context.Context, *session) error) error {
+	if a.globals.headless.on {
+		return a.withHeadless(ctx, use)
+	}
 	s, err := a.openSession()
 	if err == nil {
 		err = use(ctx, s)

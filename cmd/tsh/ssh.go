@@ -30,8 +30,9 @@ type sshOptions struct {
 func (a *app) sshCommand() *cobra.Command {
 	var o sshOptions
 	cmd := &cobra.Command{
-		Use:   "ssh [flags] [ACCOUNT@]HOST [COMMAND…]",
-		Short: "Run a shell or a command on a server",
+		Annotations: map[string]string{takesHeadless: ""},
+		Use:         "ssh [flags] [ACCOUNT@]HOST [COMMAND…]",
+		Short:       "Run a shell or a command on a server",
 		Long: "ssh connects to a server through the proxy and runs a command there, or a shell.\n" +
 			"HOST is a server's name, address or ID. The exit status is the command's; 255 means that\n" +
 			"the connection failed. Everything after HOST belongs to the command.",
@@ -106,7 +107,7 @@ func asTransport(err error) error {
 
 func (a *app) runSSH(ctx context.Context, o sshOptions) error {
 	use := func(ctx context.Context, s *session) error { return a.sshWith(ctx, s, o) }
-	if !o.noRelogin {
+	if !o.noRelogin || a.globals.headless.on {
 		return a.withSession(ctx, use)
 	}
 	s, err := a.openSession()
