@@ -52,7 +52,7 @@ The nodes are reached through the proxy only; their addresses are names for it.`
 	f.StringVar(&opts.addr, "addr", "127.0.0.1:3080", "`address` to listen on; port 0 picks one")
 	f.StringVar(&opts.publicAddr, "public-addr", "", "`host:port` that clients are told and the web certificate names (default localhost and the port)")
 	f.StringVar(&opts.name, "name", "", "`name` of a new cluster (default dev.example)")
-	f.StringVar(&opts.secondFactor, "second-factor", "", "off or otp (default as before, or otp)")
+	f.StringVar(&opts.secondFactor, "second-factor", "", "off, otp, webauthn, or on for both (default as before, or otp)")
 	f.StringVar(&opts.suite, "suite", "", "signature suite of a new cluster, balanced-v1 or legacy (default balanced-v1)")
 	f.StringVar(&opts.motd, "motd", "", "message of the day, shown at login")
 	f.IntVar(&opts.nodes, "nodes", 1, "how many nodes, node-1 to node-N")

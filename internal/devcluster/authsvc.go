@@ -183,7 +183,7 @@ func (c *Cluster) userMessage(u *user) *pb.User {
 		},
 		Status: &pb.UserStatus{PasswordState: passwordIsSet},
 	}
-	if u.Device != nil {
+	if len(u.devices(kindTOTP)) > 0 {
 		m.Status.MfaWeakestDevice = deviceIsTOTP
 	}
 	return m
@@ -314,7 +314,7 @@ func (c *Cluster) rpcChallenge(ctx context.Context, req *pb.CreateAuthenticateCh
 		return nil, err
 	}
 	challenge := new(pb.MFAAuthenticateChallenge)
-	if u.Device != nil && c.secondFactor == factorOTP {
+	if len(c.usable(u, kindTOTP)) > 0 {
 		challenge.Totp = &pb.Empty{}
 	}
 	return challenge, nil
@@ -330,7 +330,7 @@ func (c *Cluster) rpcMFADevices(ctx context.Context, _ *pb.Empty) (*pb.GetMFADev
 		return nil, err
 	}
 	resp := new(pb.GetMFADevicesResponse)
-	if d := u.Device; d != nil {
+	for _, d := range u.devices(kindTOTP) {
 		resp.Devices = append(resp.Devices, &pb.MFADevice{
 			Kind: "mfa_device", Version: "v1", Metadata: &pb.Metadata{Name: d.Name, Namespace: "default"},
 			Id: d.ID, AddedAt: timestamppb.New(d.Added), LastUsed: timestamppb.New(d.lastUsed()), Totp: &pb.Empty{},

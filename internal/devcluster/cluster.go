@@ -32,7 +32,8 @@ type Config struct {
 	// Name of the cluster, "dev.example" if empty. A cluster keeps the name
 	// and the suite it was made with.
 	Name string
-	// SecondFactor is "otp" or "off"; if empty, what the state says, or "otp".
+	// SecondFactor is "otp", "webauthn", "on" (both) or "off"; if empty, what the
+	// state says, or "otp". Security keys need a host name in PublicAddr.
 	SecondFactor string
 	// Suite is "balanced-v1" or "legacy"; if empty, what the state says, or
 	// "balanced-v1".
@@ -61,12 +62,13 @@ type Config struct {
 // Cluster is a running dev cluster.
 type Cluster struct {
 	*registry
-	settings *settings
-	auths    *authorities
-	log      *slog.Logger
-	motd     string
-	nodes    []*node
-	limits   *rateLimits
+	settings   *settings
+	auths      *authorities
+	log        *slog.Logger
+	motd       string
+	ceremonies ceremonies
+	nodes      []*node
+	limits     *rateLimits
 
 	listener net.Listener
 	admin    net.Listener

@@ -24,9 +24,9 @@ type beginRequest struct {
 }
 
 type beginResponse struct {
-	WebauthnChallenge *struct{} `json:"webauthn_challenge"`
-	TOTPChallenge     bool      `json:"totp_challenge"`
-	SSOChallenge      *struct{} `json:"sso_challenge"`
+	WebauthnChallenge *assertionChallenge `json:"webauthn_challenge"`
+	TOTPChallenge     bool                `json:"totp_challenge"`
+	SSOChallenge      *struct{}           `json:"sso_challenge"`
 }
 
 // loginBegin checks the password and says which second factor to answer with.
@@ -37,7 +37,7 @@ func (c *Cluster) loginBegin(r *http.Request) (any, error) {
 		return nil, err
 	}
 	if req.Passwordless {
-		return nil, badParameter("passwordless requires WebAuthn")
+		return c.passwordlessBegin()
 	}
 	u, err := c.verify(req.User, req.Pass, nil)
 	if err != nil {
@@ -46,7 +46,12 @@ func (c *Cluster) loginBegin(r *http.Request) (any, error) {
 		}
 		return nil, accessDenied(textInvalid)
 	}
-	return beginResponse{TOTPChallenge: c.secondFactor == factorOTP && u.Device != nil}, nil
+	key, err := c.beginAssertion(u, scopeLogin)
+	if err != nil {
+		c.log.Error("login failed", "user", req.User, "reason", err)
+		return nil, accessDenied(textInvalid)
+	}
+	return beginResponse{WebauthnChallenge: key.json(), TOTPChallenge: len(c.usable(u, kindTOTP)) > 0}, nil
 }
 
 type finishRequest struct {
@@ -145,7 +150,7 @@ func (c *Cluster) authenticate(req *finishRequest) (*user, error) {
 	var code *string
 	switch {
 	case req.hasWebauthn():
-		return nil, accessDenied(textInvalid) // no user here has a key
+		return c.authenticateKey(req)
 	case req.TOTPCode != "":
 		refusal, code = textWrongFactor, &req.TOTPCode
 	case c.secondFactor != factorOff:

@@ -1,7 +1,6 @@
 package devcluster
 
 import (
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -152,10 +151,13 @@ func (c *Cluster) authSettings(connector string) pingAuth {
 		DefaultSessionTTL:       "0s",
 		SignatureAlgorithmSuite: c.settings.Suite,
 	}
-	if host, _, err := net.SplitHostPort(c.settings.PublicAddr); err == nil {
-		a.Webauthn = &pingWebauthn{RPID: host}
+	if rpID := relyingParty(c.settings.PublicAddr); rpID != "" {
+		a.Webauthn = &pingWebauthn{RPID: rpID}
 	}
-	if c.secondFactor == factorOTP {
+	switch {
+	case c.allows(kindWebAuthn):
+		a.PreferredLocalMFA, a.AllowPasswordless = factorWebAuthn, true
+	case c.allows(kindTOTP):
 		a.PreferredLocalMFA = factorOTP
 	}
 	return a

@@ -6,14 +6,17 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-webauthn/webauthn/protocol"
 	"github.com/google/uuid"
 	"golang.org/x/crypto/bcrypt"
 )
 
 // Second factors a dev cluster can ask for.
 const (
-	factorOff = "off"
-	factorOTP = "otp"
+	factorOff      = "off"
+	factorOTP      = "otp"
+	factorWebAuthn = "webauthn"
+	factorOn       = "on" // both
 )
 
 // maxName bounds the names of clusters and hosts.
@@ -112,13 +115,28 @@ func (set *settings) check() error {
 	if set.Suite != suiteBalanced && set.Suite != suiteLegacy {
 		return fmt.Errorf("suite %q is not one of %s, %s", set.Suite, suiteBalanced, suiteLegacy)
 	}
-	if set.SecondFactor != factorOff && set.SecondFactor != factorOTP {
-		return fmt.Errorf("second factor %q is not one of %s, %s", set.SecondFactor, factorOff, factorOTP)
+	if err := checkFactor(set.SecondFactor, set.PublicAddr); err != nil {
+		return err
 	}
 	if set.PasswordCost < bcrypt.MinCost || set.PasswordCost > bcrypt.MaxCost {
 		return errors.New("password cost is out of range")
 	}
 	return checkClusterName(set.Name)
+}
+
+// checkFactor refuses a second factor that the cluster cannot ask for. Security
+// keys are bound to a host's name, never to an address.
+func checkFactor(factor, publicAddr string) error {
+	switch factor {
+	case factorOff, factorOTP:
+		return nil
+	case factorWebAuthn, factorOn:
+		if err := protocol.ValidateRPID(relyingParty(publicAddr)); err != nil {
+			return fmt.Errorf("second factor %s needs a public address with a host name, not %s", factor, publicAddr)
+		}
+		return nil
+	}
+	return fmt.Errorf("second factor %q is not one of %s, %s, %s, %s", factor, factorOff, factorOTP, factorWebAuthn, factorOn)
 }
 
 // checkClusterName takes names as DNS has them: letters, digits, dots, hyphens.

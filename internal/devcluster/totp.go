@@ -13,22 +13,18 @@ const (
 	codeMemory = 30 * time.Second
 )
 
-// totpDevice makes one-time codes (RFC 6238, SHA-1, six digits, 30 s).
-type totpDevice struct {
-	ID       string    `json:"id"`
-	Name     string    `json:"name"`
-	Secret   string    `json:"secret"`
-	Added    time.Time `json:"added"`
-	LastUsed time.Time `json:"last_used,omitzero"`
-	LastCode string    `json:"last_code,omitempty"`
+// useCode accepts a code of this period or its neighbours once. Any of the
+// user's devices may have made it.
+func (u *user) useCode(now time.Time, code string) bool {
+	for _, d := range u.devices(kindTOTP) {
+		if d.useCode(now, code) {
+			return true
+		}
+	}
+	return false
 }
 
-// useCode accepts a code of this period or its neighbours once.
-func (u *user) useCode(now time.Time, code string) bool {
-	d := u.Device
-	if d == nil {
-		return false
-	}
+func (d *device) useCode(now time.Time, code string) bool {
 	if code == d.LastCode && now.Before(d.LastUsed.Add(codeMemory)) {
 		return false
 	}
@@ -45,12 +41,4 @@ func (u *user) useCode(now time.Time, code string) bool {
 	}
 	d.LastUsed, d.LastCode = now.UTC(), code
 	return true
-}
-
-// lastUsed is when the device was last used, or else made.
-func (d *totpDevice) lastUsed() time.Time {
-	if d.LastUsed.IsZero() {
-		return d.Added
-	}
-	return d.LastUsed
 }

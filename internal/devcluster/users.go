@@ -65,15 +65,16 @@ type user struct {
 	Roles        []string    `json:"roles"`
 	Logins       []string    `json:"logins"`
 	PasswordHash []byte      `json:"password_hash"`
-	Device       *totpDevice `json:"device,omitempty"`
+	Devices      []*device   `json:"devices,omitempty"`
+	WebAuthnID   string      `json:"webauthn_id,omitempty"` // what security keys know the user by
 	Created      time.Time   `json:"created"`
 	Revision     string      `json:"revision"`
 	Failures     []time.Time `json:"failures,omitempty"`
 	LockedUntil  time.Time   `json:"locked_until,omitzero"`
 }
 
-// addUser makes a user with a password and, where the cluster has a second
-// factor, a device for one-time codes.
+// addUser makes a user with a password and, where the cluster takes one-time
+// codes, a device for them.
 func (r *registry) addUser(spec UserSpec) (Enrolment, error) {
 	if err := checkUserName(spec.Name); err != nil {
 		return Enrolment{}, err
@@ -125,8 +126,8 @@ func (r *registry) enrol(u *user, password string) (Enrolment, error) {
 	if u.PasswordHash, err = bcrypt.GenerateFromPassword([]byte(password), r.passwordCost); err != nil {
 		return Enrolment{}, err
 	}
-	u.Device, u.Failures, u.LockedUntil = nil, nil, time.Time{}
-	if r.secondFactor != factorOTP {
+	u.Devices, u.Failures, u.LockedUntil = nil, nil, time.Time{}
+	if !r.allows(kindTOTP) {
 		return en, nil
 	}
 	host, _, err := net.SplitHostPort(r.publicAddr)
@@ -137,26 +138,25 @@ func (r *registry) enrol(u *user, password string) (Enrolment, error) {
 	if err != nil {
 		return Enrolment{}, err
 	}
-	u.Device = &totpDevice{ID: uuid.NewString(), Name: "otp", Secret: key.Secret(), Added: r.now().UTC()}
+	d := newDevice(kindTOTP, "otp", r.now())
+	d.Secret = key.Secret()
+	u.Devices = []*device{d}
 	en.TOTPSecret, en.TOTPURL = key.Secret(), key.URL()
 	return en, nil
 }
 
-// resetUser gives a user a new password and device and lifts a lock.
+// resetUser gives a user a new password and device, takes all other devices
+// away and lifts a lock.
 func (r *registry) resetUser(name, password string) (Enrolment, error) {
 	fresh := &user{Name: name}
 	en, err := r.enrol(fresh, password)
 	if err != nil {
 		return Enrolment{}, err
 	}
-	err = r.state.update(func(tx *stateTx) error {
-		u := new(user)
-		if found, err := tx.get(bucketUsers, name, u); err != nil || !found {
-			return errors.Join(err, notFoundUser(name))
-		}
-		u.PasswordHash, u.Device, u.Failures, u.LockedUntil = fresh.PasswordHash, fresh.Device, nil, time.Time{}
+	err = r.changeUser(name, func(u *user) error {
+		u.PasswordHash, u.Devices, u.Failures, u.LockedUntil = fresh.PasswordHash, fresh.Devices, nil, time.Time{}
 		u.Revision = uuid.NewString()
-		return tx.put(bucketUsers, name, u)
+		return nil
 	})
 	if err != nil {
 		return Enrolment{}, err
@@ -186,8 +186,8 @@ func (r *registry) users() ([]User, error) {
 		if u.LockedUntil.After(r.now()) {
 			pub.LockedUntil = u.LockedUntil
 		}
-		if u.Device != nil {
-			pub.Devices = append(pub.Devices, u.Device.Name)
+		for _, d := range u.Devices {
+			pub.Devices = append(pub.Devices, d.Name)
 		}
 		out = append(out, pub)
 		return nil

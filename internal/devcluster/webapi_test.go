@@ -308,9 +308,9 @@ func TestLockOut(t *testing.T) {
 
 func TestOneTimeCodes(t *testing.T) {
 	now := time.Date(2026, 11, 20, 12, 0, 10, 0, time.UTC)
-	u := &user{Device: &totpDevice{Secret: "JBSWY3DPEHPK3PXP"}}
+	u := &user{Devices: []*device{{Kind: kindTOTP, Secret: "JBSWY3DPEHPK3PXP"}}}
 	code := func(skew time.Duration) string {
-		f := &fixture{t: t, clock: &testClock{t: now.Add(skew)}, secret: u.Device.Secret}
+		f := &fixture{t: t, clock: &testClock{t: now.Add(skew)}, secret: u.Devices[0].Secret}
 		return f.code()
 	}
 	for _, skew := range []time.Duration{-2, 2} {
