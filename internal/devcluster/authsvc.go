@@ -333,7 +333,7 @@ func (c *Cluster) rpcMFADevices(ctx context.Context, _ *pb.Empty) (*pb.GetMFADev
 	for _, d := range u.devices(kindTOTP) {
 		resp.Devices = append(resp.Devices, &pb.MFADevice{
 			Kind: "mfa_device", Version: "v1", Metadata: &pb.Metadata{Name: d.Name, Namespace: "default"},
-			Id: d.ID, AddedAt: timestamppb.New(d.Added), LastUsed: timestamppb.New(d.lastUsed()), Totp: &pb.Empty{},
+			Id: d.ID, AddedAt: timestamppb.New(d.Added), LastUsed: timestamppb.New(d.lastUsed()), Device: &pb.MFADevice_Totp{Totp: &pb.TOTPDevice{}},
 		})
 	}
 	return resp, nil

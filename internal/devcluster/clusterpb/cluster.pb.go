@@ -2816,588 +2816,6 @@ func (x *ListRemoteClustersResponse) GetNextPageToken() string {
 	return ""
 }
 
-type CreateAuthenticateChallengeRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Types that are valid to be assigned to Request:
-	//
-	//	*CreateAuthenticateChallengeRequest_UserCredentials
-	//	*CreateAuthenticateChallengeRequest_RecoveryStartTokenId
-	//	*CreateAuthenticateChallengeRequest_ContextUser
-	//	*CreateAuthenticateChallengeRequest_Passwordless
-	Request             isCreateAuthenticateChallengeRequest_Request `protobuf_oneof:"request"`
-	MfaRequiredCheck    *IsMFARequiredRequest                        `protobuf:"bytes,5,opt,name=mfa_required_check,json=mfaRequiredCheck,proto3" json:"mfa_required_check,omitempty"`
-	ChallengeExtensions *ChallengeExtensions                         `protobuf:"bytes,6,opt,name=challenge_extensions,json=challengeExtensions,proto3" json:"challenge_extensions,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
-}
-
-func (x *CreateAuthenticateChallengeRequest) Reset() {
-	*x = CreateAuthenticateChallengeRequest{}
-	mi := &file_cluster_proto_msgTypes[45]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *CreateAuthenticateChallengeRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*CreateAuthenticateChallengeRequest) ProtoMessage() {}
-
-func (x *CreateAuthenticateChallengeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_proto_msgTypes[45]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use CreateAuthenticateChallengeRequest.ProtoReflect.Descriptor instead.
-func (*CreateAuthenticateChallengeRequest) Descriptor() ([]byte, []int) {
-	return file_cluster_proto_rawDescGZIP(), []int{45}
-}
-
-func (x *CreateAuthenticateChallengeRequest) GetRequest() isCreateAuthenticateChallengeRequest_Request {
-	if x != nil {
-		return x.Request
-	}
-	return nil
-}
-
-func (x *CreateAuthenticateChallengeRequest) GetUserCredentials() *UserCredentials {
-	if x != nil {
-		if x, ok := x.Request.(*CreateAuthenticateChallengeRequest_UserCredentials); ok {
-			return x.UserCredentials
-		}
-	}
-	return nil
-}
-
-func (x *CreateAuthenticateChallengeRequest) GetRecoveryStartTokenId() string {
-	if x != nil {
-		if x, ok := x.Request.(*CreateAuthenticateChallengeRequest_RecoveryStartTokenId); ok {
-			return x.RecoveryStartTokenId
-		}
-	}
-	return ""
-}
-
-func (x *CreateAuthenticateChallengeRequest) GetContextUser() *Empty {
-	if x != nil {
-		if x, ok := x.Request.(*CreateAuthenticateChallengeRequest_ContextUser); ok {
-			return x.ContextUser
-		}
-	}
-	return nil
-}
-
-func (x *CreateAuthenticateChallengeRequest) GetPasswordless() *Empty {
-	if x != nil {
-		if x, ok := x.Request.(*CreateAuthenticateChallengeRequest_Passwordless); ok {
-			return x.Passwordless
-		}
-	}
-	return nil
-}
-
-func (x *CreateAuthenticateChallengeRequest) GetMfaRequiredCheck() *IsMFARequiredRequest {
-	if x != nil {
-		return x.MfaRequiredCheck
-	}
-	return nil
-}
-
-func (x *CreateAuthenticateChallengeRequest) GetChallengeExtensions() *ChallengeExtensions {
-	if x != nil {
-		return x.ChallengeExtensions
-	}
-	return nil
-}
-
-type isCreateAuthenticateChallengeRequest_Request interface {
-	isCreateAuthenticateChallengeRequest_Request()
-}
-
-type CreateAuthenticateChallengeRequest_UserCredentials struct {
-	UserCredentials *UserCredentials `protobuf:"bytes,1,opt,name=user_credentials,json=userCredentials,proto3,oneof"`
-}
-
-type CreateAuthenticateChallengeRequest_RecoveryStartTokenId struct {
-	RecoveryStartTokenId string `protobuf:"bytes,2,opt,name=recovery_start_token_id,json=recoveryStartTokenId,proto3,oneof"`
-}
-
-type CreateAuthenticateChallengeRequest_ContextUser struct {
-	ContextUser *Empty `protobuf:"bytes,3,opt,name=context_user,json=contextUser,proto3,oneof"`
-}
-
-type CreateAuthenticateChallengeRequest_Passwordless struct {
-	Passwordless *Empty `protobuf:"bytes,4,opt,name=passwordless,proto3,oneof"`
-}
-
-func (*CreateAuthenticateChallengeRequest_UserCredentials) isCreateAuthenticateChallengeRequest_Request() {
-}
-
-func (*CreateAuthenticateChallengeRequest_RecoveryStartTokenId) isCreateAuthenticateChallengeRequest_Request() {
-}
-
-func (*CreateAuthenticateChallengeRequest_ContextUser) isCreateAuthenticateChallengeRequest_Request() {
-}
-
-func (*CreateAuthenticateChallengeRequest_Passwordless) isCreateAuthenticateChallengeRequest_Request() {
-}
-
-type UserCredentials struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Username      string                 `protobuf:"bytes,1,opt,name=username,proto3" json:"username,omitempty"`
-	Password      []byte                 `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *UserCredentials) Reset() {
-	*x = UserCredentials{}
-	mi := &file_cluster_proto_msgTypes[46]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *UserCredentials) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*UserCredentials) ProtoMessage() {}
-
-func (x *UserCredentials) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_proto_msgTypes[46]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use UserCredentials.ProtoReflect.Descriptor instead.
-func (*UserCredentials) Descriptor() ([]byte, []int) {
-	return file_cluster_proto_rawDescGZIP(), []int{46}
-}
-
-func (x *UserCredentials) GetUsername() string {
-	if x != nil {
-		return x.Username
-	}
-	return ""
-}
-
-func (x *UserCredentials) GetPassword() []byte {
-	if x != nil {
-		return x.Password
-	}
-	return nil
-}
-
-type ChallengeExtensions struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Scope         int32                  `protobuf:"varint,1,opt,name=scope,proto3" json:"scope,omitempty"`
-	AllowReuse    int32                  `protobuf:"varint,2,opt,name=allow_reuse,json=allowReuse,proto3" json:"allow_reuse,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ChallengeExtensions) Reset() {
-	*x = ChallengeExtensions{}
-	mi := &file_cluster_proto_msgTypes[47]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ChallengeExtensions) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ChallengeExtensions) ProtoMessage() {}
-
-func (x *ChallengeExtensions) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_proto_msgTypes[47]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ChallengeExtensions.ProtoReflect.Descriptor instead.
-func (*ChallengeExtensions) Descriptor() ([]byte, []int) {
-	return file_cluster_proto_rawDescGZIP(), []int{47}
-}
-
-func (x *ChallengeExtensions) GetScope() int32 {
-	if x != nil {
-		return x.Scope
-	}
-	return 0
-}
-
-func (x *ChallengeExtensions) GetAllowReuse() int32 {
-	if x != nil {
-		return x.AllowReuse
-	}
-	return 0
-}
-
-type MFAAuthenticateChallenge struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Totp          *Empty                 `protobuf:"bytes,2,opt,name=totp,proto3" json:"totp,omitempty"`
-	MfaRequired   int32                  `protobuf:"varint,4,opt,name=mfa_required,json=mfaRequired,proto3" json:"mfa_required,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *MFAAuthenticateChallenge) Reset() {
-	*x = MFAAuthenticateChallenge{}
-	mi := &file_cluster_proto_msgTypes[48]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *MFAAuthenticateChallenge) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*MFAAuthenticateChallenge) ProtoMessage() {}
-
-func (x *MFAAuthenticateChallenge) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_proto_msgTypes[48]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use MFAAuthenticateChallenge.ProtoReflect.Descriptor instead.
-func (*MFAAuthenticateChallenge) Descriptor() ([]byte, []int) {
-	return file_cluster_proto_rawDescGZIP(), []int{48}
-}
-
-func (x *MFAAuthenticateChallenge) GetTotp() *Empty {
-	if x != nil {
-		return x.Totp
-	}
-	return nil
-}
-
-func (x *MFAAuthenticateChallenge) GetMfaRequired() int32 {
-	if x != nil {
-		return x.MfaRequired
-	}
-	return 0
-}
-
-type IsMFARequiredRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Node          *NodeLogin             `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *IsMFARequiredRequest) Reset() {
-	*x = IsMFARequiredRequest{}
-	mi := &file_cluster_proto_msgTypes[49]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *IsMFARequiredRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*IsMFARequiredRequest) ProtoMessage() {}
-
-func (x *IsMFARequiredRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_proto_msgTypes[49]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use IsMFARequiredRequest.ProtoReflect.Descriptor instead.
-func (*IsMFARequiredRequest) Descriptor() ([]byte, []int) {
-	return file_cluster_proto_rawDescGZIP(), []int{49}
-}
-
-func (x *IsMFARequiredRequest) GetNode() *NodeLogin {
-	if x != nil {
-		return x.Node
-	}
-	return nil
-}
-
-type NodeLogin struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
-	Login         string                 `protobuf:"bytes,2,opt,name=login,proto3" json:"login,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *NodeLogin) Reset() {
-	*x = NodeLogin{}
-	mi := &file_cluster_proto_msgTypes[50]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *NodeLogin) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*NodeLogin) ProtoMessage() {}
-
-func (x *NodeLogin) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_proto_msgTypes[50]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use NodeLogin.ProtoReflect.Descriptor instead.
-func (*NodeLogin) Descriptor() ([]byte, []int) {
-	return file_cluster_proto_rawDescGZIP(), []int{50}
-}
-
-func (x *NodeLogin) GetNode() string {
-	if x != nil {
-		return x.Node
-	}
-	return ""
-}
-
-func (x *NodeLogin) GetLogin() string {
-	if x != nil {
-		return x.Login
-	}
-	return ""
-}
-
-type IsMFARequiredResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Required      bool                   `protobuf:"varint,1,opt,name=required,proto3" json:"required,omitempty"`
-	MfaRequired   int32                  `protobuf:"varint,2,opt,name=mfa_required,json=mfaRequired,proto3" json:"mfa_required,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *IsMFARequiredResponse) Reset() {
-	*x = IsMFARequiredResponse{}
-	mi := &file_cluster_proto_msgTypes[51]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *IsMFARequiredResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*IsMFARequiredResponse) ProtoMessage() {}
-
-func (x *IsMFARequiredResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_proto_msgTypes[51]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use IsMFARequiredResponse.ProtoReflect.Descriptor instead.
-func (*IsMFARequiredResponse) Descriptor() ([]byte, []int) {
-	return file_cluster_proto_rawDescGZIP(), []int{51}
-}
-
-func (x *IsMFARequiredResponse) GetRequired() bool {
-	if x != nil {
-		return x.Required
-	}
-	return false
-}
-
-func (x *IsMFARequiredResponse) GetMfaRequired() int32 {
-	if x != nil {
-		return x.MfaRequired
-	}
-	return 0
-}
-
-type GetMFADevicesResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Devices       []*MFADevice           `protobuf:"bytes,1,rep,name=devices,proto3" json:"devices,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *GetMFADevicesResponse) Reset() {
-	*x = GetMFADevicesResponse{}
-	mi := &file_cluster_proto_msgTypes[52]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *GetMFADevicesResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*GetMFADevicesResponse) ProtoMessage() {}
-
-func (x *GetMFADevicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_proto_msgTypes[52]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use GetMFADevicesResponse.ProtoReflect.Descriptor instead.
-func (*GetMFADevicesResponse) Descriptor() ([]byte, []int) {
-	return file_cluster_proto_rawDescGZIP(), []int{52}
-}
-
-func (x *GetMFADevicesResponse) GetDevices() []*MFADevice {
-	if x != nil {
-		return x.Devices
-	}
-	return nil
-}
-
-type MFADevice struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
-	SubKind       string                 `protobuf:"bytes,2,opt,name=sub_kind,json=subKind,proto3" json:"sub_kind,omitempty"`
-	Version       string                 `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
-	Metadata      *Metadata              `protobuf:"bytes,4,opt,name=metadata,proto3" json:"metadata,omitempty"`
-	Id            string                 `protobuf:"bytes,5,opt,name=id,proto3" json:"id,omitempty"`
-	AddedAt       *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=added_at,json=addedAt,proto3" json:"added_at,omitempty"`
-	LastUsed      *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=last_used,json=lastUsed,proto3" json:"last_used,omitempty"`
-	Totp          *Empty                 `protobuf:"bytes,8,opt,name=totp,proto3" json:"totp,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *MFADevice) Reset() {
-	*x = MFADevice{}
-	mi := &file_cluster_proto_msgTypes[53]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *MFADevice) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*MFADevice) ProtoMessage() {}
-
-func (x *MFADevice) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_proto_msgTypes[53]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use MFADevice.ProtoReflect.Descriptor instead.
-func (*MFADevice) Descriptor() ([]byte, []int) {
-	return file_cluster_proto_rawDescGZIP(), []int{53}
-}
-
-func (x *MFADevice) GetKind() string {
-	if x != nil {
-		return x.Kind
-	}
-	return ""
-}
-
-func (x *MFADevice) GetSubKind() string {
-	if x != nil {
-		return x.SubKind
-	}
-	return ""
-}
-
-func (x *MFADevice) GetVersion() string {
-	if x != nil {
-		return x.Version
-	}
-	return ""
-}
-
-func (x *MFADevice) GetMetadata() *Metadata {
-	if x != nil {
-		return x.Metadata
-	}
-	return nil
-}
-
-func (x *MFADevice) GetId() string {
-	if x != nil {
-		return x.Id
-	}
-	return ""
-}
-
-func (x *MFADevice) GetAddedAt() *timestamppb.Timestamp {
-	if x != nil {
-		return x.AddedAt
-	}
-	return nil
-}
-
-func (x *MFADevice) GetLastUsed() *timestamppb.Timestamp {
-	if x != nil {
-		return x.LastUsed
-	}
-	return nil
-}
-
-func (x *MFADevice) GetTotp() *Empty {
-	if x != nil {
-		return x.Totp
-	}
-	return nil
-}
-
 type Server struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
@@ -3411,7 +2829,7 @@ type Server struct {
 
 func (x *Server) Reset() {
 	*x = Server{}
-	mi := &file_cluster_proto_msgTypes[54]
+	mi := &file_cluster_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3423,7 +2841,7 @@ func (x *Server) String() string {
 func (*Server) ProtoMessage() {}
 
 func (x *Server) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_proto_msgTypes[54]
+	mi := &file_cluster_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3436,7 +2854,7 @@ func (x *Server) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Server.ProtoReflect.Descriptor instead.
 func (*Server) Descriptor() ([]byte, []int) {
-	return file_cluster_proto_rawDescGZIP(), []int{54}
+	return file_cluster_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Server) GetKind() string {
@@ -3487,7 +2905,7 @@ type ServerSpec struct {
 
 func (x *ServerSpec) Reset() {
 	*x = ServerSpec{}
-	mi := &file_cluster_proto_msgTypes[55]
+	mi := &file_cluster_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3499,7 +2917,7 @@ func (x *ServerSpec) String() string {
 func (*ServerSpec) ProtoMessage() {}
 
 func (x *ServerSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_proto_msgTypes[55]
+	mi := &file_cluster_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3512,7 +2930,7 @@ func (x *ServerSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServerSpec.ProtoReflect.Descriptor instead.
 func (*ServerSpec) Descriptor() ([]byte, []int) {
-	return file_cluster_proto_rawDescGZIP(), []int{55}
+	return file_cluster_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ServerSpec) GetAddr() string {
@@ -3567,7 +2985,7 @@ type ListUnifiedResourcesRequest struct {
 
 func (x *ListUnifiedResourcesRequest) Reset() {
 	*x = ListUnifiedResourcesRequest{}
-	mi := &file_cluster_proto_msgTypes[56]
+	mi := &file_cluster_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3579,7 +2997,7 @@ func (x *ListUnifiedResourcesRequest) String() string {
 func (*ListUnifiedResourcesRequest) ProtoMessage() {}
 
 func (x *ListUnifiedResourcesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_proto_msgTypes[56]
+	mi := &file_cluster_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3592,7 +3010,7 @@ func (x *ListUnifiedResourcesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUnifiedResourcesRequest.ProtoReflect.Descriptor instead.
 func (*ListUnifiedResourcesRequest) Descriptor() ([]byte, []int) {
-	return file_cluster_proto_rawDescGZIP(), []int{56}
+	return file_cluster_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ListUnifiedResourcesRequest) GetKinds() []string {
@@ -3668,7 +3086,7 @@ type PaginatedResource struct {
 
 func (x *PaginatedResource) Reset() {
 	*x = PaginatedResource{}
-	mi := &file_cluster_proto_msgTypes[57]
+	mi := &file_cluster_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3680,7 +3098,7 @@ func (x *PaginatedResource) String() string {
 func (*PaginatedResource) ProtoMessage() {}
 
 func (x *PaginatedResource) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_proto_msgTypes[57]
+	mi := &file_cluster_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3693,7 +3111,7 @@ func (x *PaginatedResource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PaginatedResource.ProtoReflect.Descriptor instead.
 func (*PaginatedResource) Descriptor() ([]byte, []int) {
-	return file_cluster_proto_rawDescGZIP(), []int{57}
+	return file_cluster_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *PaginatedResource) GetNode() *Server {
@@ -3720,7 +3138,7 @@ type ListUnifiedResourcesResponse struct {
 
 func (x *ListUnifiedResourcesResponse) Reset() {
 	*x = ListUnifiedResourcesResponse{}
-	mi := &file_cluster_proto_msgTypes[58]
+	mi := &file_cluster_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3732,7 +3150,7 @@ func (x *ListUnifiedResourcesResponse) String() string {
 func (*ListUnifiedResourcesResponse) ProtoMessage() {}
 
 func (x *ListUnifiedResourcesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_proto_msgTypes[58]
+	mi := &file_cluster_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3745,7 +3163,7 @@ func (x *ListUnifiedResourcesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUnifiedResourcesResponse.ProtoReflect.Descriptor instead.
 func (*ListUnifiedResourcesResponse) Descriptor() ([]byte, []int) {
-	return file_cluster_proto_rawDescGZIP(), []int{58}
+	return file_cluster_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ListUnifiedResourcesResponse) GetResources() []*PaginatedResource {
@@ -3780,7 +3198,7 @@ type ListResourcesRequest struct {
 
 func (x *ListResourcesRequest) Reset() {
 	*x = ListResourcesRequest{}
-	mi := &file_cluster_proto_msgTypes[59]
+	mi := &file_cluster_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3792,7 +3210,7 @@ func (x *ListResourcesRequest) String() string {
 func (*ListResourcesRequest) ProtoMessage() {}
 
 func (x *ListResourcesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_proto_msgTypes[59]
+	mi := &file_cluster_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3805,7 +3223,7 @@ func (x *ListResourcesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResourcesRequest.ProtoReflect.Descriptor instead.
 func (*ListResourcesRequest) Descriptor() ([]byte, []int) {
-	return file_cluster_proto_rawDescGZIP(), []int{59}
+	return file_cluster_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ListResourcesRequest) GetResourceType() string {
@@ -3889,7 +3307,7 @@ type ListResourcesResponse struct {
 
 func (x *ListResourcesResponse) Reset() {
 	*x = ListResourcesResponse{}
-	mi := &file_cluster_proto_msgTypes[60]
+	mi := &file_cluster_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3901,7 +3319,7 @@ func (x *ListResourcesResponse) String() string {
 func (*ListResourcesResponse) ProtoMessage() {}
 
 func (x *ListResourcesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_proto_msgTypes[60]
+	mi := &file_cluster_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3914,7 +3332,7 @@ func (x *ListResourcesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResourcesResponse.ProtoReflect.Descriptor instead.
 func (*ListResourcesResponse) Descriptor() ([]byte, []int) {
-	return file_cluster_proto_rawDescGZIP(), []int{60}
+	return file_cluster_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ListResourcesResponse) GetResources() []*PaginatedResource {
@@ -3948,7 +3366,7 @@ type GetSSHTargetsRequest struct {
 
 func (x *GetSSHTargetsRequest) Reset() {
 	*x = GetSSHTargetsRequest{}
-	mi := &file_cluster_proto_msgTypes[61]
+	mi := &file_cluster_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3960,7 +3378,7 @@ func (x *GetSSHTargetsRequest) String() string {
 func (*GetSSHTargetsRequest) ProtoMessage() {}
 
 func (x *GetSSHTargetsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_proto_msgTypes[61]
+	mi := &file_cluster_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3973,7 +3391,7 @@ func (x *GetSSHTargetsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSSHTargetsRequest.ProtoReflect.Descriptor instead.
 func (*GetSSHTargetsRequest) Descriptor() ([]byte, []int) {
-	return file_cluster_proto_rawDescGZIP(), []int{61}
+	return file_cluster_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *GetSSHTargetsRequest) GetHost() string {
@@ -3999,7 +3417,7 @@ type GetSSHTargetsResponse struct {
 
 func (x *GetSSHTargetsResponse) Reset() {
 	*x = GetSSHTargetsResponse{}
-	mi := &file_cluster_proto_msgTypes[62]
+	mi := &file_cluster_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4011,7 +3429,7 @@ func (x *GetSSHTargetsResponse) String() string {
 func (*GetSSHTargetsResponse) ProtoMessage() {}
 
 func (x *GetSSHTargetsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_proto_msgTypes[62]
+	mi := &file_cluster_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4024,7 +3442,7 @@ func (x *GetSSHTargetsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSSHTargetsResponse.ProtoReflect.Descriptor instead.
 func (*GetSSHTargetsResponse) Descriptor() ([]byte, []int) {
-	return file_cluster_proto_rawDescGZIP(), []int{62}
+	return file_cluster_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *GetSSHTargetsResponse) GetServers() []*Server {
@@ -4047,7 +3465,7 @@ type ResolveSSHTargetRequest struct {
 
 func (x *ResolveSSHTargetRequest) Reset() {
 	*x = ResolveSSHTargetRequest{}
-	mi := &file_cluster_proto_msgTypes[63]
+	mi := &file_cluster_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4059,7 +3477,7 @@ func (x *ResolveSSHTargetRequest) String() string {
 func (*ResolveSSHTargetRequest) ProtoMessage() {}
 
 func (x *ResolveSSHTargetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_proto_msgTypes[63]
+	mi := &file_cluster_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4072,7 +3490,7 @@ func (x *ResolveSSHTargetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveSSHTargetRequest.ProtoReflect.Descriptor instead.
 func (*ResolveSSHTargetRequest) Descriptor() ([]byte, []int) {
-	return file_cluster_proto_rawDescGZIP(), []int{63}
+	return file_cluster_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ResolveSSHTargetRequest) GetHost() string {
@@ -4119,7 +3537,7 @@ type ResolveSSHTargetResponse struct {
 
 func (x *ResolveSSHTargetResponse) Reset() {
 	*x = ResolveSSHTargetResponse{}
-	mi := &file_cluster_proto_msgTypes[64]
+	mi := &file_cluster_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4131,7 +3549,7 @@ func (x *ResolveSSHTargetResponse) String() string {
 func (*ResolveSSHTargetResponse) ProtoMessage() {}
 
 func (x *ResolveSSHTargetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_proto_msgTypes[64]
+	mi := &file_cluster_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4144,7 +3562,7 @@ func (x *ResolveSSHTargetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveSSHTargetResponse.ProtoReflect.Descriptor instead.
 func (*ResolveSSHTargetResponse) Descriptor() ([]byte, []int) {
-	return file_cluster_proto_rawDescGZIP(), []int{64}
+	return file_cluster_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ResolveSSHTargetResponse) GetServer() *Server {
@@ -4385,44 +3803,7 @@ const file_cluster_proto_rawDesc = "" +
 	"\vdomain_name\x18\x01 \x01(\tR\n" +
 	"domainName\"D\n" +
 	"\x1aListRemoteClustersResponse\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xd6\x03\n" +
-	"\"CreateAuthenticateChallengeRequest\x12K\n" +
-	"\x10user_credentials\x18\x01 \x01(\v2\x1e.devcluster.v1.UserCredentialsH\x00R\x0fuserCredentials\x127\n" +
-	"\x17recovery_start_token_id\x18\x02 \x01(\tH\x00R\x14recoveryStartTokenId\x129\n" +
-	"\fcontext_user\x18\x03 \x01(\v2\x14.devcluster.v1.EmptyH\x00R\vcontextUser\x12:\n" +
-	"\fpasswordless\x18\x04 \x01(\v2\x14.devcluster.v1.EmptyH\x00R\fpasswordless\x12Q\n" +
-	"\x12mfa_required_check\x18\x05 \x01(\v2#.devcluster.v1.IsMFARequiredRequestR\x10mfaRequiredCheck\x12U\n" +
-	"\x14challenge_extensions\x18\x06 \x01(\v2\".devcluster.v1.ChallengeExtensionsR\x13challengeExtensionsB\t\n" +
-	"\arequest\"I\n" +
-	"\x0fUserCredentials\x12\x1a\n" +
-	"\busername\x18\x01 \x01(\tR\busername\x12\x1a\n" +
-	"\bpassword\x18\x02 \x01(\fR\bpassword\"L\n" +
-	"\x13ChallengeExtensions\x12\x14\n" +
-	"\x05scope\x18\x01 \x01(\x05R\x05scope\x12\x1f\n" +
-	"\vallow_reuse\x18\x02 \x01(\x05R\n" +
-	"allowReuse\"g\n" +
-	"\x18MFAAuthenticateChallenge\x12(\n" +
-	"\x04totp\x18\x02 \x01(\v2\x14.devcluster.v1.EmptyR\x04totp\x12!\n" +
-	"\fmfa_required\x18\x04 \x01(\x05R\vmfaRequired\"D\n" +
-	"\x14IsMFARequiredRequest\x12,\n" +
-	"\x04node\x18\x03 \x01(\v2\x18.devcluster.v1.NodeLoginR\x04node\"5\n" +
-	"\tNodeLogin\x12\x12\n" +
-	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
-	"\x05login\x18\x02 \x01(\tR\x05login\"V\n" +
-	"\x15IsMFARequiredResponse\x12\x1a\n" +
-	"\brequired\x18\x01 \x01(\bR\brequired\x12!\n" +
-	"\fmfa_required\x18\x02 \x01(\x05R\vmfaRequired\"K\n" +
-	"\x15GetMFADevicesResponse\x122\n" +
-	"\adevices\x18\x01 \x03(\v2\x18.devcluster.v1.MFADeviceR\adevices\"\xb3\x02\n" +
-	"\tMFADevice\x12\x12\n" +
-	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x19\n" +
-	"\bsub_kind\x18\x02 \x01(\tR\asubKind\x12\x18\n" +
-	"\aversion\x18\x03 \x01(\tR\aversion\x123\n" +
-	"\bmetadata\x18\x04 \x01(\v2\x17.devcluster.v1.MetadataR\bmetadata\x12\x0e\n" +
-	"\x02id\x18\x05 \x01(\tR\x02id\x125\n" +
-	"\badded_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\aaddedAt\x127\n" +
-	"\tlast_used\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\blastUsed\x12(\n" +
-	"\x04totp\x18\b \x01(\v2\x14.devcluster.v1.EmptyR\x04totp\"\xb5\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb5\x01\n" +
 	"\x06Server\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x19\n" +
 	"\bsub_kind\x18\x02 \x01(\tR\asubKind\x12\x18\n" +
@@ -4505,80 +3886,71 @@ func file_cluster_proto_rawDescGZIP() []byte {
 	return file_cluster_proto_rawDescData
 }
 
-var file_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 71)
+var file_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 62)
 var file_cluster_proto_goTypes = []any{
-	(*Empty)(nil),                              // 0: devcluster.v1.Empty
-	(*Frame)(nil),                              // 1: devcluster.v1.Frame
-	(*TargetHost)(nil),                         // 2: devcluster.v1.TargetHost
-	(*ClusterDetails)(nil),                     // 3: devcluster.v1.ClusterDetails
-	(*ProxySSHRequest)(nil),                    // 4: devcluster.v1.ProxySSHRequest
-	(*ProxySSHResponse)(nil),                   // 5: devcluster.v1.ProxySSHResponse
-	(*ProxyClusterRequest)(nil),                // 6: devcluster.v1.ProxyClusterRequest
-	(*ProxyClusterResponse)(nil),               // 7: devcluster.v1.ProxyClusterResponse
-	(*GetClusterDetailsResponse)(nil),          // 8: devcluster.v1.GetClusterDetailsResponse
-	(*Metadata)(nil),                           // 9: devcluster.v1.Metadata
-	(*BoolValue)(nil),                          // 10: devcluster.v1.BoolValue
-	(*StringValues)(nil),                       // 11: devcluster.v1.StringValues
-	(*LabelValues)(nil),                        // 12: devcluster.v1.LabelValues
-	(*SortBy)(nil),                             // 13: devcluster.v1.SortBy
-	(*Rotation)(nil),                           // 14: devcluster.v1.Rotation
-	(*RotationSchedule)(nil),                   // 15: devcluster.v1.RotationSchedule
-	(*PingResponse)(nil),                       // 16: devcluster.v1.PingResponse
-	(*Features)(nil),                           // 17: devcluster.v1.Features
-	(*Entitlement)(nil),                        // 18: devcluster.v1.Entitlement
-	(*User)(nil),                               // 19: devcluster.v1.User
-	(*UserSpec)(nil),                           // 20: devcluster.v1.UserSpec
-	(*LoginStatus)(nil),                        // 21: devcluster.v1.LoginStatus
-	(*CreatedBy)(nil),                          // 22: devcluster.v1.CreatedBy
-	(*UserRef)(nil),                            // 23: devcluster.v1.UserRef
-	(*UserStatus)(nil),                         // 24: devcluster.v1.UserStatus
-	(*GetUserRequest)(nil),                     // 25: devcluster.v1.GetUserRequest
-	(*GetUserResponse)(nil),                    // 26: devcluster.v1.GetUserResponse
-	(*GetRoleRequest)(nil),                     // 27: devcluster.v1.GetRoleRequest
-	(*Role)(nil),                               // 28: devcluster.v1.Role
-	(*RoleSpec)(nil),                           // 29: devcluster.v1.RoleSpec
-	(*RoleOptions)(nil),                        // 30: devcluster.v1.RoleOptions
-	(*RecordSession)(nil),                      // 31: devcluster.v1.RecordSession
-	(*RoleIDP)(nil),                            // 32: devcluster.v1.RoleIDP
-	(*RoleIDPSAML)(nil),                        // 33: devcluster.v1.RoleIDPSAML
-	(*RoleConditions)(nil),                     // 34: devcluster.v1.RoleConditions
-	(*Rule)(nil),                               // 35: devcluster.v1.Rule
-	(*GetCertAuthoritiesRequest)(nil),          // 36: devcluster.v1.GetCertAuthoritiesRequest
-	(*GetCertAuthoritiesResponse)(nil),         // 37: devcluster.v1.GetCertAuthoritiesResponse
-	(*CertAuthority)(nil),                      // 38: devcluster.v1.CertAuthority
-	(*CertAuthoritySpec)(nil),                  // 39: devcluster.v1.CertAuthoritySpec
-	(*CAKeySet)(nil),                           // 40: devcluster.v1.CAKeySet
-	(*SSHKeyPair)(nil),                         // 41: devcluster.v1.SSHKeyPair
-	(*TLSKeyPair)(nil),                         // 42: devcluster.v1.TLSKeyPair
-	(*GetDomainNameResponse)(nil),              // 43: devcluster.v1.GetDomainNameResponse
-	(*ListRemoteClustersResponse)(nil),         // 44: devcluster.v1.ListRemoteClustersResponse
-	(*CreateAuthenticateChallengeRequest)(nil), // 45: devcluster.v1.CreateAuthenticateChallengeRequest
-	(*UserCredentials)(nil),                    // 46: devcluster.v1.UserCredentials
-	(*ChallengeExtensions)(nil),                // 47: devcluster.v1.ChallengeExtensions
-	(*MFAAuthenticateChallenge)(nil),           // 48: devcluster.v1.MFAAuthenticateChallenge
-	(*IsMFARequiredRequest)(nil),               // 49: devcluster.v1.IsMFARequiredRequest
-	(*NodeLogin)(nil),                          // 50: devcluster.v1.NodeLogin
-	(*IsMFARequiredResponse)(nil),              // 51: devcluster.v1.IsMFARequiredResponse
-	(*GetMFADevicesResponse)(nil),              // 52: devcluster.v1.GetMFADevicesResponse
-	(*MFADevice)(nil),                          // 53: devcluster.v1.MFADevice
-	(*Server)(nil),                             // 54: devcluster.v1.Server
-	(*ServerSpec)(nil),                         // 55: devcluster.v1.ServerSpec
-	(*ListUnifiedResourcesRequest)(nil),        // 56: devcluster.v1.ListUnifiedResourcesRequest
-	(*PaginatedResource)(nil),                  // 57: devcluster.v1.PaginatedResource
-	(*ListUnifiedResourcesResponse)(nil),       // 58: devcluster.v1.ListUnifiedResourcesResponse
-	(*ListResourcesRequest)(nil),               // 59: devcluster.v1.ListResourcesRequest
-	(*ListResourcesResponse)(nil),              // 60: devcluster.v1.ListResourcesResponse
-	(*GetSSHTargetsRequest)(nil),               // 61: devcluster.v1.GetSSHTargetsRequest
-	(*GetSSHTargetsResponse)(nil),              // 62: devcluster.v1.GetSSHTargetsResponse
-	(*ResolveSSHTargetRequest)(nil),            // 63: devcluster.v1.ResolveSSHTargetRequest
-	(*ResolveSSHTargetResponse)(nil),           // 64: devcluster.v1.ResolveSSHTargetResponse
-	nil,                                        // 65: devcluster.v1.Metadata.LabelsEntry
-	nil,                                        // 66: devcluster.v1.LabelValues.ValuesEntry
-	nil,                                        // 67: devcluster.v1.Features.EntitlementsEntry
-	nil,                                        // 68: devcluster.v1.ListUnifiedResourcesRequest.LabelsEntry
-	nil,                                        // 69: devcluster.v1.ListResourcesRequest.LabelsEntry
-	nil,                                        // 70: devcluster.v1.ResolveSSHTargetRequest.LabelsEntry
-	(*timestamppb.Timestamp)(nil),              // 71: google.protobuf.Timestamp
+	(*Empty)(nil),                        // 0: devcluster.v1.Empty
+	(*Frame)(nil),                        // 1: devcluster.v1.Frame
+	(*TargetHost)(nil),                   // 2: devcluster.v1.TargetHost
+	(*ClusterDetails)(nil),               // 3: devcluster.v1.ClusterDetails
+	(*ProxySSHRequest)(nil),              // 4: devcluster.v1.ProxySSHRequest
+	(*ProxySSHResponse)(nil),             // 5: devcluster.v1.ProxySSHResponse
+	(*ProxyClusterRequest)(nil),          // 6: devcluster.v1.ProxyClusterRequest
+	(*ProxyClusterResponse)(nil),         // 7: devcluster.v1.ProxyClusterResponse
+	(*GetClusterDetailsResponse)(nil),    // 8: devcluster.v1.GetClusterDetailsResponse
+	(*Metadata)(nil),                     // 9: devcluster.v1.Metadata
+	(*BoolValue)(nil),                    // 10: devcluster.v1.BoolValue
+	(*StringValues)(nil),                 // 11: devcluster.v1.StringValues
+	(*LabelValues)(nil),                  // 12: devcluster.v1.LabelValues
+	(*SortBy)(nil),                       // 13: devcluster.v1.SortBy
+	(*Rotation)(nil),                     // 14: devcluster.v1.Rotation
+	(*RotationSchedule)(nil),             // 15: devcluster.v1.RotationSchedule
+	(*PingResponse)(nil),                 // 16: devcluster.v1.PingResponse
+	(*Features)(nil),                     // 17: devcluster.v1.Features
+	(*Entitlement)(nil),                  // 18: devcluster.v1.Entitlement
+	(*User)(nil),                         // 19: devcluster.v1.User
+	(*UserSpec)(nil),                     // 20: devcluster.v1.UserSpec
+	(*LoginStatus)(nil),                  // 21: devcluster.v1.LoginStatus
+	(*CreatedBy)(nil),                    // 22: devcluster.v1.CreatedBy
+	(*UserRef)(nil),                      // 23: devcluster.v1.UserRef
+	(*UserStatus)(nil),                   // 24: devcluster.v1.UserStatus
+	(*GetUserRequest)(nil),               // 25: devcluster.v1.GetUserRequest
+	(*GetUserResponse)(nil),              // 26: devcluster.v1.GetUserResponse
+	(*GetRoleRequest)(nil),               // 27: devcluster.v1.GetRoleRequest
+	(*Role)(nil),                         // 28: devcluster.v1.Role
+	(*RoleSpec)(nil),                     // 29: devcluster.v1.RoleSpec
+	(*RoleOptions)(nil),                  // 30: devcluster.v1.RoleOptions
+	(*RecordSession)(nil),                // 31: devcluster.v1.RecordSession
+	(*RoleIDP)(nil),                      // 32: devcluster.v1.RoleIDP
+	(*RoleIDPSAML)(nil),                  // 33: devcluster.v1.RoleIDPSAML
+	(*RoleConditions)(nil),               // 34: devcluster.v1.RoleConditions
+	(*Rule)(nil),                         // 35: devcluster.v1.Rule
+	(*GetCertAuthoritiesRequest)(nil),    // 36: devcluster.v1.GetCertAuthoritiesRequest
+	(*GetCertAuthoritiesResponse)(nil),   // 37: devcluster.v1.GetCertAuthoritiesResponse
+	(*CertAuthority)(nil),                // 38: devcluster.v1.CertAuthority
+	(*CertAuthoritySpec)(nil),            // 39: devcluster.v1.CertAuthoritySpec
+	(*CAKeySet)(nil),                     // 40: devcluster.v1.CAKeySet
+	(*SSHKeyPair)(nil),                   // 41: devcluster.v1.SSHKeyPair
+	(*TLSKeyPair)(nil),                   // 42: devcluster.v1.TLSKeyPair
+	(*GetDomainNameResponse)(nil),        // 43: devcluster.v1.GetDomainNameResponse
+	(*ListRemoteClustersResponse)(nil),   // 44: devcluster.v1.ListRemoteClustersResponse
+	(*Server)(nil),                       // 45: devcluster.v1.Server
+	(*ServerSpec)(nil),                   // 46: devcluster.v1.ServerSpec
+	(*ListUnifiedResourcesRequest)(nil),  // 47: devcluster.v1.ListUnifiedResourcesRequest
+	(*PaginatedResource)(nil),            // 48: devcluster.v1.PaginatedResource
+	(*ListUnifiedResourcesResponse)(nil), // 49: devcluster.v1.ListUnifiedResourcesResponse
+	(*ListResourcesRequest)(nil),         // 50: devcluster.v1.ListResourcesRequest
+	(*ListResourcesResponse)(nil),        // 51: devcluster.v1.ListResourcesResponse
+	(*GetSSHTargetsRequest)(nil),         // 52: devcluster.v1.GetSSHTargetsRequest
+	(*GetSSHTargetsResponse)(nil),        // 53: devcluster.v1.GetSSHTargetsResponse
+	(*ResolveSSHTargetRequest)(nil),      // 54: devcluster.v1.ResolveSSHTargetRequest
+	(*ResolveSSHTargetResponse)(nil),     // 55: devcluster.v1.ResolveSSHTargetResponse
+	nil,                                  // 56: devcluster.v1.Metadata.LabelsEntry
+	nil,                                  // 57: devcluster.v1.LabelValues.ValuesEntry
+	nil,                                  // 58: devcluster.v1.Features.EntitlementsEntry
+	nil,                                  // 59: devcluster.v1.ListUnifiedResourcesRequest.LabelsEntry
+	nil,                                  // 60: devcluster.v1.ListResourcesRequest.LabelsEntry
+	nil,                                  // 61: devcluster.v1.ResolveSSHTargetRequest.LabelsEntry
+	(*timestamppb.Timestamp)(nil),        // 62: google.protobuf.Timestamp
 }
 var file_cluster_proto_depIdxs = []int32{
 	2,  // 0: devcluster.v1.ProxySSHRequest.dial_target:type_name -> devcluster.v1.TargetHost
@@ -4590,33 +3962,33 @@ var file_cluster_proto_depIdxs = []int32{
 	1,  // 6: devcluster.v1.ProxyClusterRequest.frame:type_name -> devcluster.v1.Frame
 	1,  // 7: devcluster.v1.ProxyClusterResponse.frame:type_name -> devcluster.v1.Frame
 	3,  // 8: devcluster.v1.GetClusterDetailsResponse.details:type_name -> devcluster.v1.ClusterDetails
-	65, // 9: devcluster.v1.Metadata.labels:type_name -> devcluster.v1.Metadata.LabelsEntry
-	71, // 10: devcluster.v1.Metadata.expires:type_name -> google.protobuf.Timestamp
-	66, // 11: devcluster.v1.LabelValues.values:type_name -> devcluster.v1.LabelValues.ValuesEntry
-	71, // 12: devcluster.v1.Rotation.started:type_name -> google.protobuf.Timestamp
-	71, // 13: devcluster.v1.Rotation.last_rotated:type_name -> google.protobuf.Timestamp
+	56, // 9: devcluster.v1.Metadata.labels:type_name -> devcluster.v1.Metadata.LabelsEntry
+	62, // 10: devcluster.v1.Metadata.expires:type_name -> google.protobuf.Timestamp
+	57, // 11: devcluster.v1.LabelValues.values:type_name -> devcluster.v1.LabelValues.ValuesEntry
+	62, // 12: devcluster.v1.Rotation.started:type_name -> google.protobuf.Timestamp
+	62, // 13: devcluster.v1.Rotation.last_rotated:type_name -> google.protobuf.Timestamp
 	15, // 14: devcluster.v1.Rotation.schedule:type_name -> devcluster.v1.RotationSchedule
-	71, // 15: devcluster.v1.RotationSchedule.update_clients:type_name -> google.protobuf.Timestamp
-	71, // 16: devcluster.v1.RotationSchedule.update_servers:type_name -> google.protobuf.Timestamp
-	71, // 17: devcluster.v1.RotationSchedule.standby:type_name -> google.protobuf.Timestamp
+	62, // 15: devcluster.v1.RotationSchedule.update_clients:type_name -> google.protobuf.Timestamp
+	62, // 16: devcluster.v1.RotationSchedule.update_servers:type_name -> google.protobuf.Timestamp
+	62, // 17: devcluster.v1.RotationSchedule.standby:type_name -> google.protobuf.Timestamp
 	17, // 18: devcluster.v1.PingResponse.server_features:type_name -> devcluster.v1.Features
-	71, // 19: devcluster.v1.PingResponse.license_expiry:type_name -> google.protobuf.Timestamp
+	62, // 19: devcluster.v1.PingResponse.license_expiry:type_name -> google.protobuf.Timestamp
 	0,  // 20: devcluster.v1.Features.unnamed_19:type_name -> devcluster.v1.Empty
 	0,  // 21: devcluster.v1.Features.unnamed_21:type_name -> devcluster.v1.Empty
 	0,  // 22: devcluster.v1.Features.unnamed_25:type_name -> devcluster.v1.Empty
 	0,  // 23: devcluster.v1.Features.unnamed_26:type_name -> devcluster.v1.Empty
 	0,  // 24: devcluster.v1.Features.unnamed_28:type_name -> devcluster.v1.Empty
-	67, // 25: devcluster.v1.Features.entitlements:type_name -> devcluster.v1.Features.EntitlementsEntry
+	58, // 25: devcluster.v1.Features.entitlements:type_name -> devcluster.v1.Features.EntitlementsEntry
 	9,  // 26: devcluster.v1.User.metadata:type_name -> devcluster.v1.Metadata
 	20, // 27: devcluster.v1.User.spec:type_name -> devcluster.v1.UserSpec
 	24, // 28: devcluster.v1.User.status:type_name -> devcluster.v1.UserStatus
 	12, // 29: devcluster.v1.UserSpec.traits:type_name -> devcluster.v1.LabelValues
 	21, // 30: devcluster.v1.UserSpec.status:type_name -> devcluster.v1.LoginStatus
-	71, // 31: devcluster.v1.UserSpec.expires:type_name -> google.protobuf.Timestamp
+	62, // 31: devcluster.v1.UserSpec.expires:type_name -> google.protobuf.Timestamp
 	22, // 32: devcluster.v1.UserSpec.created_by:type_name -> devcluster.v1.CreatedBy
-	71, // 33: devcluster.v1.LoginStatus.locked_time:type_name -> google.protobuf.Timestamp
-	71, // 34: devcluster.v1.LoginStatus.lock_expires:type_name -> google.protobuf.Timestamp
-	71, // 35: devcluster.v1.CreatedBy.time:type_name -> google.protobuf.Timestamp
+	62, // 33: devcluster.v1.LoginStatus.locked_time:type_name -> google.protobuf.Timestamp
+	62, // 34: devcluster.v1.LoginStatus.lock_expires:type_name -> google.protobuf.Timestamp
+	62, // 35: devcluster.v1.CreatedBy.time:type_name -> google.protobuf.Timestamp
 	23, // 36: devcluster.v1.CreatedBy.user:type_name -> devcluster.v1.UserRef
 	19, // 37: devcluster.v1.GetUserResponse.user:type_name -> devcluster.v1.User
 	9,  // 38: devcluster.v1.Role.metadata:type_name -> devcluster.v1.Metadata
@@ -4653,38 +4025,26 @@ var file_cluster_proto_depIdxs = []int32{
 	40, // 69: devcluster.v1.CertAuthoritySpec.additional_trusted_keys:type_name -> devcluster.v1.CAKeySet
 	41, // 70: devcluster.v1.CAKeySet.ssh:type_name -> devcluster.v1.SSHKeyPair
 	42, // 71: devcluster.v1.CAKeySet.tls:type_name -> devcluster.v1.TLSKeyPair
-	46, // 72: devcluster.v1.CreateAuthenticateChallengeRequest.user_credentials:type_name -> devcluster.v1.UserCredentials
-	0,  // 73: devcluster.v1.CreateAuthenticateChallengeRequest.context_user:type_name -> devcluster.v1.Empty
-	0,  // 74: devcluster.v1.CreateAuthenticateChallengeRequest.passwordless:type_name -> devcluster.v1.Empty
-	49, // 75: devcluster.v1.CreateAuthenticateChallengeRequest.mfa_required_check:type_name -> devcluster.v1.IsMFARequiredRequest
-	47, // 76: devcluster.v1.CreateAuthenticateChallengeRequest.challenge_extensions:type_name -> devcluster.v1.ChallengeExtensions
-	0,  // 77: devcluster.v1.MFAAuthenticateChallenge.totp:type_name -> devcluster.v1.Empty
-	50, // 78: devcluster.v1.IsMFARequiredRequest.node:type_name -> devcluster.v1.NodeLogin
-	53, // 79: devcluster.v1.GetMFADevicesResponse.devices:type_name -> devcluster.v1.MFADevice
-	9,  // 80: devcluster.v1.MFADevice.metadata:type_name -> devcluster.v1.Metadata
-	71, // 81: devcluster.v1.MFADevice.added_at:type_name -> google.protobuf.Timestamp
-	71, // 82: devcluster.v1.MFADevice.last_used:type_name -> google.protobuf.Timestamp
-	0,  // 83: devcluster.v1.MFADevice.totp:type_name -> devcluster.v1.Empty
-	9,  // 84: devcluster.v1.Server.metadata:type_name -> devcluster.v1.Metadata
-	55, // 85: devcluster.v1.Server.spec:type_name -> devcluster.v1.ServerSpec
-	14, // 86: devcluster.v1.ServerSpec.rotation:type_name -> devcluster.v1.Rotation
-	68, // 87: devcluster.v1.ListUnifiedResourcesRequest.labels:type_name -> devcluster.v1.ListUnifiedResourcesRequest.LabelsEntry
-	13, // 88: devcluster.v1.ListUnifiedResourcesRequest.sort_by:type_name -> devcluster.v1.SortBy
-	54, // 89: devcluster.v1.PaginatedResource.node:type_name -> devcluster.v1.Server
-	57, // 90: devcluster.v1.ListUnifiedResourcesResponse.resources:type_name -> devcluster.v1.PaginatedResource
-	69, // 91: devcluster.v1.ListResourcesRequest.labels:type_name -> devcluster.v1.ListResourcesRequest.LabelsEntry
-	13, // 92: devcluster.v1.ListResourcesRequest.sort_by:type_name -> devcluster.v1.SortBy
-	57, // 93: devcluster.v1.ListResourcesResponse.resources:type_name -> devcluster.v1.PaginatedResource
-	54, // 94: devcluster.v1.GetSSHTargetsResponse.servers:type_name -> devcluster.v1.Server
-	70, // 95: devcluster.v1.ResolveSSHTargetRequest.labels:type_name -> devcluster.v1.ResolveSSHTargetRequest.LabelsEntry
-	54, // 96: devcluster.v1.ResolveSSHTargetResponse.server:type_name -> devcluster.v1.Server
-	11, // 97: devcluster.v1.LabelValues.ValuesEntry.value:type_name -> devcluster.v1.StringValues
-	18, // 98: devcluster.v1.Features.EntitlementsEntry.value:type_name -> devcluster.v1.Entitlement
-	99, // [99:99] is the sub-list for method output_type
-	99, // [99:99] is the sub-list for method input_type
-	99, // [99:99] is the sub-list for extension type_name
-	99, // [99:99] is the sub-list for extension extendee
-	0,  // [0:99] is the sub-list for field type_name
+	9,  // 72: devcluster.v1.Server.metadata:type_name -> devcluster.v1.Metadata
+	46, // 73: devcluster.v1.Server.spec:type_name -> devcluster.v1.ServerSpec
+	14, // 74: devcluster.v1.ServerSpec.rotation:type_name -> devcluster.v1.Rotation
+	59, // 75: devcluster.v1.ListUnifiedResourcesRequest.labels:type_name -> devcluster.v1.ListUnifiedResourcesRequest.LabelsEntry
+	13, // 76: devcluster.v1.ListUnifiedResourcesRequest.sort_by:type_name -> devcluster.v1.SortBy
+	45, // 77: devcluster.v1.PaginatedResource.node:type_name -> devcluster.v1.Server
+	48, // 78: devcluster.v1.ListUnifiedResourcesResponse.resources:type_name -> devcluster.v1.PaginatedResource
+	60, // 79: devcluster.v1.ListResourcesRequest.labels:type_name -> devcluster.v1.ListResourcesRequest.LabelsEntry
+	13, // 80: devcluster.v1.ListResourcesRequest.sort_by:type_name -> devcluster.v1.SortBy
+	48, // 81: devcluster.v1.ListResourcesResponse.resources:type_name -> devcluster.v1.PaginatedResource
+	45, // 82: devcluster.v1.GetSSHTargetsResponse.servers:type_name -> devcluster.v1.Server
+	61, // 83: devcluster.v1.ResolveSSHTargetRequest.labels:type_name -> devcluster.v1.ResolveSSHTargetRequest.LabelsEntry
+	45, // 84: devcluster.v1.ResolveSSHTargetResponse.server:type_name -> devcluster.v1.Server
+	11, // 85: devcluster.v1.LabelValues.ValuesEntry.value:type_name -> devcluster.v1.StringValues
+	18, // 86: devcluster.v1.Features.EntitlementsEntry.value:type_name -> devcluster.v1.Entitlement
+	87, // [87:87] is the sub-list for method output_type
+	87, // [87:87] is the sub-list for method input_type
+	87, // [87:87] is the sub-list for extension type_name
+	87, // [87:87] is the sub-list for extension extendee
+	0,  // [0:87] is the sub-list for field type_name
 }
 
 func init() { file_cluster_proto_init() }
@@ -4700,19 +4060,13 @@ func file_cluster_proto_init() {
 		(*ProxySSHResponse_Ssh)(nil),
 		(*ProxySSHResponse_Agent)(nil),
 	}
-	file_cluster_proto_msgTypes[45].OneofWrappers = []any{
-		(*CreateAuthenticateChallengeRequest_UserCredentials)(nil),
-		(*CreateAuthenticateChallengeRequest_RecoveryStartTokenId)(nil),
-		(*CreateAuthenticateChallengeRequest_ContextUser)(nil),
-		(*CreateAuthenticateChallengeRequest_Passwordless)(nil),
-	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cluster_proto_rawDesc), len(file_cluster_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   71,
+			NumMessages:   62,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
