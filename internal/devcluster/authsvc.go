@@ -48,11 +48,14 @@ func (c *Cluster) authServices() []*grpc.ServiceDesc {
 		unary(authName, "ListAccessRequests", empty),
 		unary(authName, "GetClusterAlerts", empty),
 	}
+	auth = append(auth, c.headlessMethods()...)
 	service := func(name string, methods ...grpc.MethodDesc) *grpc.ServiceDesc {
 		return &grpc.ServiceDesc{ServiceName: name, HandlerType: (*any)(nil), Methods: methods}
 	}
+	authService := service(authName, auth...)
+	authService.Streams = c.headlessStreams()
 	return []*grpc.ServiceDesc{
-		service(authName, auth...),
+		authService,
 		service(trustName, unary(trustName, "GetCertAuthorities", c.rpcCertAuthorities)),
 		service(presenceName, unary(presenceName, "ListRemoteClusters", func(context.Context, *pb.Empty) (*pb.ListRemoteClustersResponse, error) {
 			return &pb.ListRemoteClustersResponse{}, nil

@@ -57,6 +57,8 @@ type Config struct {
 	PasswordCost int
 	// NoRateLimit lifts the limits on web calls per address.
 	NoRateLimit bool
+	// HeadlessWait is how long a headless login is held; 3 minutes if zero.
+	HeadlessWait time.Duration
 }
 
 // Cluster is a running dev cluster.
@@ -69,6 +71,10 @@ type Cluster struct {
 	ceremonies ceremonies
 	nodes      []*node
 	limits     *rateLimits
+	browsers   webSessions
+
+	headless     *headlessDesk
+	headlessWait time.Duration
 
 	listener net.Listener
 	admin    net.Listener
@@ -148,7 +154,8 @@ func assemble(s *state, cfg Config, listener net.Listener) (*Cluster, error) {
 	c := &Cluster{
 		registry: newRegistry(s, set, cfg.Clock),
 		settings: set, motd: cfg.MOTD, listener: listener,
-		log: newLogger(cfg.Log),
+		log:      newLogger(cfg.Log),
+		headless: newHeadlessDesk(), headlessWait: cfg.HeadlessWait,
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	if c.auths, err = loadAuthorities(s); err != nil {
@@ -156,6 +163,9 @@ func assemble(s *state, cfg Config, listener net.Listener) (*Cluster, error) {
 	}
 	if c.nodes, err = c.makeNodes(cfg); err != nil {
 		return nil, err
+	}
+	if c.headlessWait == 0 {
+		c.headlessWait = headlessWait
 	}
 	if !cfg.NoRateLimit {
 		c.limits = newRateLimits(cfg.Clock)

@@ -7,7 +7,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/seed-087d674e/tsh/internal/devcluster/clusterpb"
@@ -80,21 +79,26 @@ func (c *Cluster) rpcUpdateHeadless(ctx context.Context, req *pb.UpdateHeadlessA
 	default:
 		return nil, status.Errorf(codes.InvalidArgument, "headless authentication cannot be set to state %d", req.State)
 	}
-	answer := new(pb.MFAAuthenticateResponse)
-	if err := proto.Unmarshal(req.MfaResponse, answer); err != nil {
-		return nil, status.Error(codes.InvalidArgument, "mfa_response is malformed")
-	}
-	key := answer.GetWebauthn()
+	key := req.GetMfaResponse().GetWebauthn()
 	if key == nil {
 		return nil, status.Error(codes.InvalidArgument, "expected WebAuthn or SSO MFA response")
 	}
-	if err := c.approveHeadless(u.Name, req.Id, answerMessage(key)); err != nil {
+	if err := c.approveHeadless(u.Name, req.Id, headlessAnswer(key)); err != nil {
 		if errors.Is(err, errBadAnswer) {
 			return nil, status.Error(codes.PermissionDenied, "invalid MFA response")
 		}
 		return nil, headlessStatus(err)
 	}
 	return &pb.Empty{}, nil
+}
+
+// headlessAnswer is a security key's answer as it comes by gRPC.
+func headlessAnswer(m *pb.CredentialAssertionResponse) assertionAnswer {
+	r := m.GetResponse()
+	return assertionAnswer{
+		CredentialID: m.GetRawId(), ClientDataJSON: r.GetClientDataJson(), AuthenticatorData: r.GetAuthenticatorData(),
+		Signature: r.GetSignature(), UserHandle: r.GetUserHandle(),
+	}
 }
 
 func (c *Cluster) denyHeadless(user, id string) error {

@@ -155,4 +155,3 @@ func hostOf(addr string) string {
 	}
 	return host
 }
-

@@ -36,6 +36,8 @@ type certRequest struct {
 	ttl     time.Duration
 	format  string
 	loginIP string
+	// mfaDevice is set in certificates that a second factor vouches for.
+	mfaDevice string
 }
 
 // principals of the certificate: the logins, or one that no host can have.
@@ -71,6 +73,9 @@ func (c *Cluster) signSSH(key ssh.PublicKey, r certRequest) ([]byte, error) {
 	}
 	if r.loginIP != "" {
 		ext["login-ip"] = r.loginIP
+	}
+	if r.mfaDevice != "" {
+		ext["mfa-verified"] = r.mfaDevice
 	}
 	if r.format != formatOld {
 		roles, err := json.Marshal(map[string][]string{"roles": r.user.Roles})
@@ -153,6 +158,9 @@ func (c *Cluster) userSubject(r certRequest) ([]byte, error) {
 	add(x520(10), r.user.Roles...)
 	add(x520(3), r.user.Name)
 	add(identityOID(attrCluster), c.settings.Name)
+	if r.mfaDevice != "" {
+		add(identityOID(attrMFAVerified), r.mfaDevice)
+	}
 	if r.loginIP != "" {
 		add(identityOID(attrLoginIP), r.loginIP)
 	}

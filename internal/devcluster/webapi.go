@@ -78,6 +78,7 @@ func (c *Cluster) webHandler() http.Handler {
 	api("POST /webapi/mfa/login/begin", normal, c.loginBegin)
 	api("POST /webapi/mfa/login/finish", normal, c.loginFinish)
 	api("POST /webapi/github/login/console", normal, c.githubConsole)
+	c.headlessRoutes(mux, normal)
 	for path, text := range pages() {
 		mux.Handle("GET "+path, pageHandler(text))
 	}
