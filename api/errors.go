@@ -3,8 +3,10 @@ package api
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
+	"github.com/seed-087d674e/tsh/api/mfa"
 	"github.com/seed-087d674e/tsh/internal/rpc"
 	"github.com/seed-087d674e/tsh/internal/text"
 	"github.com/seed-087d674e/tsh/proxy"
@@ -23,8 +25,9 @@ var (
 	ErrExpired = proxy.ErrExpired
 )
 
-// Error is a call that failed. It matches ErrAccessDenied, ErrNotFound and
-// ErrExpired where they apply, and wraps what broke the connection.
+// Error is a call that failed. It matches ErrAccessDenied, ErrNotFound,
+// ErrExpired and the errors of package mfa where they apply, and wraps what
+// broke the connection.
 type Error struct {
 	Method string // path of the call
 	Addr   string // web address of the proxy
@@ -55,8 +58,21 @@ func (e *Error) Is(target error) bool {
 		return e.code() == rpc.NotFound
 	case ErrExpired:
 		return e.expired()
+	case mfa.ErrExists:
+		return e.code() == rpc.AlreadyExists && e.Method == methodAddDevice
+	case mfa.ErrLast:
+		return e.code() == rpc.InvalidArgument && e.says("cannot delete the last MFA device", "cannot delete last passwordless")
+	case mfa.ErrWrongCode:
+		return e.code() == rpc.PermissionDenied && e.says("invalid one time token", "invalid totp token")
 	}
 	return false
+}
+
+// says reports whether the server's text holds one of these phrases.
+func (e *Error) says(phrases ...string) bool {
+	var status *rpc.Status
+	return errors.As(e.err, &status) &&
+		slices.ContainsFunc(phrases, func(phrase string) bool { return strings.Contains(status.Message, phrase) })
 }
 
 func (e *Error) code() rpc.Code {
@@ -70,17 +86,6 @@ func (e *Error) code() rpc.Code {
 // expired reports whether the server says, in TLS or in a status, that the
 // credentials have expired.
 func (e *Error) expired() bool {
-	if rpc.IsAlert(e.err, rpc.AlertExpired) {
-		return true
-	}
-	var status *rpc.Status
-	if !errors.As(e.err, &status) {
-		return false
-	}
-	for _, phrase := range []string{"client credentials have expired", "tls: expired certificate", "certificate has expired"} {
-		if strings.Contains(status.Message, phrase) {
-			return true
-		}
-	}
-	return false
+	return rpc.IsAlert(e.err, rpc.AlertExpired) ||
+		e.says("client credentials have expired", "tls: expired certificate", "certificate has expired")
 }

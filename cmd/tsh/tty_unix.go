@@ -4,20 +4,39 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
+	"golang.org/x/term"
 )
 
 // tty is the controlling terminal, opened for questions. Its own open file
 // keeps whatever is done to it away from stdin, stdout and stderr.
 type tty struct {
-	f    *os.File
-	keys atomic.Int64 // read so far
+	f       *os.File
+	keys    atomic.Int64 // read so far
+	visible bool         // what is typed is shown
+}
+
+// show writes text that only the person in front of the terminal may see.
+func (t *tty) show(text string) error {
+	_, err := t.f.WriteString(text)
+	return err
+}
+
+// columns is how wide the terminal is, 0 if it does not say.
+func (t *tty) columns() (columns int) {
+	_ = t.control(func(fd int) (err error) {
+		columns, _, err = term.GetSize(fd)
+		return err
+	})
+	return columns
 }
 
 func openTTY() (*tty, error) {
@@ -30,20 +49,23 @@ func openTTY() (*tty, error) {
 
 func (t *tty) close() { _ = t.f.Close() }
 
-// readSecret shows question and reads a line without echo. Whatever ends it,
-// the terminal is as before afterwards; while the program is stopped with ^Z,
-// too.
-func (t *tty) readSecret(ctx context.Context, question string, g *guard) (string, error) {
-	before, err := t.hideInput()
+// read shows question and reads a line, without echo unless it may be seen.
+// Whatever ends it, the terminal is as before afterwards; while the program is
+// stopped with ^Z, too.
+func (t *tty) read(ctx context.Context, question string, g *guard) (string, error) {
+	before, err := t.prepareInput()
 	if err != nil {
 		return "", fmt.Errorf("terminal: %w", err)
 	}
 	restore := func() { t.set(ioctlSetTermios, before) }
 	defer g.arm(restore)()
 	fmt.Fprint(t.f, question)
+	entered := false
 	defer func() {
 		restore()
-		fmt.Fprintln(t.f)
+		if !entered || !t.visible { // the terminal has not shown the Enter itself
+			fmt.Fprintln(t.f)
+		}
 	}()
 	stops := make(chan os.Signal, 1)
 	signal.Notify(stops, unix.SIGTSTP)
@@ -54,6 +76,7 @@ func (t *tty) readSecret(ctx context.Context, question string, g *guard) (string
 	for {
 		select {
 		case a := <-typed:
+			entered = a.err == nil
 			return a.text, a.err
 		case <-ctx.Done():
 			if !isA[*interrupted](context.Cause(ctx)) {
@@ -67,7 +90,7 @@ func (t *tty) readSecret(ctx context.Context, question string, g *guard) (string
 		case <-stops:
 			restore()
 			stopSelf()
-			if _, err := t.hideInput(); err != nil {
+			if _, err := t.prepareInput(); err != nil {
 				return "", fmt.Errorf("terminal: %w", err)
 			}
 			fmt.Fprint(t.f, question)
@@ -119,6 +142,9 @@ func (t *tty) readLine() answer {
 	var b [1]byte
 	for {
 		if _, err := t.f.Read(b[:]); err != nil {
+			if t.visible && errors.Is(err, io.EOF) {
+				err = errEndOfInput // ^D, which the terminal has understood
+			}
 			return answer{err: fmt.Errorf("terminal: %w", err)}
 		}
 		t.keys.Add(1)
@@ -128,18 +154,23 @@ func (t *tty) readLine() answer {
 	}
 }
 
-// hideInput switches echo and line editing off; signals keep working.
-func (t *tty) hideInput() (before *unix.Termios, err error) {
+// prepareInput switches echo and line editing off, or on where what is typed
+// may be seen; signals keep working.
+func (t *tty) prepareInput() (before *unix.Termios, err error) {
 	err = t.control(func(fd int) (err error) {
 		if before, err = unix.IoctlGetTermios(fd, ioctlGetTermios); err != nil {
 			return err
 		}
-		hidden := *before
-		hidden.Lflag &^= unix.ECHO | unix.ICANON
-		hidden.Lflag |= unix.ISIG
-		hidden.Iflag |= unix.ICRNL
-		hidden.Cc[unix.VMIN], hidden.Cc[unix.VTIME] = 1, 0
-		return unix.IoctlSetTermios(fd, ioctlSetTermios, &hidden)
+		during := *before
+		if t.visible {
+			during.Lflag |= unix.ECHO | unix.ICANON
+		} else {
+			during.Lflag &^= unix.ECHO | unix.ICANON
+			during.Cc[unix.VMIN], during.Cc[unix.VTIME] = 1, 0
+		}
+		during.Lflag |= unix.ISIG
+		during.Iflag |= unix.ICRNL
+		return unix.IoctlSetTermios(fd, ioctlSetTermios, &during)
 	})
 	return before, err
 }

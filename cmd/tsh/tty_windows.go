@@ -1,15 +1,35 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"os"
+	"strings"
 
 	"golang.org/x/term"
 )
 
 // tty is the console, opened for questions.
-type tty struct{ in, out *os.File }
+type tty struct {
+	in, out *os.File
+	visible bool // what is typed is shown
+}
+
+// show writes text that only the person in front of the console may see.
+func (t *tty) show(text string) error {
+	_, err := t.out.WriteString(text)
+	return err
+}
+
+// columns is how wide the console is, 0 if it does not say.
+func (t *tty) columns() int {
+	columns, _, err := term.GetSize(int(t.out.Fd()))
+	if err != nil {
+		return 0
+	}
+	return columns
+}
 
 func openTTY() (*tty, error) {
 	in, err := os.OpenFile("CONIN$", os.O_RDWR, 0)
@@ -21,7 +41,7 @@ func openTTY() (*tty, error) {
 		_ = in.Close()
 		return nil, err
 	}
-	return &tty{in, out}, nil
+	return &tty{in: in, out: out}, nil
 }
 
 func (t *tty) close() {
@@ -29,9 +49,9 @@ func (t *tty) close() {
 	_ = t.out.Close()
 }
 
-// readSecret shows question and reads a line without echo; the console is as
-// before afterwards.
-func (t *tty) readSecret(ctx context.Context, question string, g *guard) (string, error) {
+// read shows question and reads a line, without echo unless it may be seen; the
+// console is as before afterwards.
+func (t *tty) read(ctx context.Context, question string, g *guard) (string, error) {
 	fd := int(t.in.Fd())
 	before, err := term.GetState(fd)
 	if err != nil {
@@ -42,10 +62,17 @@ func (t *tty) readSecret(ctx context.Context, question string, g *guard) (string
 	fmt.Fprint(t.out, question)
 	defer func() {
 		restore()
-		fmt.Fprintln(t.out)
+		if !t.visible {
+			fmt.Fprintln(t.out)
+		}
 	}()
 	typed := make(chan answer, 1)
 	go func() {
+		if t.visible {
+			line, err := bufio.NewReaderSize(t.in, maxAnswer).ReadString('\n')
+			typed <- answer{strings.TrimRight(line, "\r\n"), err}
+			return
+		}
 		line, err := term.ReadPassword(fd)
 		typed <- answer{string(line), err}
 	}()

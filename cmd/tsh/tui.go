@@ -109,12 +109,36 @@ const maxAnswer = 64 << 10
 
 // askSecret asks on the controlling terminal and reads one line without echo.
 func (a *app) askSecret(ctx context.Context, question string) (string, error) {
+	return a.askOnTTY(ctx, question, false)
+}
+
+// askLine asks on the controlling terminal and reads one line, which is seen as
+// it is typed; spaces around it do not count.
+func (a *app) askLine(ctx context.Context, question string) (string, error) {
+	line, err := a.askOnTTY(ctx, question, true)
+	return strings.TrimSpace(line), err
+}
+
+func (a *app) askOnTTY(ctx context.Context, question string, visible bool) (string, error) {
 	tty, err := openTTY()
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", login.ErrCannotAsk, err)
 	}
 	defer tty.close()
-	return tty.readSecret(ctx, text.Line(question), a.guard)
+	tty.visible = visible
+	return tty.read(ctx, text.Line(question), a.guard)
+}
+
+// showOnTTY puts on the controlling terminal, and nowhere else, what only the
+// person in front of it may see. draw is told how wide the terminal is, 0 where
+// that is not known, and passes text from elsewhere through text.Line itself.
+func (a *app) showOnTTY(draw func(columns int) string) error {
+	tty, err := openTTY()
+	if err != nil {
+		return fmt.Errorf("%w: %w", login.ErrCannotAsk, err)
+	}
+	defer tty.close()
+	return tty.show(draw(tty.columns()))
 }
 
 // haveTTY reports whether there is a terminal to ask on.

@@ -17,8 +17,10 @@ type Code int
 const (
 	OK                Code = 0
 	Unknown           Code = 2
+	InvalidArgument   Code = 3
 	DeadlineExceeded  Code = 4
 	NotFound          Code = 5
+	AlreadyExists     Code = 6
 	PermissionDenied  Code = 7
 	ResourceExhausted Code = 8
 	Unimplemented     Code = 12

@@ -1,6 +1,8 @@
 // Package mfawire holds the messages about second factors that the client
 // exchanges with an auth server: challenges, devices, and what registers and
-// deletes them. They follow the rules of package wire.
+// deletes them. They follow the rules of package wire. Extensions of WebAuthn are
+// left out: no key here answers for the identifiers of U2F, and what the client
+// says of cred_props is of no use where it is not asked for a resident key.
 package mfawire
 
 import "github.com/seed-087d674e/tsh/internal/wire"
@@ -48,7 +50,6 @@ type RequestOptions struct {
 	TimeoutMS        int64         `wire:"2"`
 	RPID             string        `wire:"3"`
 	AllowCredentials []*Descriptor `wire:"4"`
-	Extensions       *Extensions   `wire:"5"`
 	UserVerification string        `wire:"6"`
 }
 
@@ -56,12 +57,6 @@ type RequestOptions struct {
 type Descriptor struct {
 	Type string `wire:"1"`
 	ID   []byte `wire:"2"`
-}
-
-// Extensions are what a challenge asks of the authenticator besides.
-type Extensions struct {
-	AppID     string `wire:"1"`
-	CredProps bool   `wire:"2"`
 }
 
 // AssertionResponse is the signature for a CredentialAssertion.
@@ -74,9 +69,6 @@ type AssertionResponse struct {
 		Signature         []byte `wire:"3"`
 		UserHandle        []byte `wire:"4"`
 	} `wire:"3"`
-	Extensions *struct {
-		AppID bool `wire:"1"`
-	} `wire:"4"`
 }
 
 // GetDevicesResponse answers GetMFADevices, whose request is empty.
@@ -165,7 +157,6 @@ type CreationOptions struct {
 	TimeoutMS          int64                  `wire:"5"`
 	ExcludeCredentials []*Descriptor          `wire:"6"`
 	Attestation        string                 `wire:"7"`
-	Extensions         *Extensions            `wire:"8"`
 	Selection          *struct {
 		Attachment         string `wire:"1"`
 		RequireResidentKey bool   `wire:"2"`
