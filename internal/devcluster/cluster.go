@@ -154,8 +154,8 @@ func assemble(s *state, cfg Config, listener net.Listener) (*Cluster, error) {
 	c := &Cluster{
 		registry: newRegistry(s, set, cfg.Clock),
 		settings: set, motd: cfg.MOTD, listener: listener,
-		log:      newLogger(cfg.Log),
-		headless: newHeadlessDesk(), headlessWait: cfg.HeadlessWait,
+		log:          newLogger(cfg.Log),
+		headlessWait: cfg.HeadlessWait,
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	if c.auths, err = loadAuthorities(s); err != nil {
@@ -167,6 +167,7 @@ func assemble(s *state, cfg Config, listener net.Listener) (*Cluster, error) {
 	if c.headlessWait == 0 {
 		c.headlessWait = headlessWait
 	}
+	c.headless = newHeadlessDesk(min(headlessLook, c.headlessWait))
 	if !cfg.NoRateLimit {
 		c.limits = newRateLimits(cfg.Clock)
 	}

@@ -48,14 +48,15 @@ type headlessLogin struct {
 // one: until then it costs whoever sent it a connection, and the cluster nothing. That
 // the user looks is remembered as a stub.
 type headlessDesk struct {
+	look    time.Duration // how long a look at a request waits for it
 	mu      sync.Mutex
 	stubs   map[string]time.Time // until when the user is looking
 	logins  map[string]*headlessLogin
 	changed chan struct{} // closed with every change
 }
 
-func newHeadlessDesk() *headlessDesk {
-	return &headlessDesk{stubs: map[string]time.Time{}, logins: map[string]*headlessLogin{}, changed: make(chan struct{})}
+func newHeadlessDesk(look time.Duration) *headlessDesk {
+	return &headlessDesk{look: look, stubs: map[string]time.Time{}, logins: map[string]*headlessLogin{}, changed: make(chan struct{})}
 }
 
 // change runs f and wakes whoever waits.
@@ -85,8 +86,8 @@ func (d *headlessDesk) await(ctx context.Context, holds func() bool) error {
 	}
 }
 
-// look says that user looks for requests.
-func (d *headlessDesk) look(user string, now time.Time) {
+// notice says that user looks for requests.
+func (d *headlessDesk) notice(user string, now time.Time) {
 	_ = d.change(func() error {
 		d.stubs[user] = now.Add(headlessWait)
 		return nil
@@ -95,8 +96,8 @@ func (d *headlessDesk) look(user string, now time.Time) {
 
 // get is user's request with this id; it waits a little for it.
 func (d *headlessDesk) get(ctx context.Context, user, id string, now func() time.Time) (headlessLogin, error) {
-	d.look(user, now())
-	ctx, cancel := context.WithTimeout(ctx, headlessLook)
+	d.notice(user, now())
+	ctx, cancel := context.WithTimeout(ctx, d.look)
 	defer cancel()
 	var found headlessLogin
 	err := d.await(ctx, func() bool {

@@ -155,7 +155,7 @@ func (c *Cluster) watchHeadless(stream grpc.ServerStream) error {
 // nextPending returns the user's open requests once they are others than those known,
 // or from time to time; the stub lives on that long.
 func (c *Cluster) nextPending(ctx context.Context, user string, known map[string]bool) (open map[string]bool, err error) {
-	c.headless.look(user, c.now())
+	c.headless.notice(user, c.now())
 	wait, cancel := context.WithTimeout(ctx, headlessWait/2)
 	defer cancel()
 	err = c.headless.await(wait, func() bool {
