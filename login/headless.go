@@ -36,6 +36,13 @@ func HeadlessID(sshPubKey []byte) string {
 // request where they have a browser, or a session and a security key.
 type headlessMethod struct{}
 
+func chooseHeadless(ping *proxy.Ping) (method, error) {
+	if !ping.Auth.AllowHeadless {
+		return nil, fmt.Errorf("%w: the cluster does not allow headless logins", ErrUnsupported)
+	}
+	return headlessMethod{}, nil
+}
+
 func (headlessMethod) issue(ctx context.Context, s *session) (*proxy.LoginResponse, error) {
 	if s.ui.Headless == nil {
 		return nil, fmt.Errorf("headless: %w here", ErrUnsupported)

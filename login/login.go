@@ -33,6 +33,13 @@ type Request struct {
 	// for both protocols. A cluster that needs RSA keys is refused.
 	// It is asked once the proxy has answered; nil means no.
 	OneKey func(*proxy.Ping) (bool, error)
+	// MFAMode says which second factors may be asked for: "auto" (or empty) all,
+	// "otp" one-time codes, "cross-platform" security keys; "platform", for what
+	// is built into the machine, is not supported and says so.
+	MFAMode string
+	// KeyUser is whom a login without a password has to be for; empty is whoever
+	// the security key says.
+	KeyUser string
 	// Now is the clock that certificates are judged by, when they have come:
 	// people take their time to answer.
 	Now func() time.Time
@@ -45,6 +52,13 @@ type UI struct {
 	Password func(ctx context.Context, user, proxyHost string) (string, error)
 	// Code asks for a one-time code.
 	Code func(ctx context.Context) (string, error)
+	// CodeOrKey is Code while security keys are being asked as well; its context
+	// ends when one has answered.
+	CodeOrKey func(ctx context.Context) (string, error)
+	// Key is the person's security keys.
+	Key Authenticator
+	// Touch tells the person to touch one.
+	Touch func()
 	// MOTD shows the cluster's message of the day and returns once the person
 	// has acknowledged it. The text is the server's, as it came.
 	MOTD func(ctx context.Context, message string) error
@@ -181,10 +195,9 @@ func choose(ping *proxy.Ping, password *question) (method, error) {
 	case "", "local":
 		return &passwordMethod{asked: password}, nil
 	case "headless":
-		if !ping.Auth.AllowHeadless {
-			return nil, fmt.Errorf("%w: the cluster does not allow headless logins", ErrUnsupported)
-		}
-		return headlessMethod{}, nil
+		return chooseHeadless(ping)
+	case "passwordless":
+		return passwordlessMethod{}, nil
 	default:
 		return nil, fmt.Errorf("%w: %q", ErrUnsupported, name)
 	}

@@ -10,9 +10,9 @@ import (
 )
 
 // passwordMethod logs in with a password and, where the cluster asks for it, a
-// one-time code. The proxy is asked once, after the last key typed: "finish"
-// alone carries both, and "begin" is needed only to learn whether this user
-// has to give a code at all.
+// one-time code or a security key. With codes alone the proxy is asked once, after
+// the last key typed: "finish" carries both, and "begin" is needed only for a
+// challenge, or to learn whether this user has to give a code at all.
 type passwordMethod struct {
 	asked *question // the password, if it was asked for early
 }
@@ -25,54 +25,30 @@ func (m *passwordMethod) issue(ctx context.Context, s *session) (*proxy.LoginRes
 	if err != nil {
 		return nil, err
 	}
-	wanted, err := m.wantsCode(ctx, s, password)
+	challenge, err := m.begin(ctx, s, password)
 	if err != nil {
 		return nil, err
 	}
-	var code string
-	if wanted {
-		if s.ui.Code == nil {
-			return nil, fmt.Errorf("a one-time code is needed: %w", ErrCannotAsk)
-		}
-		if code, err = s.ui.Code(ctx); err != nil {
-			return nil, err
-		}
+	factor, err := s.askSecondFactor(ctx, challenge)
+	switch {
+	case err != nil:
+		return nil, err
+	case factor.key != nil:
+		return s.finishWithKey(ctx, s.req.User, password, factor.key)
 	}
-	return m.finish(ctx, s, password, code)
+	return s.finish(ctx, proxy.FinishRequest{User: s.req.User, Password: password, TOTPCode: factor.code})
 }
 
-// wantsCode reports whether a one-time code has to be given. Where the answer
-// depends on the user's own devices, it takes a round trip to ask.
-func (m *passwordMethod) wantsCode(ctx context.Context, s *session, password string) (bool, error) {
+// begin says what to answer with besides the password. Where that depends on
+// the user's own devices, it takes a round trip to ask.
+func (m *passwordMethod) begin(ctx context.Context, s *session, password string) (*proxy.Challenge, error) {
 	switch s.ping.Auth.SecondFactor {
 	case "", "off":
-		return false, nil
+		return &proxy.Challenge{}, nil
 	case "otp":
-		return true, nil
+		return &proxy.Challenge{TOTP: true}, nil
 	}
-	challenge, err := s.client.LoginBegin(ctx, proxy.BeginRequest{User: s.req.User, Password: password})
-	if err != nil {
-		return false, err
-	}
-	if !challenge.TOTP && challenge.WebAuthn != nil {
-		return false, fmt.Errorf("%w: %s has security keys and no one-time codes", ErrUnsupported, s.req.User)
-	}
-	return challenge.TOTP, nil
-}
-
-func (m *passwordMethod) finish(ctx context.Context, s *session, password, code string) (*proxy.LoginResponse, error) {
-	keys := s.keys()
-	if keys.err != nil {
-		return nil, keys.err
-	}
-	return s.client.LoginFinish(ctx, proxy.FinishRequest{
-		User:      s.req.User,
-		Password:  password,
-		TOTPCode:  code,
-		SSHPubKey: keys.sshPub,
-		TLSPubKey: keys.tlsPub,
-		TTL:       s.ttl(),
-	})
+	return s.client.LoginBegin(ctx, proxy.BeginRequest{User: s.req.User, Password: password})
 }
 
 // question is something the person is being asked, in the background.

@@ -139,6 +139,7 @@ func knownErrors() []knownError {
 		{isA[*durable.UnfinishedError], "unfinished", "see what is wrong with the disk; tsh doctor says what is left to do"},
 		{isUsage, "usage", ""},
 		{is(login.ErrCannotAsk), "no_terminal", "run it in a terminal, or give the password on standard input with: tsh login --password-stdin"},
+		{is(login.ErrNoKey), "no_security_key", ""},
 		{is(login.ErrUnsupported), "unsupported_login", ""},
 		{isClockSkew, "clock_skew", "certificates that were issued just now are not valid by the clock of this machine: set it right"},
 		{is(login.ErrRejected), "rejected_identity", "nothing was stored; tell the cluster's administrator"},

@@ -41,7 +41,7 @@ func (g *globals) addFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&g.proxy, "proxy", "", "the cluster's proxy, `HOST[:PORT]` [TELEPORT_PROXY]")
 	fs.StringVar(&g.user, "user", "", "the cluster's `NAME` for you [TELEPORT_USER]")
 	fs.StringVarP(&g.login, "login", "l", "", "the `ACCOUNT` on the server to connect to [TELEPORT_LOGIN]")
-	fs.StringVar(&g.auth, "auth", "", "the way to log in, a connector's `NAME` or local [TELEPORT_AUTH]")
+	fs.StringVar(&g.auth, "auth", "", "the way to log in, a connector's `NAME`, local or passwordless [TELEPORT_AUTH]")
 	fs.IntVar(&g.ttl, "ttl", 0, "ask for certificates that last `MINUTES`")
 	fs.BoolVar(&g.insecure, "insecure", false, "do not check the proxy's web certificate")
 	fs.BoolVarP(&g.debug, "debug", "d", false, "say on stderr what is being done [TELEPORT_DEBUG]")
@@ -50,7 +50,7 @@ func (g *globals) addFlags(fs *pflag.FlagSet) {
 	fs.StringVarP(&g.addKeysToAgent, "add-keys-to-agent", "k", agentAuto, "put the key of a login into the ssh-agent, `MODE` auto, no, yes or only [TELEPORT_ADD_KEYS_TO_AGENT]")
 	fs.BoolVar(&g.useAgent, "use-local-ssh-agent", true, "--no-use-local-ssh-agent is --add-keys-to-agent=no [TELEPORT_USE_LOCAL_SSH_AGENT]")
 	fs.Lookup("use-local-ssh-agent").Hidden = true // of old; the other flag says more
-	fs.StringVar(&g.mfaMode, "mfa-mode", "auto", "the second factor to use, `MODE` auto or otp [TELEPORT_MFA_MODE]")
+	fs.StringVar(&g.mfaMode, "mfa-mode", "auto", "the second factor to use, `MODE` auto, otp, cross-platform or platform [TELEPORT_MFA_MODE]")
 	g.addHeadless(fs)
 	g.addUnsupported(fs)
 	addNegations(fs)
@@ -130,10 +130,7 @@ func (g *globals) check() error {
 	if err := g.checkKeys(); err != nil {
 		return err
 	}
-	if !slices.Contains([]string{"", "auto", "otp"}, g.mfaMode) {
-		return fmt.Errorf("--mfa-mode=%s (or TELEPORT_MFA_MODE) is not supported yet; use auto or otp", g.mfaMode)
-	}
-	return nil
+	return checkMFAMode(g.mfaMode)
 }
 
 // unsupportedFlags lists the flags of other clients that scripts may pass and this

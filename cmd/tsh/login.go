@@ -226,8 +226,10 @@ func (a *app) authenticate(ctx context.Context, store *profile.Store, t *loginTa
 			}
 			return t.keys == profile.KeysInAgent, nil
 		},
-		Now: a.now,
-	}, a.loginUI(t))
+		MFAMode: a.globals.mfaMode,
+		KeyUser: a.globals.user,
+		Now:     a.now,
+	}, a.securityKeyUI(a.loginUI(t), t))
 	if err != nil {
 		return nil, explainLogin(err, a.globals.user, t.user)
 	}
@@ -251,11 +253,16 @@ func takesPassword(p *profile.Profile) bool {
 
 // explainLogin adds what a person can do about a login that failed.
 func explainLogin(err error, asked, user string) error {
+	if errors.Is(err, login.ErrNoKey) {
+		return explainNoKey(err)
+	}
 	var refused *proxy.Error
 	if !errors.As(err, &refused) || refused.Status != 403 {
 		return err
 	}
 	switch {
+	case refused.Message == textKeyRefused:
+		return withHint(err, "the password or the security key is wrong, or the account is locked for a while")
 	case asked == "":
 		return withHint(err, "the user name was taken to be %q; --user=NAME gives another", user)
 	case strings.Contains(refused.Message, "second factor"):

@@ -124,6 +124,7 @@ func (a *app) rootCommand() *cobra.Command {
 	root.AddCommand(
 		a.loginCommand(), a.logoutCommand(), a.statusCommand(), a.lsCommand(),
 		a.sshCommand(), a.envCommand(), a.doctorCommand(), a.versionCommand(),
+		a.headlessCommand(),
 	)
 	return root
 }

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 	if at, err := time.Parse(time.RFC3339, os.Getenv(envTestNow)); err == nil {
 		testOnlyNow = func() time.Time { return at }
 	}
-	testscript.Main(tidy{m}, map[string]func(){"tsh": main})
+	testscript.Main(tidy{m}, programsUnderTest())
 }
 
 // tidy removes what tests share once all have run.
@@ -73,6 +73,9 @@ func TestScripts(t *testing.T) {
 			"notty":       withWorld((*world).noTTY),
 			"agent":       withWorld((*world).agent),
 			"keyring":     withWorld((*world).systemKeyring),
+			"headless":    withWorld((*world).elsewhere),
+			"unchanged":   withWorld((*world).unchanged),
+			"securitykey": withWorld((*world).securityKey),
 		},
 	})
 }
@@ -95,6 +98,8 @@ type world struct {
 	users    map[string]devcluster.Enrolment
 	terminal string   // what the last "type" showed
 	codes    []string // one-time codes that were given
+
+	snapshots map[string]string // see unchanged
 }
 
 // settableClock tells the cluster the time.
@@ -115,7 +120,7 @@ func (c *settableClock) advance(d time.Duration) {
 	c.offset += d
 }
 
-// cluster starts a cluster: cluster [second-factor=otp] [suite=legacy] [motd=text] [name=dev.example]
+// cluster starts a cluster: cluster [second-factor=otp|webauthn|on] [suite=legacy] [motd=text] [name=dev.example]
 // [hostnames=a,b] [label=key=value] [public-host=127.0.0.1] [public=host:port].
 // Its address becomes $PROXY, its certificate authority the one tsh trusts.
 func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
@@ -134,6 +139,10 @@ func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
 		switch key {
 		case "second-factor":
 			config.SecondFactor = value
+		case "headless-wait":
+			wait, err := time.ParseDuration(value)
+			ts.Check(err)
+			config.HeadlessWait = wait
 		case "suite":
 			config.Suite = value
 		case "motd":

@@ -28,7 +28,7 @@ type room struct {
 // rooms is the design of the module. Every client room may import internal/text.
 func rooms() map[string]room {
 	const text, durable, rpc, wire = "internal/text", "internal/durable", "internal/rpc", "internal/wire"
-	const keyring, sshagent, doctor = "internal/keyring", "internal/sshagent", "internal/doctor"
+	const keyring, sshagent, doctor, fido2 = "internal/keyring", "internal/sshagent", "internal/doctor", "internal/fido2"
 	const devcluster, netsim, testenv = "internal/devcluster", "internal/netsim", "internal/testenv"
 	return map[string]room{
 		text:          {client, 0, nil},
@@ -45,8 +45,9 @@ func rooms() map[string]room {
 		"login":       {client, 3, []string{"proxy", "keystore", text}},
 		"api":         {client, 3, []string{"credentials", "proxy", rpc, wire, text}},
 		doctor:        {client, 3, []string{"profile", "proxy", "keystore", durable, keyring, sshagent, text}},
+		fido2:         {client, 4, []string{"login", text}},
 		"cmd/tsh": {program, 4, []string{
-			"login", "api", "credentials", "profile", "proxy", "keystore", "sshclient", durable, keyring, sshagent, doctor, text,
+			"login", "api", "credentials", "profile", "proxy", "keystore", "sshclient", durable, keyring, sshagent, doctor, fido2, text,
 		}},
 
 		devcluster:       {server, 0, nil},

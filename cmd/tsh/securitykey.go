@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/seed-087d674e/tsh/internal/fido2"
+	"github.com/seed-087d674e/tsh/internal/text"
+	"github.com/seed-087d674e/tsh/login"
+)
+
+// Questions about second factors.
+const (
+	askCodeOrKey = "Tap your security key or enter a one-time code: "
+	sayTouch     = "Tap your security key"
+	askPIN       = "PIN of the security key %s: "
+)
+
+// textKeyRefused is all that a proxy says of a password or a key that is wrong.
+const textKeyRefused = "invalid credentials"
+
+// checkMFAMode refuses modes that a login does not have.
+func checkMFAMode(mode string) error {
+	switch {
+	case slices.Contains([]string{"", "auto", "otp", "cross-platform", "platform"}, mode):
+		return nil
+	case mode == "sso":
+		return errors.New("--mfa-mode=sso (or TELEPORT_MFA_MODE) is not supported: no login takes it as its second factor; use auto, otp or cross-platform")
+	}
+	return fmt.Errorf("--mfa-mode=%s (or TELEPORT_MFA_MODE) is none of auto, otp, cross-platform and platform", mode)
+}
+
+// securityKeys are the person's security keys, nil where this machine has
+// nothing to speak with them.
+func (a *app) securityKeys() login.Authenticator {
+	return fido2.Open(fido2.Options{PIN: func(ctx context.Context, device string) (string, error) {
+		return a.askSecret(ctx, fmt.Sprintf(askPIN, text.Line(device)))
+	}})
+}
+
+// sayTouch tells the person to touch a key.
+func (a *app) sayTouch() { a.ui.say(sayTouch) }
+
+// securityKeyUI adds security keys to what a login may ask for.
+func (a *app) securityKeyUI(ui login.UI, t *loginTarget) login.UI {
+	ui.Key, ui.Touch = a.securityKeys(), a.sayTouch
+	ui.CodeOrKey = func(ctx context.Context) (string, error) {
+		code, err := a.askSecret(ctx, askCodeOrKey)
+		return strings.TrimSpace(code), err
+	}
+	if t.passwordStdin {
+		ui.CodeOrKey = func(ctx context.Context) (string, error) {
+			code, err := ui.Code(ctx)
+			if errors.Is(err, errEndOfInput) { // there is no second line: the key it is
+				err = fmt.Errorf("%w: %w", login.ErrCannotAsk, err)
+			}
+			return code, err
+		}
+	}
+	return ui
+}
+
+// explainNoKey says what else there is where no security key can answer.
+func explainNoKey(err error) error {
+	const others = "--mfa-mode=otp takes a one-time code, if you have a device for them"
+	if fido2.Open(fido2.Options{}) == nil {
+		return withHint(err, "install the programs of libfido2 (Debian: apt install fido2-tools, macOS: brew install libfido2);\n%s", others)
+	}
+	return withHint(err, "plug in the key that is registered with the cluster (fido2-token -L lists what is seen);\n%s", others)
+}
