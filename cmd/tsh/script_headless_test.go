@@ -35,11 +35,12 @@ const maxHeadlessTrips = 3
 // elsewhere runs tsh on a machine where a link is all that can be shown, and has
 // somebody decide once it is:
 //
-//	headless [status=N] [approve|deny|printed|^C|nothing] ['question=>answer' …] -- program args…
+//	headless [status=N] [approve|deny|printed|refused|^C|nothing] ['question=>answer' …] -- program args…
 //
 // approve and deny decide through the web API, with the security key in the file
 // "blue" registered for alice; printed runs, on a terminal here, the command that was
-// printed there, and types the answers; ^C and nothing leave it open. What the program
+// printed there, and types the answers; refused does so where that fails, and gives up;
+// ^C and nothing leave it open. What the program
 // wrote is in the files out and err afterwards.
 func (w *world) elsewhere(ts *testscript.TestScript, _ bool, args []string) {
 	var action string
@@ -71,7 +72,10 @@ func (w *world) elsewhere(ts *testscript.TestScript, _ bool, args []string) {
 		p := &approver{cluster: w.newest(), key: k, password: canary + "password-alice"}
 		ts.Check(p.decide(run.id(), action == "approve"))
 	case "printed":
-		w.typePrinted(ts, run.printed(), steps)
+		w.typePrinted(ts, 0, run.printed(), steps)
+	case "refused":
+		w.typePrinted(ts, 1, run.printed(), steps)
+		ts.Check(run.cmd.Process.Signal(os.Interrupt))
 	case "^C":
 		ts.Check(run.cmd.Process.Signal(os.Interrupt))
 	}
@@ -95,9 +99,13 @@ func sessionVariables(ts *testscript.TestScript) (env []string) {
 }
 
 // typePrinted runs a command line that was printed for a person to copy.
-func (w *world) typePrinted(ts *testscript.TestScript, line string, steps []typeStep) {
-	args := []string{}
+func (w *world) typePrinted(ts *testscript.TestScript, status int, line string, steps []typeStep) {
+	args := []string{fmt.Sprintf("status=%d", status)}
 	for _, s := range steps {
+		if s.answer == "" {
+			args = append(args, s.question)
+			continue
+		}
 		args = append(args, s.question+"=>"+strings.TrimSuffix(s.answer, "\r"))
 	}
 	w.typeOn(ts, false, append(append(args, "--"), strings.Fields(line)...))
