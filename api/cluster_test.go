@@ -92,13 +92,19 @@ func TestAgainstCluster(t *testing.T) {
 
 func logIn(t *testing.T, ctx context.Context, cluster *devcluster.Cluster) identity {
 	t.Helper()
+	return logInWith(t, ctx, cluster, func(devcluster.Enrolment) string { return "" })
+}
+
+// logInWith adds alice and logs her in with the one-time code that code makes.
+func logInWith(t *testing.T, ctx context.Context, cluster *devcluster.Cluster, code func(devcluster.Enrolment) string) identity {
+	t.Helper()
 	check := func(err error) {
 		t.Helper()
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	_, err := cluster.AddUser(devcluster.UserSpec{Name: "alice", Password: "alice's password", Roles: []string{"access"}, Logins: []string{"root"}})
+	enrolment, err := cluster.AddUser(devcluster.UserSpec{Name: "alice", Password: "alice's password", Roles: []string{"access"}, Logins: []string{"root"}})
 	check(err)
 	pool := x509.NewCertPool()
 	ca, err := os.ReadFile(cluster.CAFile())
@@ -116,7 +122,7 @@ func logIn(t *testing.T, ctx context.Context, cluster *devcluster.Cluster) ident
 	check(err)
 	client := proxy.NewClient(proxy.Options{Addr: addr, RootCAs: pool})
 	defer client.Close()
-	answer, err := client.LoginFinish(ctx, proxy.FinishRequest{User: "alice", Password: "alice's password", TTL: time.Hour,
+	answer, err := client.LoginFinish(ctx, proxy.FinishRequest{User: "alice", Password: "alice's password", TOTPCode: code(enrolment), TTL: 12 * time.Hour,
 		SSHPubKey: ssh.MarshalAuthorizedKey(sshKey), TLSPubKey: pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})})
 	check(err)
 	block, _ := pem.Decode(answer.TLSCert)

@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/seed-087d674e/tsh/api"
+	"github.com/seed-087d674e/tsh/api/mfa"
 	"github.com/seed-087d674e/tsh/internal/durable"
 	"github.com/seed-087d674e/tsh/keystore"
 	"github.com/seed-087d674e/tsh/login"
@@ -151,6 +152,10 @@ func knownErrors() []knownError {
 		{is(keystore.ErrDamaged), "damaged_identity", "log in again: tsh login"},
 		{isExpired, "expired", "log in again: tsh login"},
 		{is(api.ErrExpired), "expired", "log in again: tsh login"},
+		{is(errNoDevice), "no_such_device", "tsh mfa ls lists your devices"},
+		{is(mfa.ErrExists), "device_exists", "tsh mfa ls lists your devices; a security key is registered once"},
+		{is(mfa.ErrLast), "last_device", "add another first: tsh mfa add"},
+		{is(mfa.ErrWrongCode), "wrong_code", "begin again: tsh mfa add; see that the clock of the device is right"},
 		{is(api.ErrAccessDenied), "access_denied", ""},
 		{isMissingNode, "not_found", "tsh ls lists the servers there are"},
 		{isA[*sshclient.HostKeyError], "host_key", "nothing was sent to the server; tell the cluster's administrator"},

@@ -70,6 +70,7 @@ func environment() map[string][]string {
 		"keystore":          {"TSH_KEYSTORE"},
 		"headless":          {"TELEPORT_HEADLESS"},
 		"mlock":             {"TELEPORT_MLOCK_MODE"},
+		"skip-confirm":      {"TELEPORT_HEADLESS_SKIP_CONFIRM"},
 
 		"use-local-ssh-agent": {"TELEPORT_USE_LOCAL_SSH_AGENT"},
 	}

@@ -188,27 +188,12 @@ func (a *app) proveForHeadless(ctx context.Context, client *api.Client, s *sessi
 	if challenge.WebAuthn == nil {
 		return mfa.Answer{}, withHint(errNoKeyToApprove, "register one: tsh mfa add --type=WEBAUTHN; a one-time code cannot approve a login, as it can be asked out of you")
 	}
-	c := challenge.WebAuthn
-	request := login.AssertRequest{
-		Challenge: c.Challenge, RPID: c.RPID, Origin: login.WebAuthnOrigin(s.profile.WebProxyAddr), Allow: c.Allowed,
-		UserVerification: c.UserVerification == "required", User: s.id.User, Timeout: c.Timeout,
-	}
-	if err := request.Check(false); err != nil {
-		return mfa.Answer{}, err
-	}
-	key := a.securityKeys()
-	if key == nil {
-		return mfa.Answer{}, explainNoKeyToApprove(login.ErrNoKey)
-	}
-	a.sayTouch()
-	signed, err := key.Assert(ctx, request)
+	challenge.TOTP, challenge.SSO = false, false
+	answer, err := a.answerChallenge(ctx, s, challenge)
 	if errors.Is(err, login.ErrNoKey) {
-		return mfa.Answer{}, explainNoKeyToApprove(err)
+		err = explainNoKeyToApprove(err)
 	}
-	if err != nil {
-		return mfa.Answer{}, err
-	}
-	return mfa.Answer{WebAuthn: (*mfa.AssertionAnswer)(signed)}, nil
+	return answer, err
 }
 
 // explainNoKeyToApprove says what else there is where no security key can answer: a

@@ -4,9 +4,13 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 
 	"rsc.io/qr/coding"
+
+	"github.com/seed-087d674e/tsh/api/mfa"
+	"github.com/seed-087d674e/tsh/internal/text"
 )
 
 // quietZone is the light margin that a QR code needs on each side, in modules.
@@ -83,4 +87,32 @@ func drawsBlocks() bool {
 		}
 	}
 	return runtime.GOOS == "windows" || runtime.GOOS == "darwin" // where that is not said with variables
+}
+
+// drawSecret is the secret of one-time codes for the eyes of the person: as a QR
+// code, where the terminal can show one, and in any case as what an app asks for
+// that has no camera. columns is the terminal's width, 0 if it is not known.
+func drawSecret(s *mfa.Secret, columns int, colour bool) string {
+	var b strings.Builder
+	qr, err := newQR(s.URL())
+	switch {
+	case err != nil || !drawsBlocks():
+		b.WriteString("Enter this in your authenticator app:\n")
+	case columns > 0 && columns < qr.size:
+		fmt.Fprintf(&b, "Enter this in your authenticator app (a QR code needs a terminal of %d columns):\n", qr.size)
+	default:
+		b.WriteString("Scan this with your authenticator app:\n\n" + qr.draw(colour) + "\nor enter it there:\n")
+	}
+	for _, field := range [][2]string{
+		{"URL", s.URL()},
+		{"Account", s.Account},
+		{"Secret", s.Base32},
+		{"Issuer", s.Issuer},
+		{"Algorithm", s.Algorithm},
+		{"Digits", strconv.Itoa(s.Digits)},
+		{"Period", strconv.Itoa(s.Period) + "s"},
+	} {
+		fmt.Fprintf(&b, "  %-10s %s\n", field[0]+":", text.Line(field[1]))
+	}
+	return b.String()
 }

@@ -123,7 +123,7 @@ func (a *app) rootCommand() *cobra.Command {
 	root.Flags().BoolVar(&version, "version", false, "print the version of tsh")
 	root.AddCommand(
 		a.loginCommand(), a.logoutCommand(), a.statusCommand(), a.lsCommand(),
-		a.sshCommand(), a.envCommand(), a.doctorCommand(), a.versionCommand(),
+		a.sshCommand(), a.mfaCommand(), a.envCommand(), a.doctorCommand(), a.versionCommand(),
 		a.headlessCommand(),
 	)
 	return root

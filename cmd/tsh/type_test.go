@@ -112,7 +112,7 @@ func scriptEnv(ts *testscript.TestScript) []string {
 	var env []string
 	for _, name := range []string{
 		"HOME", "PATH", "TELEPORT_HOME", "TSH_KEYSTORE", "SSH_AUTH_SOCK", "SSL_CERT_FILE", "PROXY", "LANG", "TERM", envTestNow, "TELEPORT_PROXY", "TELEPORT_USER", "TELEPORT_LOGIN",
-		"NO_COLOR", "TMPDIR", "TELEPORT_MFA_MODE", envTestKeys,
+		"NO_COLOR", "TMPDIR", "TELEPORT_HEADLESS_SKIP_CONFIRM", "TELEPORT_MFA_MODE", envTestKeys,
 	} {
 		if value := ts.Getenv(name); value != "" {
 			env = append(env, name+"="+value)

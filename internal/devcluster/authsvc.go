@@ -38,6 +38,10 @@ func (c *Cluster) authServices() []*grpc.ServiceDesc {
 		unary(authName, "CreateAuthenticateChallenge", c.rpcChallenge),
 		unary(authName, "IsMFARequired", c.rpcIsMFARequired),
 		unary(authName, "GetMFADevices", c.rpcMFADevices),
+		unary(authName, "CreatePrivilegeToken", c.rpcPrivilegeToken),
+		unary(authName, "CreateRegisterChallenge", c.rpcRegisterChallenge),
+		unary(authName, "AddMFADeviceSync", c.rpcAddDevice),
+		unary(authName, "DeleteMFADeviceSync", c.rpcDeleteDevice),
 		unary(authName, "ListUnifiedResources", c.rpcListUnified),
 		unary(authName, "ListResources", c.rpcListResources),
 		unary(authName, "GetSSHTargets", c.rpcSSHTargets),
@@ -298,46 +302,6 @@ func (c *Cluster) rpcCertAuthorities(_ context.Context, req *pb.GetCertAuthoriti
 	}}}, nil
 }
 
-// rpcChallenge: no session here needs a second factor, so a question about one
-// is answered with no; otherwise it says what the caller could answer with.
-func (c *Cluster) rpcChallenge(ctx context.Context, req *pb.CreateAuthenticateChallengeRequest) (*pb.MFAAuthenticateChallenge, error) {
-	if req.MfaRequiredCheck != nil {
-		return &pb.MFAAuthenticateChallenge{MfaRequired: mfaNotRequired}, nil
-	}
-	if req.GetChallengeExtensions().GetScope() == 0 {
-		return nil, status.Error(codes.InvalidArgument, "scope not present in request")
-	}
-	switch req.Request.(type) {
-	case nil, *pb.CreateAuthenticateChallengeRequest_ContextUser:
-	default:
-		return nil, status.Error(codes.Unimplemented, "only the calling user can be challenged")
-	}
-	u, err := c.callerUser(ctx)
-	if err != nil {
-		return nil, err
-	}
-	challenge := new(pb.MFAAuthenticateChallenge)
-	if len(c.usable(u, kindTOTP)) > 0 {
-		challenge.Totp = &pb.Empty{}
-	}
-	return challenge, nil
-}
-
 func (c *Cluster) rpcIsMFARequired(context.Context, *pb.IsMFARequiredRequest) (*pb.IsMFARequiredResponse, error) {
 	return &pb.IsMFARequiredResponse{MfaRequired: mfaNotRequired}, nil
-}
-
-func (c *Cluster) rpcMFADevices(ctx context.Context, _ *pb.Empty) (*pb.GetMFADevicesResponse, error) {
-	u, err := c.callerUser(ctx)
-	if err != nil {
-		return nil, err
-	}
-	resp := new(pb.GetMFADevicesResponse)
-	for _, d := range u.devices(kindTOTP) {
-		resp.Devices = append(resp.Devices, &pb.MFADevice{
-			Kind: "mfa_device", Version: "v1", Metadata: &pb.Metadata{Name: d.Name, Namespace: "default"},
-			Id: d.ID, AddedAt: timestamppb.New(d.Added), LastUsed: timestamppb.New(d.lastUsed()), Device: &pb.MFADevice_Totp{Totp: &pb.TOTPDevice{}},
-		})
-	}
-	return resp, nil
 }

@@ -55,6 +55,9 @@ type Config struct {
 	Log io.Writer
 	// PasswordCost is bcrypt's; its default if zero.
 	PasswordCost int
+	// TokensOnly has devices be added and deleted as 14.x does it, which takes
+	// privilege tokens and no answers to challenges.
+	TokensOnly bool
 	// NoRateLimit lifts the limits on web calls per address.
 	NoRateLimit bool
 	// HeadlessWait is how long a headless login is held; 3 minutes if zero.
@@ -69,6 +72,8 @@ type Cluster struct {
 	log        *slog.Logger
 	motd       string
 	ceremonies ceremonies
+	enrolments enrolments
+	tokensOnly bool
 	nodes      []*node
 	limits     *rateLimits
 	browsers   webSessions
@@ -153,7 +158,7 @@ func assemble(s *state, cfg Config, listener net.Listener) (*Cluster, error) {
 	}
 	c := &Cluster{
 		registry: newRegistry(s, set, cfg.Clock),
-		settings: set, motd: cfg.MOTD, listener: listener,
+		settings: set, motd: cfg.MOTD, listener: listener, tokensOnly: cfg.TokensOnly,
 		log:          newLogger(cfg.Log),
 		headlessWait: cfg.HeadlessWait,
 	}
@@ -290,6 +295,15 @@ func (c *Cluster) AddUser(spec UserSpec) (Enrolment, error) { return c.addUser(s
 // and lifts a lock.
 func (c *Cluster) ResetUser(name, password string) (Enrolment, error) {
 	return c.resetUser(name, password)
+}
+
+// RemoveDevices takes all second factors from a user, as an administrator does
+// for one who has lost them.
+func (c *Cluster) RemoveDevices(name string) error {
+	return c.changeUser(name, func(u *user) error {
+		u.Devices = nil
+		return nil
+	})
 }
 
 // RemoveUser removes a user. Certificates that were issued stay valid.
