@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"time"
 
 	"github.com/seed-087d674e/tsh/internal/text"
 	"github.com/seed-087d674e/tsh/proxy"
@@ -109,14 +110,19 @@ func (s *session) assert(ctx context.Context, req *AssertRequest) (*Assertion, e
 var errNobodyTouched = errors.New("no security key was touched in time")
 
 func (s *session) askKey(ctx context.Context, req *AssertRequest) (*Assertion, error) {
-	waiting, cancel := context.WithTimeoutCause(ctx, req.Timeout, errNobodyTouched)
+	return awaitTouch(ctx, req.Timeout, func(ctx context.Context) (*Assertion, error) { return s.ui.Key.Assert(ctx, *req) })
+}
+
+// awaitTouch runs what needs a touch for as long as the server waits for it.
+func awaitTouch[T any](ctx context.Context, patience time.Duration, ask func(context.Context) (*T, error)) (*T, error) {
+	waiting, cancel := context.WithTimeoutCause(ctx, patience, errNobodyTouched)
 	defer cancel()
-	answer, err := s.ui.Key.Assert(waiting, *req)
+	answer, err := ask(waiting)
 	switch {
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
 	case waiting.Err() != nil:
-		return nil, fmt.Errorf("%w: %w (%s)", context.DeadlineExceeded, errNobodyTouched, req.Timeout)
+		return nil, fmt.Errorf("%w: %w (%s)", context.DeadlineExceeded, errNobodyTouched, patience)
 	}
 	return answer, err
 }
@@ -146,11 +152,16 @@ type secondFactor struct {
 	err  error
 }
 
-// askSecondFactor asks for a one-time code or a touch of a security key, for
-// whichever is possible and wanted. Where both are the person is asked once,
-// and what comes first counts.
+// askSecondFactor asks for what a proxy's challenge makes possible.
 func (s *session) askSecondFactor(ctx context.Context, challenge *proxy.Challenge) (secondFactor, error) {
-	code, key, err := s.wanted(challenge)
+	return s.askFactor(ctx, challenge.TOTP, challenge.WebAuthn != nil, func() (*AssertRequest, error) { return s.keyRequest(challenge, false) })
+}
+
+// askFactor asks for a one-time code or a touch of a security key, for whichever
+// is possible and wanted. Where both are the person is asked once, and what comes
+// first counts.
+func (s *session) askFactor(ctx context.Context, code, key bool, request func() (*AssertRequest, error)) (secondFactor, error) {
+	code, key, err := s.wanted(code, key)
 	switch {
 	case err != nil:
 		return secondFactor{}, err
@@ -159,7 +170,7 @@ func (s *session) askSecondFactor(ctx context.Context, challenge *proxy.Challeng
 	case !key:
 		return secondFactor{}, nil
 	}
-	req, err := s.keyRequest(challenge, false)
+	req, err := request()
 	if err != nil {
 		return secondFactor{}, err
 	}
@@ -171,8 +182,7 @@ func (s *session) askSecondFactor(ctx context.Context, challenge *proxy.Challeng
 }
 
 // wanted says which second factors to ask for, or why none will do.
-func (s *session) wanted(challenge *proxy.Challenge) (code, key bool, err error) {
-	code, key = challenge.TOTP, challenge.WebAuthn != nil
+func (s *session) wanted(code, key bool) (bool, bool, error) {
 	user := text.Line(s.req.User)
 	switch s.req.MFAMode {
 	case mfaOTP:

@@ -286,9 +286,6 @@ func (a *app) createKey(ctx context.Context, s *session, challenge *mfa.Register
 	if challenge.Passwordless && !request.Resident {
 		return nil, fmt.Errorf("%w: new security key: a passwordless one was asked for, and the cluster asks for another kind", login.ErrRejected)
 	}
-	if err := request.Check(); err != nil {
-		return nil, err
-	}
 	a.ui.say("Touch the new security key.")
 	made, err := login.RegisterKey(ctx, keys, request)
 	if errors.Is(err, login.ErrNoKey) {

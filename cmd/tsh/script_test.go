@@ -76,6 +76,9 @@ func TestScripts(t *testing.T) {
 			"headless":    withWorld((*world).elsewhere),
 			"unchanged":   withWorld((*world).unchanged),
 			"securitykey": withWorld((*world).securityKey),
+			"device":      withWorld((*world).device),
+			"nodevices":   withWorld((*world).noDevices),
+			"nosecret":    withWorld((*world).noSecret),
 		},
 	})
 }
@@ -98,6 +101,7 @@ type world struct {
 	users    map[string]devcluster.Enrolment
 	terminal string   // what the last "type" showed
 	codes    []string // one-time codes that were given
+	secret   string   // of the device for codes that was added last
 
 	snapshots map[string]string // see unchanged
 }

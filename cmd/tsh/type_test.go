@@ -23,7 +23,8 @@ import (
 // An answer is typed once the question has appeared; words without an answer
 // are only waited for. An answer ends in Enter unless it is ^C or ^D. The answer
 // %p:NAME is the user's password and %c:NAME the code of the moment. What the
-// terminal showed is in the file "terminal" afterwards.
+// terminal showed is in the file "terminal" afterwards. The answer %n is the code
+// of the new device whose secret the terminal has shown last.
 func (w *world) typeOn(ts *testscript.TestScript, neg bool, args []string) {
 	status, steps, command := w.parseType(ts, args)
 	cmd := exec.Command(lookPath(ts, command[0]), command[1:]...)
@@ -40,6 +41,9 @@ func (w *world) typeOn(ts *testscript.TestScript, neg bool, args []string) {
 		if !screen.waitFor(s.question) {
 			_ = cmd.Process.Kill()
 			ts.Fatalf("%q was not asked; the terminal shows:\n%s", s.question, screen.text())
+		}
+		if s.answer == newCode {
+			s.answer = w.codeOfNewDevice(ts, screen.text())
 		}
 		_, err := io.WriteString(f, s.answer)
 		ts.Check(err)
@@ -97,6 +101,8 @@ func (w *world) keys(ts *testscript.TestScript, answer string) string {
 		return "\x03"
 	case "^D":
 		return "\x04"
+	case newCode:
+		return newCode // known only when it is asked for
 	}
 	if name, ok := strings.CutPrefix(answer, "%p:"); ok {
 		answer = canary + "password-" + name
