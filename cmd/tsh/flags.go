@@ -41,7 +41,7 @@ func (g *globals) addFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&g.proxy, "proxy", "", "the cluster's proxy, `HOST[:PORT]` [TELEPORT_PROXY]")
 	fs.StringVar(&g.user, "user", "", "the cluster's `NAME` for you [TELEPORT_USER]")
 	fs.StringVarP(&g.login, "login", "l", "", "the `ACCOUNT` on the server to connect to [TELEPORT_LOGIN]")
-	fs.StringVar(&g.auth, "auth", "", "the way to log in, a connector's `NAME`, local or passwordless [TELEPORT_AUTH]")
+	fs.StringVar(&g.auth, "auth", "", "the way to log in, a connector's `NAME`, local, passwordless or headless [TELEPORT_AUTH]")
 	fs.IntVar(&g.ttl, "ttl", 0, "ask for certificates that last `MINUTES`")
 	fs.BoolVar(&g.insecure, "insecure", false, "do not check the proxy's web certificate")
 	fs.BoolVarP(&g.debug, "debug", "d", false, "say on stderr what is being done [TELEPORT_DEBUG]")

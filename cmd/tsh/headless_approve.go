@@ -99,7 +99,7 @@ func (a *app) runHeadlessApprove(ctx context.Context, o approveOptions) error {
 	case a.globals.json:
 		return writeJSON(a.out, headlessDecision{o.id, approved})
 	case approved:
-		a.ui.say("Approved. The other machine is logged in for one minute, or one session.")
+		a.ui.say("Approved. The command on the other machine goes on.")
 	default:
 		a.ui.say("Denied.")
 	}

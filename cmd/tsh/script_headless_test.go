@@ -35,12 +35,12 @@ const maxHeadlessTrips = 3
 // elsewhere runs tsh on a machine where a link is all that can be shown, and has
 // somebody decide once it is:
 //
-//	headless [status=N] [approve|deny|printed|refused|^C|nothing] ['question=>answer' …] -- program args…
+//	headless [status=N] [approve|deny|printed|refused|mistaken=bob|^C|nothing] ['question=>answer' …] -- program args…
 //
 // approve and deny decide through the web API, with the security key in the file
 // "blue" registered for alice; printed runs, on a terminal here, the command that was
 // printed there, and types the answers; refused does so where that fails, and gives up;
-// ^C and nothing leave it open. What the program
+// mistaken=bob is refused where bob runs it; ^C and nothing leave it open. What the program
 // wrote is in the files out and err afterwards.
 func (w *world) elsewhere(ts *testscript.TestScript, _ bool, args []string) {
 	var action string
@@ -75,6 +75,9 @@ func (w *world) elsewhere(ts *testscript.TestScript, _ bool, args []string) {
 		w.typePrinted(ts, 0, run.printed(), steps)
 	case "refused":
 		w.typePrinted(ts, 1, run.printed(), steps)
+		ts.Check(run.cmd.Process.Signal(os.Interrupt))
+	case "mistaken=bob":
+		w.typePrinted(ts, 1, strings.Replace(run.printed(), "--user=alice", "--user=bob", 1), steps)
 		ts.Check(run.cmd.Process.Signal(os.Interrupt))
 	case "^C":
 		ts.Check(run.cmd.Process.Signal(os.Interrupt))
