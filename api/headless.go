@@ -33,7 +33,7 @@ type HeadlessLogin struct {
 // cluster looks for it only now. ErrNotFound if there is none of this user.
 func (c *Client) HeadlessLogin(ctx context.Context, id string) (*HeadlessLogin, error) {
 	var reply mfawire.HeadlessLogin
-	if err := c.call(ctx, methodGetHeadless, &mfawire.HeadlessRequest{ID: id}, &reply); err != nil {
+	if err := c.call(ctx, methodGetHeadless, &mfawire.HeadlessDecision{ID: id}, &reply); err != nil {
 		return nil, err
 	}
 	return &HeadlessLogin{

@@ -21,6 +21,10 @@ var (
 	ErrNotApproved = errors.New("nobody approved the headless login in time")
 )
 
+// HeadlessPatience is how long a headless login waits for somebody to approve it;
+// servers give it up at the same time.
+const HeadlessPatience = 180 * time.Second
+
 // HeadlessID is the id that a headless login with this SSH public key, an
 // authorized_keys line with its line end, goes by: a UUID made from the key's
 // SHA-256, so that whoever approves the id approves the key.
@@ -54,7 +58,7 @@ func (headlessMethod) issue(ctx context.Context, s *session) (*proxy.LoginRespon
 	if keys.err != nil {
 		return nil, keys.err
 	}
-	req := proxy.HeadlessRequest{User: s.req.User, ID: HeadlessID(keys.sshPub), TTL: s.ttl()}
+	req := proxy.HeadlessRequest{User: s.req.User, ID: HeadlessID(keys.sshPub), TTL: s.ttl(), Patience: HeadlessPatience}
 	if knowsOneKeyOnly(s.ping.ServerVersion) {
 		if keys.ssh != keys.tls {
 			return nil, fmt.Errorf("%w: the cluster is of version %q, which puts one key into both certificates, and asks for two", ErrUnsupported, s.ping.ServerVersion)
@@ -83,7 +87,7 @@ func explainHeadless(ctx context.Context, err error, waited time.Duration) error
 	const slack = 5 * time.Second
 	var refused *proxy.Error
 	said := errors.As(err, &refused)
-	late := waited > proxy.HeadlessPatience-slack || ctx.Err() != nil
+	late := waited > HeadlessPatience-slack || ctx.Err() != nil
 	switch {
 	case said && refused.Status == 403 && (strings.Contains(refused.Message, textDenied) || strings.Contains(refused.Message, textDenied14)):
 		return fmt.Errorf("%w: %w", ErrDenied, err)

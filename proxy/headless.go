@@ -6,10 +6,6 @@ import (
 	"time"
 )
 
-// HeadlessPatience is how long a headless login waits for somebody to approve it;
-// servers give it up at the same time.
-const HeadlessPatience = 180 * time.Second
-
 // HeadlessRequest asks for certificates that the user approves elsewhere. It holds
 // no secret.
 type HeadlessRequest struct {
@@ -24,10 +20,12 @@ type HeadlessRequest struct {
 	TTL               time.Duration `json:"ttl"` // accepted and ignored: a minute is what there is
 	Cluster           string        `json:"RouteToCluster"`
 	KubernetesCluster string        `json:"KubernetesCluster"`
+	// Patience is how long the answer may take.
+	Patience time.Duration `json:"-"`
 }
 
 // LoginHeadless has the proxy issue certificates once the user has approved the
-// request. It returns when that is decided, HeadlessPatience later at the latest.
+// request. It returns when that is decided, or no longer waited for.
 // Errors are those of Ping; a request that is denied is an *Error with status 403.
 // Nothing in the response has been verified.
 func (c *Client) LoginHeadless(ctx context.Context, req HeadlessRequest) (*LoginResponse, error) {
@@ -44,7 +42,7 @@ func (c *Client) LoginHeadless(ctx context.Context, req HeadlessRequest) (*Login
 		return nil, err
 	}
 	answer := new(LoginResponse)
-	err = l.call(ctx, call{op: "headless login", path: path, body: body, limit: maxLoginAnswer, patience: HeadlessPatience}, answer)
+	err = l.call(ctx, call{op: "headless login", path: path, body: body, limit: maxLoginAnswer, patience: req.Patience}, answer)
 	if err != nil {
 		return nil, err
 	}

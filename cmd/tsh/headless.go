@@ -57,27 +57,35 @@ func (g *globals) checkHeadless() error {
 	if err := checkMlock(g.mlock); err != nil {
 		return err
 	}
-	h := &g.headless
-	equal, other := h.flag == h.auth, g.auth != "" && g.auth != authHeadless
-	switch {
-	case equal && h.on && other, h.flag && h.auth && !h.on && g.auth == authHeadless:
-		return fmt.Errorf("--headless=%t and --auth=%s exclude each other", h.on, text.Line(g.auth))
-	case h.flag && !h.on && g.auth == authHeadless:
-		g.auth = "" // the variable
-	case h.auth && !h.flag, !h.flag && g.auth == authHeadless:
-		h.on = g.auth == authHeadless
-	}
-	if !h.on {
-		return nil
+	if err := g.chooseHeadless(); err != nil || !g.headless.on {
+		return err
 	}
 	g.auth = authHeadless
 	if g.keystoreGiven && g.keystore != string(keysInMemory) {
 		return errors.New("the keys of a headless login are in memory alone; leave --keystore out")
 	}
-	if h.keyPlaced && g.addKeysToAgent != agentNo && g.addKeysToAgent != agentAuto {
+	if g.headless.keyPlaced && g.addKeysToAgent != agentNo && g.addKeysToAgent != agentAuto {
 		return errors.New("the keys of a headless login are in memory alone; leave --add-keys-to-agent out")
 	}
 	return nil
+}
+
+// chooseHeadless lets a flag beat the variable of the other one; two of a kind that say
+// different things are an error.
+func (g *globals) chooseHeadless() error {
+	h := &g.headless
+	said := g.auth == authHeadless
+	switch {
+	case g.auth == "" || said == h.on:
+		return nil
+	case h.flag && !h.auth && !h.on:
+		g.auth = "" // of the variable
+		return nil
+	case h.flag && !h.auth, !h.flag && !h.auth && said, h.auth && !h.flag:
+		h.on = h.flag || said
+		return nil
+	}
+	return fmt.Errorf("--headless=%t and --auth=%s exclude each other", h.on, text.Line(g.auth))
 }
 
 // admitHeadless refuses --headless with a command that cannot use it. A variable is
@@ -190,7 +198,7 @@ func vetHeadless(p *profile.Profile, id *keystore.Identity) error {
 // askElsewhere tells where this login is approved, and from time to time that it is
 // still waited for.
 func (a *app) askElsewhere(webAddr, id string) (over func()) {
-	minutes := int(proxy.HeadlessPatience / time.Minute)
+	minutes := int(login.HeadlessPatience / time.Minute)
 	a.ui.say("Approve this login in a browser, where you have your security key:\n\n"+
 		"  https://%s/web/headless/%s\n\n"+
 		"or in a terminal where you are logged in:\n\n"+
