@@ -131,6 +131,8 @@ type errorBody struct {
 // code for programs and a hint for people. The first that matches counts.
 func knownErrors() []knownError {
 	return []knownError{
+		{is(errHeadlessDecided), "headless_decided", ""},
+		{is(errNoKeyToApprove), "no_security_key", ""},
 		{is(login.ErrDenied), "headless_denied", "whoever approves headless logins for this user said no"},
 		{is(login.ErrNotApproved), "headless_timeout", "run the command again, and approve it within three minutes"},
 		{isA[*proxy.Error], "refused_by_proxy", ""},
@@ -157,6 +159,7 @@ func knownErrors() []knownError {
 		{is(mfa.ErrLast), "last_device", "add another first: tsh mfa add"},
 		{is(mfa.ErrWrongCode), "wrong_code", "begin again: tsh mfa add; see that the clock of the device is right"},
 		{is(api.ErrAccessDenied), "access_denied", ""},
+		{is(api.ErrNotFound), "not_found", ""},
 		{isMissingNode, "not_found", "tsh ls lists the servers there are"},
 		{isA[*sshclient.HostKeyError], "host_key", "nothing was sent to the server; tell the cluster's administrator"},
 		{isA[*sshclient.AuthError], "auth_failed", ""},
