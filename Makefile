@@ -5,7 +5,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PLATFORMS   := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 RELEASE     := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=true -ldflags='-s -w'
 
-.PHONY: build demo test bench soak lint cross clean
+.PHONY: build demo test bench soak lint libfido2 cross clean
 
 # build makes bin/tsh and bin/devcluster, stripped; the version is what the
 # build records of the checkout.
@@ -36,6 +36,13 @@ lint:
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
 	$(GO) mod tidy -diff
+
+# libfido2 checks and builds the tsh that speaks with security keys itself; it
+# needs a C compiler, pkg-config and libfido2-dev.
+libfido2:
+	CGO_ENABLED=1 $(GO) vet -tags libfido2 ./...
+	CGO_ENABLED=1 $(GO) test -tags libfido2 ./internal/fido2
+	CGO_ENABLED=1 $(GO) build -tags libfido2 -o bin/libfido2/tsh ./cmd/tsh
 
 # cross compiles everything, tests included, for all platforms.
 cross:

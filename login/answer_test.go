@@ -9,6 +9,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
+	"io"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -26,6 +27,7 @@ import (
 type rogue struct {
 	ping   map[string]any
 	bend   func(*answer)
+	begin  string           // what it answers to begin
 	finish http.HandlerFunc // instead of a signed answer
 	asked  []string         // paths, in order
 	bodies []string
@@ -63,6 +65,8 @@ func startRogue(t *testing.T, r *rogue) *proxy.Client {
 		switch {
 		case strings.HasPrefix(req.URL.Path, "/webapi/ping"):
 			_ = json.NewEncoder(w).Encode(r.ping)
+		case r.begin != "" && strings.HasSuffix(req.URL.Path, "/begin"):
+			_, _ = io.WriteString(w, r.begin)
 		case r.finish != nil:
 			r.finish(w, req)
 		default:

@@ -70,7 +70,7 @@ func TestSecondFactors(t *testing.T) {
 		{secondFactor: "on", begin: `{"totp_challenge":true}`, codes: 1, calls: "ping begin finish"},
 		{secondFactor: "optional", begin: `{"webauthn_challenge":null,"totp_challenge":false}`, calls: "ping begin finish"},
 		{secondFactor: "on", begin: `{"webauthn_challenge":{"publicKey":{}},"totp_challenge":true}`, codes: 1, calls: "ping begin finish"},
-		{secondFactor: "webauthn", begin: `{"webauthn_challenge":{"publicKey":{}}}`, calls: "ping begin", err: ErrUnsupported},
+		{secondFactor: "webauthn", begin: `{"webauthn_challenge":{"publicKey":{}}}`, calls: "ping begin", err: ErrNoKey},
 	} {
 		t.Run(tc.secondFactor, func(t *testing.T) {
 			r := new(rogue)

@@ -74,7 +74,11 @@ func (s *session) keyRequest(challenge *proxy.Challenge, passwordless bool) (*As
 	if challenge.WebAuthn == nil {
 		return nil, fmt.Errorf("%w: the proxy sent no challenge for security keys", ErrRejected)
 	}
-	req, err := ParseAssertRequest(challenge.WebAuthn, s.webAuthnAddr(), passwordless)
+	addr, announced := s.webAuthnAddr()
+	req, err := ParseAssertRequest(challenge.WebAuthn, addr, passwordless)
+	if err != nil && addr != announced {
+		return nil, fmt.Errorf("%w; the proxy calls itself %s, so log in there", err, text.Line(announced))
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -86,15 +90,15 @@ func (s *session) keyRequest(challenge *proxy.Challenge, passwordless bool) (*As
 
 // webAuthnAddr is the address of the origin that keys sign for: the announced
 // one as long as its host is the one that was dialled.
-func (s *session) webAuthnAddr() string {
+func (s *session) webAuthnAddr() (addr, announced string) {
 	dialled := s.client.WebAddr()
-	announced := s.ping.Settings(dialled).WebAddr
+	announced = s.ping.Settings(dialled).WebAddr
 	if a, _, err := net.SplitHostPort(announced); err == nil {
 		if d, _, err := net.SplitHostPort(dialled); err == nil && a == d {
-			return announced
+			return announced, announced
 		}
 	}
-	return dialled
+	return dialled, announced
 }
 
 // assert tells the person to touch a key and waits for it, as long as the
@@ -174,7 +178,7 @@ func (s *session) askFactor(ctx context.Context, code, key bool, request func() 
 	if err != nil {
 		return secondFactor{}, err
 	}
-	if code {
+	if code && !req.UserVerification { // a PIN and a code cannot be typed at once
 		return s.askEither(ctx, req)
 	}
 	answer, err := s.assert(ctx, req)

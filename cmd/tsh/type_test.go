@@ -117,7 +117,7 @@ func (w *world) keys(ts *testscript.TestScript, answer string) string {
 func scriptEnv(ts *testscript.TestScript) []string {
 	var env []string
 	for _, name := range []string{
-		"HOME", "PATH", "TELEPORT_HOME", "TSH_KEYSTORE", "SSH_AUTH_SOCK", "SSL_CERT_FILE", "PROXY", "LANG", "TERM", envTestNow, "TELEPORT_PROXY", "TELEPORT_USER", "TELEPORT_LOGIN",
+		"HOME", "PATH", "TELEPORT_HOME", "TSH_KEYSTORE", "SSH_AUTH_SOCK", "SSL_CERT_FILE", "PROXY", "LISTENS", "LANG", "TERM", envTestNow, "TELEPORT_PROXY", "TELEPORT_USER", "TELEPORT_LOGIN",
 		"NO_COLOR", "TMPDIR", "TELEPORT_HEADLESS_SKIP_CONFIRM", "TELEPORT_MFA_MODE", envTestKeys,
 	} {
 		if value := ts.Getenv(name); value != "" {

@@ -246,36 +246,3 @@ func (q *question) read(lines []string, id, user []byte) (*login.Assertion, erro
 	}
 	return &login.Assertion{CredentialID: id, AuthenticatorData: data, Signature: sig, UserHandle: user}, checkAuthData(data, q.req.RPID)
 }
-
-// first asks all candidates at once. Whoever answers first counts, and the
-// others are let go. Where all fail the first failure does.
-func first[C, T any](ctx context.Context, candidates []C, ask func(context.Context, C) (*T, error)) (*T, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	type answer struct {
-		got *T
-		err error
-	}
-	answers := make(chan answer, len(candidates))
-	for _, c := range candidates {
-		go func() {
-			got, err := ask(ctx, c)
-			answers <- answer{got, err}
-		}()
-	}
-	var won *T
-	var failed error
-	for range candidates { // all: nothing is left running behind
-		switch a := <-answers; {
-		case a.err == nil && won == nil:
-			won = a.got
-			cancel()
-		case failed == nil:
-			failed = a.err
-		}
-	}
-	if won != nil {
-		return won, nil
-	}
-	return nil, failed
-}

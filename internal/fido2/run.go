@@ -3,7 +3,6 @@
 package fido2
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -81,22 +80,33 @@ type call struct {
 	pin   string
 }
 
-// bounded keeps the first bytes of an output and fails when there are more.
-type bounded struct{ bytes.Buffer }
+// errTooMuch: a program prints more than any answer has.
+var errTooMuch = fmt.Errorf("it prints more than %d bytes", maxOutput)
+
+// bounded keeps the first bytes of an output, and gives the program up when
+// there are more.
+type bounded struct {
+	kept   []byte // no bytes.Buffer: its ReadFrom would take over
+	giveUp context.CancelCauseFunc
+}
 
 func (b *bounded) Write(p []byte) (int, error) {
-	if b.Len()+len(p) > maxOutput {
-		return 0, errors.New("too much output")
+	if len(b.kept)+len(p) > maxOutput {
+		b.giveUp(errTooMuch)
+		return 0, errTooMuch
 	}
-	return b.Buffer.Write(p)
+	b.kept = append(b.kept, p...)
+	return len(p), nil
 }
 
 // run runs a program and returns the lines it prints. The program is killed when
 // ctx ends, whose error is returned then.
 func (c *call) run(ctx context.Context) ([]string, error) {
 	name := filepath.Base(c.path)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	cmd := exec.CommandContext(ctx, c.path, c.args...)
-	var out, errs bounded
+	out, errs := bounded{giveUp: cancel}, bounded{giveUp: cancel}
 	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &out, &errs, killDelay
 	err := c.start(cmd)
 	if err == nil {
@@ -104,14 +114,16 @@ func (c *call) run(ctx context.Context) ([]string, error) {
 	}
 	var exit *exec.ExitError
 	switch {
+	case context.Cause(ctx) == errTooMuch:
+		return nil, fmt.Errorf("%s: %w", name, errTooMuch)
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
 	case errors.As(err, &exit):
-		return nil, &programError{name, errs.String()}
+		return nil, &programError{name, string(errs.kept)}
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	return strings.Split(strings.TrimRight(out.String(), "\n"), "\n"), nil
+	return strings.Split(strings.TrimRight(string(out.kept), "\n"), "\n"), nil
 }
 
 func (c *call) lines() string { return strings.Join(c.input, "\n") + "\n" }

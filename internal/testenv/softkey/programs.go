@@ -149,36 +149,17 @@ func awaitTouch(device string) {
 // assert is fido2-assert -G [-prv] [-t up=false] [-i FILE] DEVICE.
 func assert(args []string) error {
 	c, err := parse(args, "Gprv")
-	if err != nil || !c.has("G") || len(c.rest) != 1 {
+	if err != nil || len(args) == 0 || args[0] != "-G" || len(c.rest) != 1 {
 		return errors.New("usage")
 	}
-	lines, err := c.lines()
+	req, lines, err := c.getRequest()
 	if err != nil {
 		return err
-	}
-	want := 3
-	if c.has("r") {
-		want--
-	}
-	if len(lines) != want {
-		return errors.New("input error")
-	}
-	hash, err := base64.StdEncoding.DecodeString(lines[0])
-	if err != nil || len(hash) != sha256.Size {
-		return errors.New("input error: client data hash")
 	}
 	device := c.rest[0]
 	k, err := Load(device)
 	if err != nil {
 		return err
-	}
-	req := GetRequest{RPID: lines[1], ClientDataHash: hash, UV: c.has("v"), NoUP: slices.Contains(c.toggles, "up=false")}
-	if !c.has("r") {
-		id, err := base64.StdEncoding.DecodeString(lines[2])
-		if err != nil {
-			return errors.New("input error: credential id")
-		}
-		req.Allow = [][]byte{id}
 	}
 	if c.has("v") {
 		if err := k.checkPIN(device, "fido_dev_get_assert"); err != nil {
@@ -201,10 +182,37 @@ func assert(args []string) error {
 	return k.Save(device)
 }
 
+// getRequest reads what fido2-assert is asked for.
+func (c *commandLine) getRequest() (req GetRequest, lines []string, err error) {
+	if lines, err = c.lines(); err != nil {
+		return req, nil, err
+	}
+	want := 3
+	if c.has("r") {
+		want--
+	}
+	if len(lines) != want {
+		return req, nil, errors.New("input error")
+	}
+	hash, err := base64.StdEncoding.DecodeString(lines[0])
+	if err != nil || len(hash) != sha256.Size {
+		return req, nil, errors.New("input error: client data hash")
+	}
+	req = GetRequest{RPID: lines[1], ClientDataHash: hash, UV: c.has("v"), NoUP: slices.Contains(c.toggles, "up=false")}
+	if !c.has("r") {
+		id, err := base64.StdEncoding.DecodeString(lines[2])
+		if err != nil {
+			return req, nil, errors.New("input error: credential id")
+		}
+		req.Allow = [][]byte{id}
+	}
+	return req, lines, nil
+}
+
 // cred is fido2-cred -M [-rv] [-i FILE] DEVICE [TYPE].
 func cred(args []string) error {
 	c, err := parse(args, "Mrv")
-	if err != nil || !c.has("M") || len(c.rest) < 1 || len(c.rest) > 2 {
+	if err != nil || len(args) == 0 || args[0] != "-M" || len(c.rest) < 1 || len(c.rest) > 2 {
 		return errors.New("usage")
 	}
 	lines, err := c.lines()
