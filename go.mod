@@ -3,9 +3,9 @@ module github.com/seed-087d674e/tsh
 go 1.26.0
 
 require (
-	github.com/creack/pty v1.1.24
 	github.com/chromedp/cdproto v0.159.0
 	github.com/chromedp/chromedp v0.23.0
+	github.com/creack/pty v1.1.24
 	github.com/go-webauthn/webauthn v0.18.2
 	github.com/godbus/dbus/v5 v5.2.2
 	github.com/google/uuid v1.6.0
