@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/seed-087d674e/tsh/internal/testenv/softkey"
-	"github.com/seed-087d674e/tsh/proxy"
 )
 
 // softAuthenticator is a key made of software. Nobody touches it while wait is open.
@@ -388,11 +387,7 @@ func TestMFAModes(t *testing.T) {
 		if !tc.noKeys {
 			s.ui.Key = &softAuthenticator{Key: new(softkey.Key)}
 		}
-		challenge := &proxy.Challenge{TOTP: tc.code}
-		if tc.key {
-			challenge.WebAuthn = json.RawMessage("{}")
-		}
-		code, key, err := s.wanted(challenge)
+		code, key, err := s.wanted(tc.code, tc.key)
 		got := map[[2]bool]string{{true, true}: "code or key", {true, false}: "code", {false, true}: "key", {false, false}: "nothing"}[[2]bool{code, key}]
 		if err != nil {
 			got = err.Error()

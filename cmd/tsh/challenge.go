@@ -11,6 +11,10 @@ import (
 	"github.com/seed-087d674e/tsh/login"
 )
 
+// textNeedsFactor is what a server says that wants an answer where none could be
+// given.
+const textNeedsFactor = "second factor authentication required"
+
 // confirmDevices has the person agree to a change of their devices with one they
 // have. The answer is empty for a person who has none.
 func (a *app) confirmDevices(ctx context.Context, s *session, client *api.Client) (mfa.Answer, error) {
@@ -87,8 +91,12 @@ func (a *app) noteOtherWays(challenge *mfa.Challenge, ui login.UI) {
 
 // explainAnswer adds what a person can do about an answer that was refused.
 func explainAnswer(answer mfa.Answer, err error) error {
-	if answer.Code != "" && errors.Is(err, api.ErrAccessDenied) {
+	switch {
+	case err == nil:
+	case answer.Code != "" && errors.Is(err, api.ErrAccessDenied):
 		return withHint(err, "a one-time code works once; if this one was used already, wait for the next")
+	case answer == (mfa.Answer{}) && strings.Contains(err.Error(), textNeedsFactor):
+		return withHint(err, "none of your devices can answer here, which the login at an identity provider cannot; use the cluster's web page")
 	}
 	return err
 }

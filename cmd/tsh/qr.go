@@ -7,43 +7,29 @@ import (
 	"strconv"
 	"strings"
 
-	"rsc.io/qr/coding"
-
 	"github.com/seed-087d674e/tsh/api/mfa"
+	"github.com/seed-087d674e/tsh/internal/qr"
 	"github.com/seed-087d674e/tsh/internal/text"
 )
 
 // quietZone is the light margin that a QR code needs on each side, in modules.
 const quietZone = 4
 
-// qrCode is a QR code as squares: dark ones and light ones, with the margin.
+// qrCode is a QR code with the margin around it.
 type qrCode struct {
-	code *coding.Code
+	code *qr.Code
 	size int // with the margin
 }
 
-// newQR encodes s in the smallest code that holds it.
 func newQR(s string) (*qrCode, error) {
-	const level = coding.L
-	data := coding.String(s)
-	for version := coding.Version(1); version <= 40; version++ {
-		if data.Bits(version) > 8*version.DataBytes(level) {
-			continue
-		}
-		plan, err := coding.NewPlan(version, level, 0)
-		if err != nil {
-			return nil, err
-		}
-		code, err := plan.Encode(data)
-		if err != nil {
-			return nil, err
-		}
-		return &qrCode{code, code.Size + 2*quietZone}, nil
+	code, err := qr.Encode([]byte(s))
+	if err != nil {
+		return nil, err
 	}
-	return nil, fmt.Errorf("%d bytes are too many for a QR code", len(s))
+	return &qrCode{code, code.Size + 2*quietZone}, nil
 }
 
-func (q *qrCode) dark(x, y int) bool { return q.code.Black(x-quietZone, y-quietZone) }
+func (q *qrCode) dark(x, y int) bool { return q.code.Dark(x-quietZone, y-quietZone) }
 
 // draw is the code in half blocks, two rows of squares to a line. In colour it
 // is black on white whatever the terminal's colours are. Without, the light
@@ -94,14 +80,14 @@ func drawsBlocks() bool {
 // that has no camera. columns is the terminal's width, 0 if it is not known.
 func drawSecret(s *mfa.Secret, columns int, colour bool) string {
 	var b strings.Builder
-	qr, err := newQR(s.URL())
+	code, err := newQR(s.URL())
 	switch {
 	case err != nil || !drawsBlocks():
 		b.WriteString("Enter this in your authenticator app:\n")
-	case columns > 0 && columns < qr.size:
-		fmt.Fprintf(&b, "Enter this in your authenticator app (a QR code needs a terminal of %d columns):\n", qr.size)
+	case columns > 0 && columns < code.size:
+		fmt.Fprintf(&b, "Enter this in your authenticator app (a QR code needs a terminal of %d columns):\n", code.size)
 	default:
-		b.WriteString("Scan this with your authenticator app:\n\n" + qr.draw(colour) + "\nor enter it there:\n")
+		b.WriteString("Scan this with your authenticator app:\n\n" + code.draw(colour) + "\nor enter it there:\n")
 	}
 	for _, field := range [][2]string{
 		{"URL", s.URL()},

@@ -36,6 +36,7 @@ func rooms() map[string]room {
 		rpc:           {client, 0, []string{text}},
 		wire:          {client, 0, []string{text}},
 		keyring:       {client, 0, []string{text}},
+		"internal/qr": {client, 0, nil},
 		sshagent:      {client, 0, []string{text}},
 		"sshclient":   {client, 0, []string{text}},
 		"keystore":    {client, 0, []string{durable, keyring, sshagent, text}},
@@ -47,7 +48,7 @@ func rooms() map[string]room {
 		doctor:        {client, 3, []string{"profile", "proxy", "keystore", durable, keyring, sshagent, text}},
 		fido2:         {client, 4, []string{"login", text}},
 		"cmd/tsh": {program, 4, []string{
-			"login", "api", "credentials", "profile", "proxy", "keystore", "sshclient", durable, keyring, sshagent, doctor, fido2, text,
+			"login", "api", "credentials", "profile", "proxy", "keystore", "sshclient", durable, keyring, sshagent, doctor, fido2, "internal/qr", text,
 		}},
 
 		devcluster:       {server, 0, nil},
