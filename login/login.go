@@ -78,6 +78,10 @@ type UI struct {
 	// Announce tells what the proxy says of itself, before anything is sent
 	// to it that could do harm in the wrong hands.
 	Announce func(ping *proxy.Ping)
+	// Headless tells where a headless login can be approved: the web address,
+	// host:port as the proxy announces it, and the request's id. It returns at
+	// once; over is called when the wait has ended.
+	Headless func(webAddr, id string) (over func())
 }
 
 // Result is what a login leaves to be stored.
@@ -207,6 +211,8 @@ func choose(ping *proxy.Ping, password *question) (method, error) {
 	switch name := ping.Auth.LocalName(); name {
 	case "", "local":
 		return &passwordMethod{asked: password}, nil
+	case "headless":
+		return chooseHeadless(ping)
 	case "passwordless":
 		return passwordlessMethod{}, nil
 	default:

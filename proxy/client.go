@@ -52,7 +52,7 @@ type Options struct {
 
 // Client calls the web API of one proxy, over one connection that is kept
 // alive. No redirect is followed. Its methods may be called from several
-// goroutines; each call ends after 30 seconds at the latest.
+// goroutines; each call but LoginHeadless ends after 30 seconds at the latest.
 type Client struct {
 	opts Options
 
@@ -265,6 +265,7 @@ type call struct {
 	op, path string
 	body     []byte
 	limit    int64
+	patience time.Duration // how long the answer may take; callTimeout if zero
 }
 
 // call makes a call and decodes the answer.
@@ -289,7 +290,10 @@ func (l *link) malformed(op string, data []byte, err error) error {
 
 // do makes a call and returns the body of its answer.
 func (l *link) do(ctx context.Context, c call) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	if c.patience == 0 {
+		c.patience = callTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.patience)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+l.addr+c.path, nil)
 	if c.body != nil {

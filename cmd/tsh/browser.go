@@ -207,8 +207,9 @@ func (a *app) warnOfUser(ping *proxy.Ping) {
 func (a *app) logIn(ctx context.Context, client *proxy.Client, req login.Request, t *loginTarget) (*login.Result, error) {
 	req.Connector = a.globals.auth
 	req.BindAddr, req.CallbackURL = a.globals.browser.bindAddr, a.globals.browser.callback
-	// A headless login is for one command; nobody means it to be for the next.
-	remembered := req.Connector == "" && t.known != nil && t.known.AuthConnector != "" && t.known.AuthConnector != "headless"
+	// A headless login is for one command; nobody means it to be for the next. Who
+	// brings a password means to use it.
+	remembered := req.Connector == "" && !t.passwordStdin && t.known != nil && t.known.AuthConnector != "" && t.known.AuthConnector != "headless"
 	if remembered {
 		req.Connector = t.known.AuthConnector
 	}

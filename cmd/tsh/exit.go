@@ -131,6 +131,10 @@ type errorBody struct {
 // code for programs and a hint for people. The first that matches counts.
 func knownErrors() []knownError {
 	return []knownError{
+		{is(errHeadlessDecided), "headless_decided", ""},
+		{is(errNoKeyToApprove), "no_security_key", ""},
+		{is(login.ErrDenied), "headless_denied", "whoever approves headless logins for this user said no"},
+		{is(login.ErrNotApproved), "headless_timeout", "run the command again, and approve it within three minutes"},
 		{isA[*proxy.Error], "refused_by_proxy", ""},
 		{isA[*keystore.KeyringError], "keyring", "start or unlock it and try again; --keystore=file keeps the keys of a new login in files,\n--add-keys-to-agent=only in the ssh-agent, and --keystore=keyring,file in files where the keyring fails"},
 		{isA[*keystore.AgentError], "agent", "see that the ssh-agent answers: ssh-add -l; tsh login --keystore=file does without it"},
@@ -150,6 +154,7 @@ func knownErrors() []knownError {
 		{is(login.ErrUnsupported), "unsupported_login", ""},
 		{is(login.ErrNoAnswer), "timeout", "run it again and finish the login in the browser; every link works once"},
 		{is(login.ErrExposed), "usage", "give --bind-addr an address of this machine alone, 127.0.0.1:PORT, or say with --callback=URL how browsers reach it"},
+		{isClockSkew, "clock_skew", "certificates that were issued just now are not valid by the clock of this machine: set it right"},
 		{is(login.ErrRejected), "rejected_identity", "nothing was stored; tell the cluster's administrator"},
 		{is(profile.ErrNoCurrent), "not_logged_in", "log in first: tsh login --proxy=HOST --user=NAME"},
 		{isNotYetValid, "not_yet_valid", "compare the clock of this machine with the cluster's"},
@@ -164,6 +169,7 @@ func knownErrors() []knownError {
 		{is(mfa.ErrLast), "last_device", "add another first: tsh mfa add"},
 		{is(mfa.ErrWrongCode), "wrong_code", "begin again: tsh mfa add; see that the clock of the device is right"},
 		{is(api.ErrAccessDenied), "access_denied", ""},
+		{is(api.ErrNotFound), "not_found", ""},
 		{isMissingNode, "not_found", "tsh ls lists the servers there are"},
 		{isA[*sshclient.HostKeyError], "host_key", "nothing was sent to the server; tell the cluster's administrator"},
 		{isA[*sshclient.AuthError], "auth_failed", ""},

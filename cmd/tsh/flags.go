@@ -38,6 +38,9 @@ type globals struct {
 	mfaMode        string
 	noRelogin      bool // set by commands that have --no-relogin
 	browser        browserOptions
+
+	headless headlessFlags
+	mlock    string // see keepOutOfSwap
 }
 
 func (g *globals) addFlags(fs *pflag.FlagSet) {
@@ -45,7 +48,7 @@ func (g *globals) addFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&g.user, "user", "", "the cluster's `NAME` for you [TELEPORT_USER]")
 	fs.StringVarP(&g.identity, "identity", "i", "", "use the identity in `FILE`, not a stored login; needs --proxy [TELEPORT_IDENTITY_FILE]")
 	fs.StringVarP(&g.login, "login", "l", "", "the `ACCOUNT` on the server to connect to [TELEPORT_LOGIN]")
-	fs.StringVar(&g.auth, "auth", "", "the way to log in, a connector's `NAME`, local or passwordless [TELEPORT_AUTH]")
+	fs.StringVar(&g.auth, "auth", "", "the way to log in, a connector's `NAME`, local, passwordless or headless [TELEPORT_AUTH]")
 	fs.IntVar(&g.ttl, "ttl", 0, "ask for certificates that last `MINUTES`")
 	fs.BoolVar(&g.insecure, "insecure", false, "do not check the proxy's web certificate")
 	fs.BoolVarP(&g.debug, "debug", "d", false, "say on stderr what is being done [TELEPORT_DEBUG]")
@@ -56,6 +59,7 @@ func (g *globals) addFlags(fs *pflag.FlagSet) {
 	fs.Lookup("use-local-ssh-agent").Hidden = true // of old; the other flag says more
 	fs.StringVar(&g.mfaMode, "mfa-mode", "auto", "the second factor to use, `MODE` auto, otp, cross-platform or platform [TELEPORT_MFA_MODE]")
 	g.browser.addFlags(fs)
+	g.addHeadless(fs)
 	g.addUnsupported(fs)
 	addNegations(fs)
 }
@@ -74,6 +78,9 @@ func environment() map[string][]string {
 		"mfa-mode":          {"TELEPORT_MFA_MODE"},
 		"keystore":          {"TSH_KEYSTORE"},
 		"bind-addr":         {"TELEPORT_LOGIN_BIND_ADDR"},
+		"headless":          {"TELEPORT_HEADLESS"},
+		"mlock":             {"TELEPORT_MLOCK_MODE"},
+		"skip-confirm":      {"TELEPORT_HEADLESS_SKIP_CONFIRM"},
 
 		"use-local-ssh-agent": {"TELEPORT_USE_LOCAL_SSH_AGENT"},
 	}
@@ -83,6 +90,7 @@ func environment() map[string][]string {
 func (g *globals) complete(fs *pflag.FlagSet) error {
 	g.keystoreGiven = fs.Changed("keystore")
 	g.userFlag, g.fileFlag = fs.Changed("user"), fs.Changed("identity")
+	g.headless.note(fs)
 	for name, variables := range environment() {
 		if fs.Changed(name) || fs.Changed("no-"+name) {
 			continue
@@ -109,7 +117,10 @@ func (g *globals) complete(fs *pflag.FlagSet) error {
 	}
 	g.agentFlag = fs.Changed("add-keys-to-agent")
 	g.agentGiven = g.agentFlag || !g.useAgent || g.addKeysToAgent != agentAuto
-	return g.check()
+	if err := g.check(); err != nil {
+		return err
+	}
+	return g.checkHeadless()
 }
 
 func (g *globals) set(fs *pflag.FlagSet, name, value string) error {
@@ -143,8 +154,6 @@ func unsupportedFlags() []*unsupportedFlag {
 		{name: "cert-format"},
 		{name: "compat"},
 		{name: "os-log", bool: true, variable: "TELEPORT_OS_LOG"},
-		{name: "headless", bool: true, variable: "TELEPORT_HEADLESS"},
-		{name: "mlock", variable: "TELEPORT_MLOCK_MODE", neutral: []string{"off", "auto"}},
 		{name: "jumphost", short: "J"},
 		{name: "piv-slot", variable: "TELEPORT_PIV_SLOT"},
 		// These are variables alone.

@@ -222,6 +222,9 @@ func (t *loginTarget) sameAddress() bool {
 // authenticate logs in, stores what comes of it in one commit, and returns it
 // ready for use.
 func (a *app) authenticate(ctx context.Context, store *profile.Store, t *loginTarget) (*session, error) {
+	if a.headlessRefused != nil {
+		return nil, a.headlessRefused
+	}
 	name := t.addr.Host
 	if t.known != nil {
 		name = t.known.Name

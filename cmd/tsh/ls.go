@@ -29,9 +29,10 @@ type lsOptions struct {
 func (a *app) lsCommand() *cobra.Command {
 	var o lsOptions
 	cmd := &cobra.Command{
-		Use:     "ls [flags] [KEY=VALUE[,KEY=VALUE…]] [WORD…]",
-		Aliases: []string{"list"},
-		Short:   "List the servers you may connect to",
+		Annotations: map[string]string{takesHeadless: ""},
+		Use:         "ls [flags] [KEY=VALUE[,KEY=VALUE…]] [WORD…]",
+		Aliases:     []string{"list"},
+		Short:       "List the servers you may connect to",
 		Long: "ls lists the cluster's servers that your roles let you see: all of them, or those with the\n" +
 			"labels given, or those in which every word occurs (as with --search).",
 		Example: "  tsh ls\n  tsh ls env=prod,role=web\n  tsh ls --search=db,eu\n  tsh ls --format=names",

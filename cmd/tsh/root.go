@@ -25,7 +25,8 @@ type app struct {
 	guard   *guard
 	store   *profile.Store // see openStore
 
-	storeless bool // nothing is to be stored, whatever happens
+	storeless       bool  // nothing is to be stored, whatever happens
+	headlessRefused error // why this command cannot log in headless
 }
 
 // testOnlyNow replaces the clock that certificates are judged by.
@@ -124,7 +125,7 @@ func (a *app) rootCommand() *cobra.Command {
 	root.AddCommand(
 		a.loginCommand(), a.logoutCommand(), a.statusCommand(), a.lsCommand(),
 		a.sshCommand(), a.mfaCommand(), a.envCommand(), a.doctorCommand(), a.versionCommand(),
-		a.profilesCommand(), a.useCommand(),
+		a.profilesCommand(), a.useCommand(), a.headlessCommand(),
 	)
 	_ = root.RegisterFlagCompletionFunc("proxy", completeProxy) // fails for an unknown flag only
 	return root
@@ -143,6 +144,12 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 	}
 	// The standard logger, which net/http complains to, writes there as well.
 	slog.SetDefault(slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: level})))
+	if err := a.admitHeadless(cmd); err != nil {
+		return err
+	}
+	if err := a.keepOutOfSwap(); err != nil {
+		return err
+	}
 	if a.globals.insecure {
 		a.ui.warn("--insecure: the proxy's certificate is not checked; anyone on the way can read what is typed here")
 	}

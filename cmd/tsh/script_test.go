@@ -79,6 +79,8 @@ func TestScripts(t *testing.T) {
 			"refuse":      withWorld((*world).refuse),
 			"front":       withWorld((*world).front),
 			"ahead":       withWorld((*world).ahead),
+			"headless":    withWorld((*world).elsewhere),
+			"unchanged":   withWorld((*world).unchanged),
 			"securitykey": withWorld((*world).securityKey),
 			"browse":      withWorld((*world).inBrowser),
 			"device":      withWorld((*world).device),
@@ -111,7 +113,8 @@ type world struct {
 	secret   string // of the device for codes that was added last
 	scanned  int    // QR codes
 
-	keysMeant bool // see printsKey
+	keysMeant bool              // see printsKey
+	snapshots map[string]string // see unchanged
 }
 
 // settableClock tells the cluster the time.
@@ -153,6 +156,10 @@ func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
 			config.SecondFactor = value
 		case "mfa":
 			config.TokensOnly = value == "tokens"
+		case "headless-wait":
+			wait, err := time.ParseDuration(value)
+			ts.Check(err)
+			config.HeadlessWait = wait
 		case "suite":
 			config.Suite = value
 		case "motd":

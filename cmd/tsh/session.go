@@ -157,6 +157,9 @@ func (a *app) withSession(ctx context.Context, use func(context.Context, *sessio
 	if a.globals.hasIdentity() {
 		return a.withIdentity(ctx, use)
 	}
+	if a.globals.headless.on {
+		return a.withHeadless(ctx, use)
+	}
 	use = a.onCluster(use)
 	s, err := a.openSession()
 	if err == nil {

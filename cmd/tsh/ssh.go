@@ -29,8 +29,9 @@ type sshOptions struct {
 func (a *app) sshCommand() *cobra.Command {
 	var o sshOptions
 	cmd := &cobra.Command{
-		Use:   "ssh [flags] [ACCOUNT@]HOST [COMMAND…]",
-		Short: "Run a shell or a command on a server",
+		Annotations: map[string]string{takesHeadless: ""},
+		Use:         "ssh [flags] [ACCOUNT@]HOST [COMMAND…]",
+		Short:       "Run a shell or a command on a server",
 		Long: "ssh connects to a server through the proxy and runs a command there, or a shell.\n" +
 			"HOST is a server's name, address or ID. The exit status is the command's; 255 means that\n" +
 			"the connection failed. Everything after HOST belongs to the command.",

@@ -49,11 +49,12 @@ func (c *Cluster) authServices() []*grpc.ServiceDesc {
 		unary(authName, "GetDomainName", c.rpcDomainName),
 		unary(authName, "GetClusterAlerts", empty), // none is ever raised
 	}
+	auth = append(auth, c.headlessMethods()...)
 	service := func(name string, methods ...grpc.MethodDesc) *grpc.ServiceDesc {
 		return &grpc.ServiceDesc{ServiceName: name, HandlerType: (*any)(nil), Methods: methods}
 	}
 	main := service(authName, append(auth, c.requestMethods()...)...)
-	main.Streams = c.requestStreams()
+	main.Streams = append(c.requestStreams(), c.headlessStreams()...)
 	return []*grpc.ServiceDesc{
 		main,
 		service(trustName, unary(trustName, "GetCertAuthorities", c.rpcCertAuthorities), unary(trustName, "GetCertAuthority", c.rpcCertAuthority)),

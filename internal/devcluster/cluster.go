@@ -77,6 +77,8 @@ type Config struct {
 	TokensOnly bool
 	// NoRateLimit lifts the limits on web calls per address.
 	NoRateLimit bool
+	// HeadlessWait is how long a headless login is held; 3 minutes if zero.
+	HeadlessWait time.Duration
 }
 
 // Cluster is a running dev cluster.
@@ -92,9 +94,13 @@ type Cluster struct {
 	nodes      []*node
 	limits     *rateLimits
 	sso        *sso
+	browsers   webSessions
 	root       *Cluster               // of a leaf: the cluster it trusts
 	leaf       *Cluster               // nil if there is none
 	refusal    atomic.Pointer[string] // see RefuseCalls
+
+	headless     *headlessDesk
+	headlessWait time.Duration
 
 	listener net.Listener
 	admin    net.Listener
@@ -177,7 +183,8 @@ func assemble(s *state, cfg Config, listener net.Listener) (*Cluster, error) {
 	c := &Cluster{
 		registry: newRegistry(s, set, cfg.Clock),
 		settings: set, motd: cfg.MOTD, listener: listener, tokensOnly: cfg.TokensOnly,
-		log: newLogger(cfg.Log),
+		log:          newLogger(cfg.Log),
+		headlessWait: cfg.HeadlessWait,
 	}
 	if c.sso, err = newSSO(cfg); err != nil {
 		return nil, err
@@ -192,6 +199,10 @@ func assemble(s *state, cfg Config, listener net.Listener) (*Cluster, error) {
 	if c.nodes, err = c.makeNodes(cfg); err != nil {
 		return nil, err
 	}
+	if c.headlessWait == 0 {
+		c.headlessWait = headlessWait
+	}
+	c.headless = newHeadlessDesk(min(headlessLook, c.headlessWait))
 	if !cfg.NoRateLimit {
 		c.limits = newRateLimits(cfg.Clock)
 	}

@@ -136,6 +136,7 @@ func (a *authority) hostKey(suite, cluster, keyID string, principals []string) (
 // Numbers of the private arc 1.3.9999.1 that hold identity data in a subject.
 const (
 	attrCluster          = 7
+	attrMFAVerified      = 8
 	attrLoginIP          = 9
 	attrPrivateKeyPolicy = 15
 	attrUserType         = 20

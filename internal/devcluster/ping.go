@@ -159,7 +159,7 @@ func (c *Cluster) authSettings(connector string) pingAuth {
 	}
 	switch {
 	case c.allows(kindWebAuthn):
-		a.PreferredLocalMFA, a.AllowPasswordless = factorWebAuthn, true
+		a.PreferredLocalMFA, a.AllowPasswordless, a.AllowHeadless = factorWebAuthn, true, true
 	case c.allows(kindTOTP):
 		a.PreferredLocalMFA = factorOTP
 	}

@@ -42,6 +42,8 @@ type certRequest struct {
 	route    string   // cluster that the certificates lead to; this one if empty
 	requests []string // IDs of the access requests that are assumed
 	assumed  []string // roles that come with them
+	// mfaDevice is set in certificates that a second factor vouches for.
+	mfaDevice string
 }
 
 // roleNames are the roles of the certificate.
@@ -96,6 +98,9 @@ func (c *Cluster) signSSH(key ssh.PublicKey, r certRequest) ([]byte, error) {
 	}
 	if r.loginIP != "" {
 		ext["login-ip"] = r.loginIP
+	}
+	if r.mfaDevice != "" {
+		ext["mfa-verified"] = r.mfaDevice
 	}
 	if r.format != formatOld {
 		roles, err := json.Marshal(map[string][]string{"roles": r.roleNames()})
@@ -185,6 +190,9 @@ func (c *Cluster) userSubject(r certRequest) ([]byte, error) {
 	add(x520(10), r.roleNames()...)
 	add(x520(3), r.user.Name)
 	add(identityOID(attrCluster), c.settings.Name)
+	if r.mfaDevice != "" {
+		add(identityOID(attrMFAVerified), r.mfaDevice)
+	}
 	if r.loginIP != "" {
 		add(identityOID(attrLoginIP), r.loginIP)
 	}

@@ -79,6 +79,7 @@ func (c *Cluster) webHandler() http.Handler {
 	api("POST /webapi/mfa/login/finish", normal, c.loginFinish)
 	api("POST /webapi/github/login/console", normal, c.ssoConsole(kindGitHub))
 	c.ssoRoutes(mux, func(kind string) { api("POST /webapi/"+kind+"/login/console", nil, c.ssoConsole(kind)) })
+	c.headlessRoutes(mux, normal)
 	for path, text := range pages() {
 		mux.Handle("GET "+path, pageHandler(path, text))
 	}

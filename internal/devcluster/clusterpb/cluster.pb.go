@@ -3572,6 +3572,74 @@ func (x *ResolveSSHTargetResponse) GetServer() *Server {
 	return nil
 }
 
+type ResourceHeader struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	SubKind       string                 `protobuf:"bytes,2,opt,name=sub_kind,json=subKind,proto3" json:"sub_kind,omitempty"`
+	Version       string                 `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	Metadata      *Metadata              `protobuf:"bytes,4,opt,name=metadata,proto3" json:"metadata,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResourceHeader) Reset() {
+	*x = ResourceHeader{}
+	mi := &file_cluster_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResourceHeader) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResourceHeader) ProtoMessage() {}
+
+func (x *ResourceHeader) ProtoReflect() protoreflect.Message {
+	mi := &file_cluster_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResourceHeader.ProtoReflect.Descriptor instead.
+func (*ResourceHeader) Descriptor() ([]byte, []int) {
+	return file_cluster_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *ResourceHeader) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *ResourceHeader) GetSubKind() string {
+	if x != nil {
+		return x.SubKind
+	}
+	return ""
+}
+
+func (x *ResourceHeader) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *ResourceHeader) GetMetadata() *Metadata {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
 var File_cluster_proto protoreflect.FileDescriptor
 
 const file_cluster_proto_rawDesc = "" +
@@ -3872,7 +3940,12 @@ const file_cluster_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"I\n" +
 	"\x18ResolveSSHTargetResponse\x12-\n" +
-	"\x06server\x18\x01 \x01(\v2\x15.devcluster.v1.ServerR\x06serverB<Z:github.com/seed-087d674e/tsh/internal/devcluster/clusterpbb\x06proto3"
+	"\x06server\x18\x01 \x01(\v2\x15.devcluster.v1.ServerR\x06server\"\x8e\x01\n" +
+	"\x0eResourceHeader\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x19\n" +
+	"\bsub_kind\x18\x02 \x01(\tR\asubKind\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\tR\aversion\x123\n" +
+	"\bmetadata\x18\x04 \x01(\v2\x17.devcluster.v1.MetadataR\bmetadataB<Z:github.com/seed-087d674e/tsh/internal/devcluster/clusterpbb\x06proto3"
 
 var (
 	file_cluster_proto_rawDescOnce sync.Once
@@ -3886,7 +3959,7 @@ func file_cluster_proto_rawDescGZIP() []byte {
 	return file_cluster_proto_rawDescData
 }
 
-var file_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 62)
+var file_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 63)
 var file_cluster_proto_goTypes = []any{
 	(*Empty)(nil),                        // 0: devcluster.v1.Empty
 	(*Frame)(nil),                        // 1: devcluster.v1.Frame
@@ -3944,13 +4017,14 @@ var file_cluster_proto_goTypes = []any{
 	(*GetSSHTargetsResponse)(nil),        // 53: devcluster.v1.GetSSHTargetsResponse
 	(*ResolveSSHTargetRequest)(nil),      // 54: devcluster.v1.ResolveSSHTargetRequest
 	(*ResolveSSHTargetResponse)(nil),     // 55: devcluster.v1.ResolveSSHTargetResponse
-	nil,                                  // 56: devcluster.v1.Metadata.LabelsEntry
-	nil,                                  // 57: devcluster.v1.LabelValues.ValuesEntry
-	nil,                                  // 58: devcluster.v1.Features.EntitlementsEntry
-	nil,                                  // 59: devcluster.v1.ListUnifiedResourcesRequest.LabelsEntry
-	nil,                                  // 60: devcluster.v1.ListResourcesRequest.LabelsEntry
-	nil,                                  // 61: devcluster.v1.ResolveSSHTargetRequest.LabelsEntry
-	(*timestamppb.Timestamp)(nil),        // 62: google.protobuf.Timestamp
+	(*ResourceHeader)(nil),               // 56: devcluster.v1.ResourceHeader
+	nil,                                  // 57: devcluster.v1.Metadata.LabelsEntry
+	nil,                                  // 58: devcluster.v1.LabelValues.ValuesEntry
+	nil,                                  // 59: devcluster.v1.Features.EntitlementsEntry
+	nil,                                  // 60: devcluster.v1.ListUnifiedResourcesRequest.LabelsEntry
+	nil,                                  // 61: devcluster.v1.ListResourcesRequest.LabelsEntry
+	nil,                                  // 62: devcluster.v1.ResolveSSHTargetRequest.LabelsEntry
+	(*timestamppb.Timestamp)(nil),        // 63: google.protobuf.Timestamp
 }
 var file_cluster_proto_depIdxs = []int32{
 	2,  // 0: devcluster.v1.ProxySSHRequest.dial_target:type_name -> devcluster.v1.TargetHost
@@ -3962,33 +4036,33 @@ var file_cluster_proto_depIdxs = []int32{
 	1,  // 6: devcluster.v1.ProxyClusterRequest.frame:type_name -> devcluster.v1.Frame
 	1,  // 7: devcluster.v1.ProxyClusterResponse.frame:type_name -> devcluster.v1.Frame
 	3,  // 8: devcluster.v1.GetClusterDetailsResponse.details:type_name -> devcluster.v1.ClusterDetails
-	56, // 9: devcluster.v1.Metadata.labels:type_name -> devcluster.v1.Metadata.LabelsEntry
-	62, // 10: devcluster.v1.Metadata.expires:type_name -> google.protobuf.Timestamp
-	57, // 11: devcluster.v1.LabelValues.values:type_name -> devcluster.v1.LabelValues.ValuesEntry
-	62, // 12: devcluster.v1.Rotation.started:type_name -> google.protobuf.Timestamp
-	62, // 13: devcluster.v1.Rotation.last_rotated:type_name -> google.protobuf.Timestamp
+	57, // 9: devcluster.v1.Metadata.labels:type_name -> devcluster.v1.Metadata.LabelsEntry
+	63, // 10: devcluster.v1.Metadata.expires:type_name -> google.protobuf.Timestamp
+	58, // 11: devcluster.v1.LabelValues.values:type_name -> devcluster.v1.LabelValues.ValuesEntry
+	63, // 12: devcluster.v1.Rotation.started:type_name -> google.protobuf.Timestamp
+	63, // 13: devcluster.v1.Rotation.last_rotated:type_name -> google.protobuf.Timestamp
 	15, // 14: devcluster.v1.Rotation.schedule:type_name -> devcluster.v1.RotationSchedule
-	62, // 15: devcluster.v1.RotationSchedule.update_clients:type_name -> google.protobuf.Timestamp
-	62, // 16: devcluster.v1.RotationSchedule.update_servers:type_name -> google.protobuf.Timestamp
-	62, // 17: devcluster.v1.RotationSchedule.standby:type_name -> google.protobuf.Timestamp
+	63, // 15: devcluster.v1.RotationSchedule.update_clients:type_name -> google.protobuf.Timestamp
+	63, // 16: devcluster.v1.RotationSchedule.update_servers:type_name -> google.protobuf.Timestamp
+	63, // 17: devcluster.v1.RotationSchedule.standby:type_name -> google.protobuf.Timestamp
 	17, // 18: devcluster.v1.PingResponse.server_features:type_name -> devcluster.v1.Features
-	62, // 19: devcluster.v1.PingResponse.license_expiry:type_name -> google.protobuf.Timestamp
+	63, // 19: devcluster.v1.PingResponse.license_expiry:type_name -> google.protobuf.Timestamp
 	0,  // 20: devcluster.v1.Features.unnamed_19:type_name -> devcluster.v1.Empty
 	0,  // 21: devcluster.v1.Features.unnamed_21:type_name -> devcluster.v1.Empty
 	0,  // 22: devcluster.v1.Features.unnamed_25:type_name -> devcluster.v1.Empty
 	0,  // 23: devcluster.v1.Features.unnamed_26:type_name -> devcluster.v1.Empty
 	0,  // 24: devcluster.v1.Features.unnamed_28:type_name -> devcluster.v1.Empty
-	58, // 25: devcluster.v1.Features.entitlements:type_name -> devcluster.v1.Features.EntitlementsEntry
+	59, // 25: devcluster.v1.Features.entitlements:type_name -> devcluster.v1.Features.EntitlementsEntry
 	9,  // 26: devcluster.v1.User.metadata:type_name -> devcluster.v1.Metadata
 	20, // 27: devcluster.v1.User.spec:type_name -> devcluster.v1.UserSpec
 	24, // 28: devcluster.v1.User.status:type_name -> devcluster.v1.UserStatus
 	12, // 29: devcluster.v1.UserSpec.traits:type_name -> devcluster.v1.LabelValues
 	21, // 30: devcluster.v1.UserSpec.status:type_name -> devcluster.v1.LoginStatus
-	62, // 31: devcluster.v1.UserSpec.expires:type_name -> google.protobuf.Timestamp
+	63, // 31: devcluster.v1.UserSpec.expires:type_name -> google.protobuf.Timestamp
 	22, // 32: devcluster.v1.UserSpec.created_by:type_name -> devcluster.v1.CreatedBy
-	62, // 33: devcluster.v1.LoginStatus.locked_time:type_name -> google.protobuf.Timestamp
-	62, // 34: devcluster.v1.LoginStatus.lock_expires:type_name -> google.protobuf.Timestamp
-	62, // 35: devcluster.v1.CreatedBy.time:type_name -> google.protobuf.Timestamp
+	63, // 33: devcluster.v1.LoginStatus.locked_time:type_name -> google.protobuf.Timestamp
+	63, // 34: devcluster.v1.LoginStatus.lock_expires:type_name -> google.protobuf.Timestamp
+	63, // 35: devcluster.v1.CreatedBy.time:type_name -> google.protobuf.Timestamp
 	23, // 36: devcluster.v1.CreatedBy.user:type_name -> devcluster.v1.UserRef
 	19, // 37: devcluster.v1.GetUserResponse.user:type_name -> devcluster.v1.User
 	9,  // 38: devcluster.v1.Role.metadata:type_name -> devcluster.v1.Metadata
@@ -4028,23 +4102,24 @@ var file_cluster_proto_depIdxs = []int32{
 	9,  // 72: devcluster.v1.Server.metadata:type_name -> devcluster.v1.Metadata
 	46, // 73: devcluster.v1.Server.spec:type_name -> devcluster.v1.ServerSpec
 	14, // 74: devcluster.v1.ServerSpec.rotation:type_name -> devcluster.v1.Rotation
-	59, // 75: devcluster.v1.ListUnifiedResourcesRequest.labels:type_name -> devcluster.v1.ListUnifiedResourcesRequest.LabelsEntry
+	60, // 75: devcluster.v1.ListUnifiedResourcesRequest.labels:type_name -> devcluster.v1.ListUnifiedResourcesRequest.LabelsEntry
 	13, // 76: devcluster.v1.ListUnifiedResourcesRequest.sort_by:type_name -> devcluster.v1.SortBy
 	45, // 77: devcluster.v1.PaginatedResource.node:type_name -> devcluster.v1.Server
 	48, // 78: devcluster.v1.ListUnifiedResourcesResponse.resources:type_name -> devcluster.v1.PaginatedResource
-	60, // 79: devcluster.v1.ListResourcesRequest.labels:type_name -> devcluster.v1.ListResourcesRequest.LabelsEntry
+	61, // 79: devcluster.v1.ListResourcesRequest.labels:type_name -> devcluster.v1.ListResourcesRequest.LabelsEntry
 	13, // 80: devcluster.v1.ListResourcesRequest.sort_by:type_name -> devcluster.v1.SortBy
 	48, // 81: devcluster.v1.ListResourcesResponse.resources:type_name -> devcluster.v1.PaginatedResource
 	45, // 82: devcluster.v1.GetSSHTargetsResponse.servers:type_name -> devcluster.v1.Server
-	61, // 83: devcluster.v1.ResolveSSHTargetRequest.labels:type_name -> devcluster.v1.ResolveSSHTargetRequest.LabelsEntry
+	62, // 83: devcluster.v1.ResolveSSHTargetRequest.labels:type_name -> devcluster.v1.ResolveSSHTargetRequest.LabelsEntry
 	45, // 84: devcluster.v1.ResolveSSHTargetResponse.server:type_name -> devcluster.v1.Server
-	11, // 85: devcluster.v1.LabelValues.ValuesEntry.value:type_name -> devcluster.v1.StringValues
-	18, // 86: devcluster.v1.Features.EntitlementsEntry.value:type_name -> devcluster.v1.Entitlement
-	87, // [87:87] is the sub-list for method output_type
-	87, // [87:87] is the sub-list for method input_type
-	87, // [87:87] is the sub-list for extension type_name
-	87, // [87:87] is the sub-list for extension extendee
-	0,  // [0:87] is the sub-list for field type_name
+	9,  // 85: devcluster.v1.ResourceHeader.metadata:type_name -> devcluster.v1.Metadata
+	11, // 86: devcluster.v1.LabelValues.ValuesEntry.value:type_name -> devcluster.v1.StringValues
+	18, // 87: devcluster.v1.Features.EntitlementsEntry.value:type_name -> devcluster.v1.Entitlement
+	88, // [88:88] is the sub-list for method output_type
+	88, // [88:88] is the sub-list for method input_type
+	88, // [88:88] is the sub-list for extension type_name
+	88, // [88:88] is the sub-list for extension extendee
+	0,  // [0:88] is the sub-list for field type_name
 }
 
 func init() { file_cluster_proto_init() }
@@ -4066,7 +4141,7 @@ func file_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cluster_proto_rawDesc), len(file_cluster_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   62,
+			NumMessages:   63,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1403,74 +1403,6 @@ func (*Event_ResourceHeader) isEvent_Resource() {}
 
 func (*Event_AccessRequest) isEvent_Resource() {}
 
-type ResourceHeader struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
-	SubKind       string                 `protobuf:"bytes,2,opt,name=sub_kind,json=subKind,proto3" json:"sub_kind,omitempty"`
-	Version       string                 `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
-	Metadata      *Metadata              `protobuf:"bytes,4,opt,name=metadata,proto3" json:"metadata,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ResourceHeader) Reset() {
-	*x = ResourceHeader{}
-	mi := &file_leaf_proto_msgTypes[19]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ResourceHeader) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ResourceHeader) ProtoMessage() {}
-
-func (x *ResourceHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_leaf_proto_msgTypes[19]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ResourceHeader.ProtoReflect.Descriptor instead.
-func (*ResourceHeader) Descriptor() ([]byte, []int) {
-	return file_leaf_proto_rawDescGZIP(), []int{19}
-}
-
-func (x *ResourceHeader) GetKind() string {
-	if x != nil {
-		return x.Kind
-	}
-	return ""
-}
-
-func (x *ResourceHeader) GetSubKind() string {
-	if x != nil {
-		return x.SubKind
-	}
-	return ""
-}
-
-func (x *ResourceHeader) GetVersion() string {
-	if x != nil {
-		return x.Version
-	}
-	return ""
-}
-
-func (x *ResourceHeader) GetMetadata() *Metadata {
-	if x != nil {
-		return x.Metadata
-	}
-	return nil
-}
-
 var File_leaf_proto protoreflect.FileDescriptor
 
 const file_leaf_proto_rawDesc = "" +
@@ -1594,12 +1526,7 @@ const file_leaf_proto_rawDesc = "" +
 	"\x0fresource_header\x18\x02 \x01(\v2\x1d.devcluster.v1.ResourceHeaderH\x00R\x0eresourceHeader\x12E\n" +
 	"\x0eaccess_request\x18\x0e \x01(\v2\x1c.devcluster.v1.AccessRequestH\x00R\raccessRequestB\n" +
 	"\n" +
-	"\bresource\"\x8e\x01\n" +
-	"\x0eResourceHeader\x12\x12\n" +
-	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x19\n" +
-	"\bsub_kind\x18\x02 \x01(\tR\asubKind\x12\x18\n" +
-	"\aversion\x18\x03 \x01(\tR\aversion\x123\n" +
-	"\bmetadata\x18\x04 \x01(\v2\x17.devcluster.v1.MetadataR\bmetadataB<Z:github.com/seed-087d674e/tsh/internal/devcluster/clusterpbb\x06proto3"
+	"\bresourceB<Z:github.com/seed-087d674e/tsh/internal/devcluster/clusterpbb\x06proto3"
 
 var (
 	file_leaf_proto_rawDescOnce sync.Once
@@ -1613,7 +1540,7 @@ func file_leaf_proto_rawDescGZIP() []byte {
 	return file_leaf_proto_rawDescData
 }
 
-var file_leaf_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_leaf_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_leaf_proto_goTypes = []any{
 	(*GetCertAuthorityRequest)(nil),    // 0: devcluster.v1.GetCertAuthorityRequest
 	(*RemoteCluster)(nil),              // 1: devcluster.v1.RemoteCluster
@@ -1634,38 +1561,37 @@ var file_leaf_proto_goTypes = []any{
 	(*Watch)(nil),                      // 16: devcluster.v1.Watch
 	(*WatchKind)(nil),                  // 17: devcluster.v1.WatchKind
 	(*Event)(nil),                      // 18: devcluster.v1.Event
-	(*ResourceHeader)(nil),             // 19: devcluster.v1.ResourceHeader
-	nil,                                // 20: devcluster.v1.WatchKind.FilterEntry
-	(*Metadata)(nil),                   // 21: devcluster.v1.Metadata
-	(*timestamppb.Timestamp)(nil),      // 22: google.protobuf.Timestamp
+	nil,                                // 19: devcluster.v1.WatchKind.FilterEntry
+	(*Metadata)(nil),                   // 20: devcluster.v1.Metadata
+	(*timestamppb.Timestamp)(nil),      // 21: google.protobuf.Timestamp
+	(*ResourceHeader)(nil),             // 22: devcluster.v1.ResourceHeader
 }
 var file_leaf_proto_depIdxs = []int32{
-	21, // 0: devcluster.v1.RemoteCluster.metadata:type_name -> devcluster.v1.Metadata
+	20, // 0: devcluster.v1.RemoteCluster.metadata:type_name -> devcluster.v1.Metadata
 	2,  // 1: devcluster.v1.RemoteCluster.status:type_name -> devcluster.v1.RemoteClusterStatus
-	22, // 2: devcluster.v1.RemoteClusterStatus.last_heartbeat:type_name -> google.protobuf.Timestamp
+	21, // 2: devcluster.v1.RemoteClusterStatus.last_heartbeat:type_name -> google.protobuf.Timestamp
 	1,  // 3: devcluster.v1.RemoteClustersPage.remote_clusters:type_name -> devcluster.v1.RemoteCluster
-	22, // 4: devcluster.v1.UserCertsRequest.expires:type_name -> google.protobuf.Timestamp
-	21, // 5: devcluster.v1.AccessRequest.metadata:type_name -> devcluster.v1.Metadata
+	21, // 4: devcluster.v1.UserCertsRequest.expires:type_name -> google.protobuf.Timestamp
+	20, // 5: devcluster.v1.AccessRequest.metadata:type_name -> devcluster.v1.Metadata
 	7,  // 6: devcluster.v1.AccessRequest.spec:type_name -> devcluster.v1.AccessRequestSpec
-	22, // 7: devcluster.v1.AccessRequestSpec.created:type_name -> google.protobuf.Timestamp
-	22, // 8: devcluster.v1.AccessRequestSpec.expires:type_name -> google.protobuf.Timestamp
+	21, // 7: devcluster.v1.AccessRequestSpec.created:type_name -> google.protobuf.Timestamp
+	21, // 8: devcluster.v1.AccessRequestSpec.expires:type_name -> google.protobuf.Timestamp
 	8,  // 9: devcluster.v1.AccessRequestSpec.reviews:type_name -> devcluster.v1.AccessReview
-	22, // 10: devcluster.v1.AccessRequestSpec.max_duration:type_name -> google.protobuf.Timestamp
-	22, // 11: devcluster.v1.AccessRequestSpec.session_ttl:type_name -> google.protobuf.Timestamp
-	22, // 12: devcluster.v1.AccessReview.created:type_name -> google.protobuf.Timestamp
+	21, // 10: devcluster.v1.AccessRequestSpec.max_duration:type_name -> google.protobuf.Timestamp
+	21, // 11: devcluster.v1.AccessRequestSpec.session_ttl:type_name -> google.protobuf.Timestamp
+	21, // 12: devcluster.v1.AccessReview.created:type_name -> google.protobuf.Timestamp
 	8,  // 13: devcluster.v1.AccessReviewSubmission.review:type_name -> devcluster.v1.AccessReview
 	10, // 14: devcluster.v1.ListAccessRequestsRequest.filter:type_name -> devcluster.v1.AccessRequestFilter
 	6,  // 15: devcluster.v1.ListAccessRequestsResponse.access_requests:type_name -> devcluster.v1.AccessRequest
 	17, // 16: devcluster.v1.Watch.kinds:type_name -> devcluster.v1.WatchKind
-	20, // 17: devcluster.v1.WatchKind.filter:type_name -> devcluster.v1.WatchKind.FilterEntry
-	19, // 18: devcluster.v1.Event.resource_header:type_name -> devcluster.v1.ResourceHeader
+	19, // 17: devcluster.v1.WatchKind.filter:type_name -> devcluster.v1.WatchKind.FilterEntry
+	22, // 18: devcluster.v1.Event.resource_header:type_name -> devcluster.v1.ResourceHeader
 	6,  // 19: devcluster.v1.Event.access_request:type_name -> devcluster.v1.AccessRequest
-	21, // 20: devcluster.v1.ResourceHeader.metadata:type_name -> devcluster.v1.Metadata
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	20, // [20:20] is the sub-list for method output_type
+	20, // [20:20] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_leaf_proto_init() }
@@ -1684,7 +1610,7 @@ func file_leaf_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_leaf_proto_rawDesc), len(file_leaf_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   21,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
