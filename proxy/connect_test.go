@@ -98,7 +98,7 @@ func TestHTTPProxyRefuses(t *testing.T) {
 			_, _ = io.WriteString(conn, answer)
 		})
 		setProxy(t, "http://user:"+secret+"@"+p.addr, "")
-		_, err := dialFunc(nil).tcp(testContext(t), "proxy.test:443")
+		_, err := dialFunc(nil).tcp(testContext(t), "proxy.test:443", nil)
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "HTTP proxy "+p.addr) {
 			t.Errorf("%.40q: %v", answer, err)
 		}
@@ -114,7 +114,7 @@ func TestHTTPProxyRefuses(t *testing.T) {
 		"http://u:" + secret + "%zz@127.0.0.1:80": "no URL",
 	} {
 		setProxy(t, value, "")
-		_, err := dialFunc(nil).tcp(testContext(t), "proxy.test:443")
+		_, err := dialFunc(nil).tcp(testContext(t), "proxy.test:443", nil)
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), secret) {
 			t.Errorf("%s: %v", value, err)
 		}
@@ -133,7 +133,7 @@ func TestHTTPProxySilent(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		start := time.Now()
-		if _, err := dial.tcp(ctx, "proxy.test:443"); err == nil || time.Since(start) != time.Second {
+		if _, err := dial.tcp(ctx, "proxy.test:443", nil); err == nil || time.Since(start) != time.Second {
 			t.Errorf("after %v: %v", time.Since(start), err)
 		}
 	})
@@ -143,7 +143,7 @@ func TestHTTPProxyOverTLS(t *testing.T) {
 	ca := newAuthority(t, "nobody trusts")
 	p := startTLS(t, serverConfig(t, ca), func(conn *tls.Conn) { t.Error("the proxy was trusted") })
 	setProxy(t, "https://u:p@"+p.addr, "")
-	if _, err := dialFunc(nil).tcp(testContext(t), "proxy.test:443"); err == nil || !strings.Contains(err.Error(), "unknown authority") {
+	if _, err := dialFunc(nil).tcp(testContext(t), "proxy.test:443", nil); err == nil || !strings.Contains(err.Error(), "unknown authority") {
 		t.Error(err)
 	}
 }

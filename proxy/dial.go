@@ -37,8 +37,9 @@ type Config struct {
 	// which TLS routing does not get through (Client.UpgradeRequired).
 	ConnUpgrade bool
 	// Insecure turns off the verification of the certificate of the HTTP
-	// server that upgrades, RootCAs replaces the system's authorities for it.
-	// The identity's own authorities always verify the connections inside.
+	// server that upgrades, RootCAs replaces the system's authorities for it
+	// and for an HTTP proxy that is spoken to over TLS. The identity's own
+	// authorities always verify the connections inside.
 	Insecure bool
 	RootCAs  *x509.CertPool
 	// TLS is the identity's configuration: its certificate and authorities.
@@ -119,7 +120,7 @@ func (c *Config) connect(ctx context.Context, alpn ...string) (net.Conn, error) 
 func (c *Config) raw(ctx context.Context) (net.Conn, error) {
 	addr := c.addr()
 	if !c.TLSRouting || !c.ConnUpgrade {
-		conn, err := dialFunc(c.Dial).tcp(ctx, addr)
+		conn, err := dialFunc(c.Dial).tcp(ctx, addr, c.RootCAs)
 		if err != nil {
 			return nil, &netError{addr, causeOr(ctx, err)}
 		}
@@ -156,7 +157,11 @@ func (c *Config) secure(ctx context.Context, conn net.Conn, alpn ...string) (net
 func (c *Config) explain(err error) error {
 	var untrusted *tls.CertificateVerificationError
 	if errors.As(err, &untrusted) {
-		err = fmt.Errorf("it does not prove to belong to cluster %s: %w", c.Cluster, err)
+		by := ""
+		if len(untrusted.UnverifiedCertificates) > 0 {
+			by = " (its certificate is " + presented(certificateNames(untrusted.UnverifiedCertificates[0])) + ")"
+		}
+		err = fmt.Errorf("it does not prove to belong to cluster %s%s: %w", c.Cluster, by, err)
 	}
 	return &netError{c.addr(), err}
 }

@@ -32,6 +32,7 @@ type globals struct {
 	keystore       string // where private keys go; "" is where they were
 	keystoreGiven  bool   // ... as a flag
 	mfaMode        string
+	trust          trust
 }
 
 func (g *globals) addFlags(fs *pflag.FlagSet) {
@@ -48,6 +49,7 @@ func (g *globals) addFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&g.useAgent, "use-local-ssh-agent", true, "--no-use-local-ssh-agent is --add-keys-to-agent=no [TELEPORT_USE_LOCAL_SSH_AGENT]")
 	fs.Lookup("use-local-ssh-agent").Hidden = true // of old; the other flag says more
 	fs.StringVar(&g.mfaMode, "mfa-mode", "auto", "the second factor to use, `MODE` auto or otp [TELEPORT_MFA_MODE]")
+	g.trust.addFlags(fs)
 	g.addUnsupported(fs)
 	addNegations(fs)
 }
@@ -64,6 +66,7 @@ func environment() map[string][]string {
 		"add-keys-to-agent": {"TELEPORT_ADD_KEYS_TO_AGENT"},
 		"mfa-mode":          {"TELEPORT_MFA_MODE"},
 		"keystore":          {"TSH_KEYSTORE"},
+		"ca-file":           {"TSH_CA_FILE"},
 
 		"use-local-ssh-agent": {"TELEPORT_USE_LOCAL_SSH_AGENT"},
 	}

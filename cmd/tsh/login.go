@@ -205,7 +205,12 @@ func (a *app) authenticate(ctx context.Context, store *profile.Store, t *loginTa
 	if err := a.placeKeys(store, t, name); err != nil {
 		return nil, err
 	}
-	client := proxy.NewClient(proxy.Options{Addr: t.addr, Insecure: a.globals.insecure, RememberedPort: t.rememberedPort()})
+	web, err := a.webOptions()
+	if err != nil {
+		return nil, err
+	}
+	web.Addr, web.RememberedPort = t.addr, t.rememberedPort()
+	client := proxy.NewClient(web)
 	defer client.Close()
 	t.answered = a.ui.waiting("the proxy " + t.proxy)
 	defer t.answered()

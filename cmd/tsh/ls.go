@@ -169,11 +169,16 @@ func (a *app) listNodes(ctx context.Context, s *session, o lsOptions) ([]*api.No
 
 // connectAPI connects to the auth server of the session's cluster.
 func (a *app) connectAPI(ctx context.Context, s *session) (*api.Client, error) {
+	authorities, err := a.globals.trust.authorities()
+	if err != nil {
+		return nil, err
+	}
 	config := api.Config{
 		Addrs:       []string{s.profile.WebProxyAddr},
 		Credentials: []credentials.Credentials{s.id},
 		ConnUpgrade: s.profile.ConnUpgrade,
 		Insecure:    a.globals.insecure,
+		RootCAs:     authorities,
 	}
 	if !s.profile.TLSRouting {
 		config.SSHAddr = s.profile.SSHProxyAddr

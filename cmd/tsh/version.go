@@ -96,7 +96,13 @@ func (a *app) addProxyVersion(ctx context.Context, v *versionInfo) {
 	const patience = 5 * time.Second
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	client := proxy.NewClient(proxy.Options{Addr: target.addr, Insecure: a.globals.insecure})
+	web, err := a.webOptions()
+	if err != nil {
+		a.ui.say("The proxy %s could not be asked for its version: %v", target.proxy, err)
+		return
+	}
+	web.Addr = target.addr
+	client := proxy.NewClient(web)
 	defer client.Close()
 	ping, err := client.Ping(ctx, "")
 	if err != nil {

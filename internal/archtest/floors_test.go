@@ -29,9 +29,11 @@ type room struct {
 func rooms() map[string]room {
 	const text, durable, rpc, wire = "internal/text", "internal/durable", "internal/rpc", "internal/wire"
 	const keyring, sshagent, doctor = "internal/keyring", "internal/sshagent", "internal/doctor"
+	const roots = "internal/roots"
 	const devcluster, netsim, testenv = "internal/devcluster", "internal/netsim", "internal/testenv"
 	return map[string]room{
 		text:          {client, 0, nil},
+		roots:         {client, 0, nil},
 		durable:       {client, 0, []string{text}},
 		rpc:           {client, 0, []string{text}},
 		wire:          {client, 0, []string{text}},
@@ -40,25 +42,26 @@ func rooms() map[string]room {
 		"sshclient":   {client, 0, []string{text}},
 		"keystore":    {client, 0, []string{durable, keyring, sshagent, text}},
 		"profile":     {client, 1, []string{"keystore", durable, keyring, sshagent, text}},
-		"proxy":       {client, 1, []string{rpc, wire, text}},
+		"proxy":       {client, 1, []string{rpc, wire, roots, text}},
 		"credentials": {client, 2, []string{"profile", "keystore", text}},
 		"login":       {client, 3, []string{"proxy", "keystore", text}},
 		"api":         {client, 3, []string{"credentials", "proxy", rpc, wire, text}},
 		doctor:        {client, 3, []string{"profile", "proxy", "keystore", durable, keyring, sshagent, text}},
 		"cmd/tsh": {program, 4, []string{
-			"login", "api", "credentials", "profile", "proxy", "keystore", "sshclient", durable, keyring, sshagent, doctor, text,
+			"login", "api", "credentials", "profile", "proxy", "keystore", "sshclient", durable, keyring, sshagent, doctor, roots, text,
 		}},
 
 		devcluster:       {server, 0, nil},
 		"cmd/devcluster": {server, 1, []string{devcluster}},
 
-		testenv:             {tool, 0, nil},
-		netsim:              {tool, 0, nil},
-		"internal/archtest": {tool, 0, nil},
-		"internal/testrun":  {tool, 0, nil},
-		"internal/bench":    {tool, 1, []string{devcluster, netsim, testenv}},
-		"internal/demo":     {tool, 1, []string{devcluster, netsim, testenv}},
-		"internal/soak":     {tool, 1, []string{devcluster}},
+		testenv:                {tool, 0, nil},
+		netsim:                 {tool, 0, nil},
+		"internal/archtest":    {tool, 0, nil},
+		"internal/testrun":     {tool, 0, nil},
+		"internal/bench":       {tool, 1, []string{devcluster, netsim, testenv}},
+		"internal/networktest": {tool, 1, []string{devcluster, testenv}},
+		"internal/demo":        {tool, 1, []string{devcluster, netsim, testenv}},
+		"internal/soak":        {tool, 1, []string{devcluster}},
 
 		"examples": {examples, 0, []string{"credentials", "api", "profile", "proxy", "keystore", "sshclient", "login"}},
 	}

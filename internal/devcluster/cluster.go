@@ -47,6 +47,12 @@ type Config struct {
 	// NodeLabels are the labels of all nodes; if nil, env=dev and tier=web,
 	// and of every second node env=prod and tier=db.
 	NodeLabels map[string]string
+	// Emulate is the major version to behave as: 14, or 0 for today's. A 14.x
+	// server knows RSA keys only and fewer calls.
+	Emulate int
+	// SeparatePorts makes a port of its own for SSH, as proxies had before TLS
+	// routing; what ping announces says so.
+	SeparatePorts bool
 	// Clock is the time that certificates, lock-outs, codes and rate limits
 	// go by; time.Now if nil. It is called from many goroutines.
 	Clock func() time.Time
@@ -69,6 +75,7 @@ type Cluster struct {
 	limits   *rateLimits
 
 	listener net.Listener
+	emulate  int
 	admin    net.Listener
 	router   *tlsRouter
 	web      *http.Server
@@ -76,6 +83,8 @@ type Cluster struct {
 	grpcAuth *grpc.Server
 	grpcSSH  *grpc.Server
 	queues   [routeCount]*connQueue
+
+	sshListener net.Listener // nil unless it has a port of its own
 
 	ctx      context.Context
 	cancel   context.CancelFunc
@@ -99,6 +108,9 @@ func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
+	if err := checkEmulate(&cfg); err != nil {
+		return nil, err
+	}
 	s, err := openState(cfg.Dir, true)
 	if err != nil {
 		return nil, err
@@ -117,6 +129,9 @@ func start(s *state, cfg Config) (*Cluster, error) {
 		return nil, err
 	}
 	c, err := assemble(s, cfg, listener)
+	if err == nil && cfg.SeparatePorts {
+		err = c.listenSSH()
+	}
 	if err != nil {
 		_ = listener.Close()
 		return nil, err
@@ -145,7 +160,7 @@ func assemble(s *state, cfg Config, listener net.Listener) (*Cluster, error) {
 	}
 	c := &Cluster{
 		registry: newRegistry(s, set, cfg.Clock),
-		settings: set, motd: cfg.MOTD, listener: listener,
+		settings: set, motd: cfg.MOTD, listener: listener, emulate: cfg.Emulate,
 		log: newLogger(cfg.Log),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
@@ -196,7 +211,10 @@ func newLogger(w io.Writer) *slog.Logger {
 
 // serve starts the goroutines.
 func (c *Cluster) serve() {
-	c.goFunc(func() { c.acceptLoop() })
+	c.goFunc(func() { c.acceptLoop(c.listener) })
+	if c.sshListener != nil {
+		c.goFunc(func() { c.acceptLoop(c.sshListener) })
+	}
 	c.goFunc(func() { _ = c.web.Serve(c.queues[routeWeb]) })
 	c.goFunc(func() { _ = c.adminWeb.Serve(c.admin) })
 	c.goFunc(func() { _ = c.grpcAuth.Serve(c.queues[routeAuth]) })
@@ -212,9 +230,9 @@ func (c *Cluster) goFunc(f func()) {
 	}()
 }
 
-func (c *Cluster) acceptLoop() {
+func (c *Cluster) acceptLoop(listener net.Listener) {
 	for {
-		conn, err := c.listener.Accept()
+		conn, err := listener.Accept()
 		if err != nil {
 			if c.ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
 				return
@@ -240,6 +258,9 @@ func (c *Cluster) Close() error {
 		}
 		c.cancel()
 		err := c.listener.Close()
+		if c.sshListener != nil {
+			err = errors.Join(err, c.sshListener.Close())
+		}
 		c.conns.closeAll()
 		for _, q := range c.queues {
 			_ = q.Close()

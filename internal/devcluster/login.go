@@ -97,6 +97,11 @@ func (c *Cluster) loginFinish(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	return c.issueFor(&req, u, keys, remoteIP(r))
+}
+
+// issueFor signs keys for a user whose credentials have been checked.
+func (c *Cluster) issueFor(req *finishRequest, u *user, keys *loginKeys, from string) (*loginResponse, error) {
 	if req.RouteToCluster != "" && req.RouteToCluster != c.settings.Name {
 		return nil, &webError{http.StatusNotFound, fmt.Sprintf("remote cluster %q not found", req.RouteToCluster)}
 	}
@@ -108,7 +113,7 @@ func (c *Cluster) loginFinish(r *http.Request) (any, error) {
 		return nil, err
 	}
 	return c.issue(keys, certRequest{
-		user: u, roles: roles, ttl: roles.sessionTTL(req.TTL), format: req.Compatibility, loginIP: remoteIP(r),
+		user: u, roles: roles, ttl: roles.sessionTTL(req.TTL), format: req.Compatibility, loginIP: from,
 	})
 }
 

@@ -73,11 +73,11 @@ func (c *Cluster) signSSH(key ssh.PublicKey, r certRequest) ([]byte, error) {
 		ext["login-ip"] = r.loginIP
 	}
 	if r.format != formatOld {
-		roles, err := json.Marshal(map[string][]string{"roles": r.user.Roles})
+		roles, err := json.Marshal(c.roleNames(r.user.Roles))
 		if err != nil {
 			return nil, err
 		}
-		traits, err := json.Marshal(r.user.traits())
+		traits, err := json.Marshal(c.traitsOf(r.user))
 		if err != nil {
 			return nil, err
 		}
@@ -134,7 +134,7 @@ func (c *Cluster) signTLS(key crypto.PublicKey, r certRequest) ([]byte, error) {
 // 18.3: L, STREET, postalCode, O, CN, then the private attributes. The values
 // of one standard attribute share one set, which DER sorts.
 func (c *Cluster) userSubject(r certRequest) ([]byte, error) {
-	traits, err := json.Marshal(r.user.traits())
+	traits, err := json.Marshal(c.traitsOf(r.user))
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +156,9 @@ func (c *Cluster) userSubject(r certRequest) ([]byte, error) {
 	if r.loginIP != "" {
 		add(identityOID(attrLoginIP), r.loginIP)
 	}
-	add(identityOID(attrUserType), "local")
+	if !c.is14() {
+		add(identityOID(attrUserType), "local")
+	}
 	add(identityOID(attrPrivateKeyPolicy), "none")
 	return asn1.Marshal(rdns)
 }
