@@ -19,6 +19,7 @@ type keyPair struct {
 	ssh, tls crypto.Signer
 	sshPub   []byte // authorized_keys line
 	tlsPub   []byte // PEM
+	onePub   []byte // sshPub where it is the one key that clusters of version 14 know
 	err      error
 }
 
@@ -32,6 +33,9 @@ func generate(suite keystore.Suite, one bool) keyPair {
 	}
 	if k.err == nil {
 		k.sshPub, k.tlsPub, k.err = keystore.PublicKeys(k.ssh, k.tls)
+		if suite == keystore.SuiteLegacy {
+			k.onePub = k.sshPub
+		}
 	}
 	return k
 }

@@ -71,6 +71,7 @@ func (m *passwordMethod) finish(ctx context.Context, s *session, password, code 
 		TOTPCode:  code,
 		SSHPubKey: keys.sshPub,
 		TLSPubKey: keys.tlsPub,
+		PubKey:    keys.onePub,
 		TTL:       s.ttl(),
 	})
 }

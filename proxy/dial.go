@@ -126,18 +126,34 @@ func (c *Config) raw(ctx context.Context) (net.Conn, error) {
 		}
 		return conn, nil
 	}
-	outer, err := dialWeb(ctx, c.Dial, webConfig{addr, c.RootCAs, c.Insecure, nil})
-	if err != nil {
-		var trust *TrustError
-		if errors.As(err, &trust) {
-			return nil, trust
+	inner, err := c.upgraded(ctx, upgrade)
+	if errors.Is(err, errOldServer) {
+		var old error
+		if inner, old = c.upgraded(ctx, upgradeOld); old == nil {
+			return inner, nil
 		}
-		return nil, &netError{addr, causeOr(ctx, err)}
+		err = fmt.Errorf("%w; %w", err, old)
 	}
-	inner, err := upgrade(ctx, outer, addr)
+	var trust *TrustError
+	switch {
+	case err == nil:
+		return inner, nil
+	case errors.As(err, &trust):
+		return nil, trust
+	}
+	return nil, &netError{addr, causeOr(ctx, err)}
+}
+
+// upgraded makes a connection to the web server and upgrades it in one form.
+func (c *Config) upgraded(ctx context.Context, form upgradeForm) (net.Conn, error) {
+	outer, err := dialWeb(ctx, c.Dial, webConfig{c.addr(), c.RootCAs, c.Insecure, nil})
+	if err != nil {
+		return nil, err
+	}
+	inner, err := form(ctx, outer, c.addr())
 	if err != nil {
 		_ = outer.Close()
-		return nil, &netError{addr, err}
+		return nil, err
 	}
 	return inner, nil
 }
