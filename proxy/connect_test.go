@@ -235,6 +235,10 @@ func FuzzHTTPAnswer(f *testing.F) {
 				_, err := upgrade(ctx, c, "proxy.test:443")
 				return err
 			},
+			func(ctx context.Context, c net.Conn) error {
+				_, err := upgradeOld(ctx, c, "proxy.test:443")
+				return err
+			},
 		} {
 			near, far := net.Pipe()
 			go func() {
