@@ -197,8 +197,8 @@ func (p *httpProxy) connect(ctx context.Context, conn net.Conn, addr string) (ne
 		return nil, causeOr(ctx, err)
 	}
 	switch {
-	case answer.StatusCode == http.StatusProxyAuthRequired && p.auth != "":
-		return nil, errors.New("it does not take the user name and the password of HTTPS_PROXY (407)")
+	case p.auth != "" && (answer.StatusCode == http.StatusProxyAuthRequired || answer.StatusCode == http.StatusUnauthorized):
+		return nil, fmt.Errorf("it does not take the user name and the password of HTTPS_PROXY (%d)", answer.StatusCode)
 	case answer.StatusCode == http.StatusProxyAuthRequired:
 		return nil, errors.New("it wants a user name and a password (407): put them into HTTPS_PROXY=http://user:password@host:port")
 	case answer.StatusCode != http.StatusOK:

@@ -281,6 +281,9 @@ func (c *Cluster) Close() error {
 // Addr is the address that the cluster listens on, IP and port.
 func (c *Cluster) Addr() string { return c.listener.Addr().String() }
 
+// SSHAddr is where connections to nodes begin: Addr, or a port of its own.
+func (c *Cluster) SSHAddr() string { return c.sshAddr() }
+
 // PublicAddr is the host:port that ping announces.
 func (c *Cluster) PublicAddr() string { return c.settings.PublicAddr }
 
