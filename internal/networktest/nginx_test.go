@@ -113,8 +113,11 @@ func TestBehindNginx(t *testing.T) {
 			if n, want := b.conns.Load()-before, map[int]int32{0: 2, 14: 4}[emulate]; n != want {
 				t.Errorf("ls and ssh made %d connections, want %d: no probe", n, want)
 			}
-			said := b.requests(t)
-			if strings.Count(said, "/webapi/ping") != pings || strings.Count(said, `"GET /webapi/connectionupgrade HTTP/1.1" 101`) != 2 {
+			// An upgraded connection is noted once it has ended.
+			waitUntil(t, func() bool {
+				return strings.Count(b.requests(t), `"GET /webapi/connectionupgrade HTTP/1.1" 101`) == 2
+			})
+			if said := b.requests(t); strings.Count(said, "/webapi/ping") != pings {
 				t.Errorf("nginx was asked for:\n%s", said)
 			}
 		})

@@ -194,21 +194,33 @@ func daemon(t *testing.T, addr, program string, args ...string) {
 		<-ended
 		ended <- nil
 	})
-	late := time.NewTimer(patience)
-	defer late.Stop()
-	again := time.NewTicker(10 * time.Millisecond)
-	defer again.Stop()
-	for {
-		if conn, err := net.Dial("tcp", addr); err == nil {
-			_ = conn.Close()
-			return
-		}
+	waitUntil(t, func() bool {
 		select {
 		case err := <-ended:
 			ended <- err
 			t.Fatalf("%s ended: %v\n%s", program, err, said.String())
+		default:
+		}
+		conn, err := net.Dial("tcp", addr)
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err == nil
+	})
+}
+
+// waitUntil returns once it is so; what another program does cannot be waited
+// for otherwise.
+func waitUntil(t *testing.T, so func() bool) {
+	t.Helper()
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for !so() {
+		select {
 		case <-late.C:
-			t.Fatalf("%s does not listen on %s", program, addr)
+			t.Fatal("it does not happen")
 		case <-again.C:
 		}
 	}
