@@ -62,6 +62,7 @@ func TestScripts(t *testing.T) {
 			env.Defer(w.stop)
 			return os.MkdirAll(home, 0o700)
 		},
+		Condition: networkCondition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"cluster":     withWorld((*world).cluster),
 			"user":        withWorld((*world).user),
@@ -73,6 +74,7 @@ func TestScripts(t *testing.T) {
 			"notty":       withWorld((*world).noTTY),
 			"agent":       withWorld((*world).agent),
 			"keyring":     withWorld((*world).systemKeyring),
+			"portal":      withWorld((*world).portal),
 		},
 	})
 }
@@ -116,7 +118,7 @@ func (c *settableClock) advance(d time.Duration) {
 }
 
 // cluster starts a cluster: cluster [second-factor=otp] [suite=legacy] [motd=text] [name=dev.example]
-// [hostnames=a,b] [label=key=value] [public-host=127.0.0.1] [public=host:port].
+// [emulate=14] [separate-ports] [listen=[::1]:0] [hostnames=a,b] [label=key=value] [public-host=127.0.0.1] [public=host:port].
 // Its address becomes $PROXY, its certificate authority the one tsh trusts.
 func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
 	config := devcluster.Config{
@@ -143,6 +145,12 @@ func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
 			config.NodeLabels = map[string]string{name: unescape(value)}
 		case "name":
 			config.Name = value
+		case "emulate":
+			config.Emulate, config.Suite = 14, ""
+		case "separate-ports":
+			config.SeparatePorts = true
+		case "listen":
+			config.Addr = value
 		case "public":
 			config.PublicAddr = value
 		case "public-host":

@@ -111,7 +111,7 @@ func (w *world) keys(ts *testscript.TestScript, answer string) string {
 func scriptEnv(ts *testscript.TestScript) []string {
 	var env []string
 	for _, name := range []string{
-		"HOME", "PATH", "TELEPORT_HOME", "TSH_KEYSTORE", "SSH_AUTH_SOCK", "SSL_CERT_FILE", "PROXY", "LANG", "TERM", envTestNow, "TELEPORT_PROXY", "TELEPORT_USER", "TELEPORT_LOGIN",
+		"HOME", "PATH", "TELEPORT_HOME", "TSH_KEYSTORE", "SSH_AUTH_SOCK", "SSL_CERT_FILE", "TSH_CA_FILE", "PROXY", "LANG", "TERM", envTestNow, "TELEPORT_PROXY", "TELEPORT_USER", "TELEPORT_LOGIN",
 		"NO_COLOR", "TMPDIR",
 	} {
 		if value := ts.Getenv(name); value != "" {
