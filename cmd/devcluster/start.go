@@ -21,6 +21,8 @@ type startOptions struct {
 	nodes                       int
 	hostnames                   []string
 	nodeLabels                  map[string]string
+	emulate                     int
+	separatePorts               bool
 	quiet                       bool
 }
 
@@ -58,6 +60,8 @@ The nodes are reached through the proxy only; their addresses are names for it.`
 	f.IntVar(&opts.nodes, "nodes", 1, "how many nodes, node-1 to node-N")
 	f.StringSliceVar(&opts.hostnames, "hostnames", nil, "names of the nodes instead; the same twice is allowed")
 	f.StringToStringVar(&opts.nodeLabels, "node-labels", nil, "labels of all nodes (default env=dev,tier=web, of every second node env=prod,tier=db)")
+	f.IntVar(&opts.emulate, "emulate", 0, "behave as the major `version` 14 does (default today's)")
+	f.BoolVar(&opts.separatePorts, "separate-ports", false, "a port of its own for SSH, as proxies had before TLS routing")
 	f.BoolVar(&opts.quiet, "quiet", false, "no line for each event on standard error")
 	return cmd
 }
@@ -73,6 +77,7 @@ func runStart(ctx context.Context, stdout, stderr io.Writer, opts startOptions) 
 	cfg := devcluster.Config{
 		Dir: dir, Addr: opts.addr, PublicAddr: opts.publicAddr, Name: opts.name,
 		SecondFactor: opts.secondFactor, Suite: opts.suite, MOTD: opts.motd,
+		Emulate: opts.emulate, SeparatePorts: opts.separatePorts,
 		Nodes: opts.nodes, Hostnames: opts.hostnames, NodeLabels: opts.nodeLabels,
 	}
 	if !opts.quiet {
