@@ -92,14 +92,21 @@ func FuzzPing(f *testing.F) {
 	})
 }
 
+// consoleAnswer is what begins a login through a connector.
+type consoleAnswer struct {
+	RedirectURL string `json:"redirect_url"`
+	PostForm    string `json:"post_form"`
+}
+
 // FuzzLoginAnswers reads anything as each answer of a login, and as a refusal.
 func FuzzLoginAnswers(f *testing.F) {
 	corpus(f)
 	for _, seed := range seeds(f, 10, "begin", "finish", "motd", "console", "ssh-certs", "sso") {
 		f.Add(seed)
 	}
+	f.Add([]byte(`{"redirect_url":"https://idp.test/authorize?state=x","post_form":""}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		for _, v := range []any{new(LoginResponse), new(Challenge)} {
+		for _, v := range []any{new(LoginResponse), new(Challenge), new(consoleAnswer)} {
 			if decodeJSON(data, v) != nil {
 				continue
 			}
