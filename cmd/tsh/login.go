@@ -36,7 +36,7 @@ func (a *app) loginCommand() *cobra.Command {
 			"shown; --force logs in again. Without --proxy the proxy of the last login is taken.",
 		Example: "  tsh login --proxy=teleport.example.com --user=alice\n" +
 			"  tsh login --force\n" +
-			"  SSL_CERT_FILE=ca.pem tsh login --proxy=localhost:3080\n" +
+			"  tsh login --proxy=localhost:3080 --ca-file=ca.pem\n" +
 			"  tsh login --proxy=teleport.example.com --keystore=keyring\n" +
 			"  tsh login --proxy=teleport.example.com --add-keys-to-agent=only\n" +
 			"  tsh login --migrate-keys=keyring\n" +

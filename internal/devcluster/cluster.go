@@ -136,13 +136,12 @@ func start(s *state, cfg Config) (*Cluster, error) {
 		_ = listener.Close()
 		return nil, err
 	}
-	if err := os.WriteFile(filepath.Join(s.dir, pidFile), []byte(strconv.Itoa(os.Getpid())+"\n"), 0o600); err != nil {
-		_ = listener.Close()
-		return nil, err
+	err = os.WriteFile(filepath.Join(s.dir, pidFile), []byte(strconv.Itoa(os.Getpid())+"\n"), 0o600)
+	if err == nil {
+		c.admin, err = adminListen(s.dir)
 	}
-	if c.admin, err = adminListen(s.dir); err != nil {
-		_ = listener.Close()
-		return nil, err
+	if err != nil {
+		return nil, errors.Join(err, c.closeListeners())
 	}
 	c.serve()
 	return c, nil
@@ -257,10 +256,7 @@ func (c *Cluster) Close() error {
 			c.forget()
 		}
 		c.cancel()
-		err := c.listener.Close()
-		if c.sshListener != nil {
-			err = errors.Join(err, c.sshListener.Close())
-		}
+		err := c.closeListeners()
 		c.conns.closeAll()
 		for _, q := range c.queues {
 			_ = q.Close()
@@ -280,6 +276,14 @@ func (c *Cluster) Close() error {
 
 // Addr is the address that the cluster listens on, IP and port.
 func (c *Cluster) Addr() string { return c.listener.Addr().String() }
+
+func (c *Cluster) closeListeners() error {
+	err := c.listener.Close()
+	if c.sshListener != nil {
+		err = errors.Join(err, c.sshListener.Close())
+	}
+	return err
+}
 
 // SSHAddr is where connections to nodes begin: Addr, or a port of its own.
 func (c *Cluster) SSHAddr() string { return c.sshAddr() }

@@ -37,13 +37,12 @@ const (
 	patience = 60 * time.Second
 )
 
-// testOnlyProgram builds tsh once for all tests.
+// testOnlyDir is removed after all tests.
+var testOnlyDir string
+
+// testOnlyProgram builds tsh once for all tests that need it.
 var testOnlyProgram = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "networktest-")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "tsh")
+	path := filepath.Join(testOnlyDir, "tsh")
 	out, err := exec.Command("go", "build", "-o", path, "../../cmd/tsh").CombinedOutput()
 	if err != nil {
 		return "", errors.New(string(out))
@@ -52,10 +51,12 @@ var testOnlyProgram = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
-	status := m.Run()
-	if path, err := testOnlyProgram(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(path))
+	var err error
+	if testOnlyDir, err = os.MkdirTemp("", "networktest-"); err != nil {
+		panic(err)
 	}
+	status := m.Run()
+	_ = os.RemoveAll(testOnlyDir)
 	os.Exit(status)
 }
 
