@@ -20,6 +20,7 @@ type keyPair struct {
 	ssh, tls crypto.Signer
 	sshPub   []byte // authorized_keys line
 	tlsPub   []byte // PEM
+	onePub   []byte // sshPub where it is the one key that clusters of version 14 know
 	err      error
 }
 
@@ -33,6 +34,9 @@ func generate(suite keystore.Suite, one bool) keyPair {
 	}
 	if k.err == nil {
 		k.sshPub, k.tlsPub, k.err = keystore.PublicKeys(k.ssh, k.tls)
+		if suite == keystore.SuiteLegacy {
+			k.onePub = k.sshPub
+		}
 	}
 	return k
 }
@@ -72,7 +76,7 @@ func (s *session) assemble(answer *proxy.LoginResponse) (*keystore.Identity, err
 	if err := s.acceptUser(answer.Username); err != nil {
 		return nil, err
 	}
-	authorities, err := parseAuthorities(answer.HostSigners)
+	authorities, err := parseAuthorities(answer)
 	if err != nil {
 		return nil, err
 	}
@@ -112,12 +116,12 @@ func (s *session) acceptUser(name string) error {
 
 // parseAuthorities reads the host authorities that came along; the first is
 // the cluster that was logged in to.
-func parseAuthorities(signers []proxy.HostSigner) ([]keystore.Authority, error) {
-	if len(signers) == 0 {
+func parseAuthorities(answer *proxy.LoginResponse) ([]keystore.Authority, error) {
+	if len(answer.HostSigners) == 0 {
 		return nil, errors.New("no host authority came with it")
 	}
 	var all []keystore.Authority
-	for _, signer := range signers {
+	for _, signer := range answer.HostSigners {
 		if err := keystore.CheckName("cluster", signer.DomainName); err != nil {
 			return nil, err
 		}

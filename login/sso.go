@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/seed-087d674e/tsh/internal/text"
-	"github.com/seed-087d674e/tsh/keystore"
 	"github.com/seed-087d674e/tsh/proxy"
 )
 
@@ -90,12 +89,10 @@ func (m *ssoMethod) begin(ctx context.Context, s *session, c *callback, connecto
 		SSHPubKey:    keys.sshPub,
 		TLSPubKey:    keys.tlsPub,
 		TTL:          s.ttl(),
+		PublicKey:    keys.onePub,
 		Connector:    connector,
 		Cluster:      s.route(),
 		PKCEVerifier: randomText(),
-	}
-	if keystore.Suite(s.ping.Auth.SignatureSuite()) == keystore.SuiteLegacy {
-		req.PublicKey = keys.sshPub
 	}
 	target, form, err := s.client.LoginSSO(ctx, m.kind, req)
 	if err != nil {

@@ -146,6 +146,7 @@ func (s *session) finish(ctx context.Context, proof proxy.FinishRequest) (*proxy
 		return nil, keys.err
 	}
 	proof.SSHPubKey, proof.TLSPubKey, proof.TTL, proof.Cluster = keys.sshPub, keys.tlsPub, s.ttl(), s.route()
+	proof.PubKey = keys.onePub
 	return s.client.LoginFinish(ctx, proof)
 }
 

@@ -108,8 +108,13 @@ func TestParseAddrRefuses(t *testing.T) {
 	}
 }
 
-func FuzzParseAddr(f *testing.F) {
+// The seeds are what people type and what the captured profiles and answers
+// announce; they grow in testdata/fuzz/FuzzAddress.
+func FuzzAddress(f *testing.F) {
 	for _, seed := range []string{"tele.example.com:443,2023", "https://[::1]:443/", "a@b", "[fe80::1%25eth0]:1", "127.1", "\x1b", "é", "::1", "h:,1"} {
+		f.Add(seed)
+	}
+	for _, seed := range capturedAddrs(f) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -121,6 +126,10 @@ func FuzzParseAddr(f *testing.F) {
 		again, err := ParseAddr(addr.Web())
 		if err != nil || again.Host != addr.Host || again.WebPort != addr.WebPort {
 			t.Fatalf("%q: %+v became %+v, %v", s, addr, again, err)
+		}
+		// An announcement is read under the same rules.
+		if host, port, err := splitAddr(addr.Web()); err != nil || host != addr.Host || port != addr.WebPort {
+			t.Fatalf("%q: announced as %q %d, %v", s, host, port, err)
 		}
 		if strings.ContainsAny(addr.Host, "@/%\\ \x00") {
 			t.Fatalf("%q: host %q", s, addr.Host)

@@ -41,8 +41,8 @@ type Options struct {
 	// Insecure turns off the verification of the proxy's certificate: anyone
 	// on the way can then read and change everything.
 	Insecure bool
-	// RootCAs are trusted to certify the proxy; nil for the system's, with
-	// SSL_CERT_FILE.
+	// RootCAs are trusted to certify the proxy, and an HTTP proxy before it;
+	// nil for the system's, with SSL_CERT_FILE and SSL_CERT_DIR.
 	RootCAs *x509.CertPool
 	// RememberedPort is tried alone for a moment where Addr has no port.
 	RememberedPort int
@@ -226,7 +226,7 @@ func dialWeb(ctx context.Context, dial dialFunc, w webConfig) (*tls.Conn, error)
 		return nil, err
 	}
 	cfg.NextProtos = w.alpn
-	conn, err := dial.tcp(ctx, w.addr)
+	conn, err := dial.tcp(ctx, w.addr, w.roots)
 	if err != nil {
 		return nil, err
 	}

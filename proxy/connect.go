@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -29,8 +30,8 @@ const (
 type dialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
 
 // tcp connects to addr, host:port, through the HTTP proxy that the environment
-// names for it, if any.
-func (dial dialFunc) tcp(ctx context.Context, addr string) (net.Conn, error) {
+// names for it, if any. trusted may certify an HTTP proxy; nil for the system's.
+func (dial dialFunc) tcp(ctx context.Context, addr string, trusted *x509.CertPool) (net.Conn, error) {
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
 	}
@@ -39,8 +40,9 @@ func (dial dialFunc) tcp(ctx context.Context, addr string) (net.Conn, error) {
 		return nil, err
 	}
 	if via == nil {
-		return dial(ctx, "tcp", addr)
+		return dial.directly(ctx, addr)
 	}
+	via.roots = trusted
 	conn, err := dial(ctx, "tcp", via.address)
 	if err != nil {
 		return nil, fmt.Errorf("HTTP proxy %s: %w", via.address, err)
@@ -53,12 +55,29 @@ func (dial dialFunc) tcp(ctx context.Context, addr string) (net.Conn, error) {
 	return tunnel, nil
 }
 
+// directly connects to addr without a proxy. A name for this machine must not
+// lead elsewhere: it would have kept the connection from the HTTP proxy.
+func (dial dialFunc) directly(ctx context.Context, addr string) (net.Conn, error) {
+	conn, err := dial(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	host, _, _ := net.SplitHostPort(addr)
+	to, ok := conn.RemoteAddr().(*net.TCPAddr)
+	if ok && strings.EqualFold(host, "localhost") && !to.IP.IsLoopback() {
+		_ = conn.Close()
+		return nil, fmt.Errorf("%s resolves to %s, which is not this machine", host, to.IP)
+	}
+	return conn, nil
+}
+
 // httpProxy is an HTTP proxy that connections can be tunnelled through.
 type httpProxy struct {
 	address string // host:port
 	host    string
 	secure  bool // it is spoken to over TLS
 	auth    string
+	roots   *x509.CertPool
 }
 
 // environmentProxy is the proxy for connections to addr; nil for none. The
@@ -153,13 +172,13 @@ func hostMatches(host string, ip netip.Addr, entry string) bool {
 // connect has the HTTP proxy at the other end of conn connect to addr.
 func (p *httpProxy) connect(ctx context.Context, conn net.Conn, addr string) (net.Conn, error) {
 	if p.secure {
-		cfg, err := webTLS(p.host, nil, false)
+		cfg, err := webTLS(p.host, p.roots, false)
 		if err != nil {
 			return nil, err
 		}
 		secured := tls.Client(conn, cfg)
 		if err := secured.HandshakeContext(ctx); err != nil {
-			return nil, err
+			return nil, trustError("HTTP proxy "+p.address, err)
 		}
 		conn = secured
 	}
@@ -178,6 +197,8 @@ func (p *httpProxy) connect(ctx context.Context, conn net.Conn, addr string) (ne
 		return nil, causeOr(ctx, err)
 	}
 	switch {
+	case p.auth != "" && (answer.StatusCode == http.StatusProxyAuthRequired || answer.StatusCode == http.StatusUnauthorized):
+		return nil, fmt.Errorf("it does not take the user name and the password of HTTPS_PROXY (%d)", answer.StatusCode)
 	case answer.StatusCode == http.StatusProxyAuthRequired:
 		return nil, errors.New("it wants a user name and a password (407): put them into HTTPS_PROXY=http://user:password@host:port")
 	case answer.StatusCode != http.StatusOK:

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -84,7 +85,7 @@ func TestHTTPProxy(t *testing.T) {
 func TestHTTPProxyRefuses(t *testing.T) {
 	const secret = "canary-proxy-password"
 	answers := map[string]string{
-		"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\n\r\n": "HTTPS_PROXY=http://user:password@host:port",
+		"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\n\r\n": "it does not take the user name and the password of HTTPS_PROXY (407)",
 		"HTTP/1.1 403 For\x1bbidden\r\nContent-Length: 0\r\n\r\n":                                                          `"403 For\x1bbidden"`,
 		"HTTP/1.1 302 Found\r\nLocation: https://evil.example\r\nContent-Length: 0\r\n\r\n":                                "302",
 		"HTTP/1.1 200 OK\r\n\r\nsurprise":                                                                                  "sent something before",
@@ -98,13 +99,21 @@ func TestHTTPProxyRefuses(t *testing.T) {
 			_, _ = io.WriteString(conn, answer)
 		})
 		setProxy(t, "http://user:"+secret+"@"+p.addr, "")
-		_, err := dialFunc(nil).tcp(testContext(t), "proxy.test:443")
+		_, err := dialFunc(nil).tcp(testContext(t), "proxy.test:443", nil)
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "HTTP proxy "+p.addr) {
 			t.Errorf("%.40q: %v", answer, err)
 		}
 		if err != nil && (strings.Contains(err.Error(), secret) || strings.Contains(err.Error(), "\x1b")) {
 			t.Errorf("%.40q: %q", answer, err)
 		}
+	}
+	wants := startPeer(t, func(conn net.Conn) {
+		_, _ = conn.Read(make([]byte, 4096))
+		_, _ = io.WriteString(conn, "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+	})
+	setProxy(t, "http://"+wants.addr, "")
+	if _, err := dialFunc(nil).tcp(testContext(t), "proxy.test:443", nil); err == nil || !strings.Contains(err.Error(), "HTTPS_PROXY=http://user:password@host:port") {
+		t.Errorf("no user name was given: %v", err)
 	}
 	for value, want := range map[string]string{
 		"socks5://u:" + secret + "@127.0.0.1:1":   `kind "socks5"`,
@@ -114,7 +123,7 @@ func TestHTTPProxyRefuses(t *testing.T) {
 		"http://u:" + secret + "%zz@127.0.0.1:80": "no URL",
 	} {
 		setProxy(t, value, "")
-		_, err := dialFunc(nil).tcp(testContext(t), "proxy.test:443")
+		_, err := dialFunc(nil).tcp(testContext(t), "proxy.test:443", nil)
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), secret) {
 			t.Errorf("%s: %v", value, err)
 		}
@@ -133,7 +142,7 @@ func TestHTTPProxySilent(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		start := time.Now()
-		if _, err := dial.tcp(ctx, "proxy.test:443"); err == nil || time.Since(start) != time.Second {
+		if _, err := dial.tcp(ctx, "proxy.test:443", nil); err == nil || time.Since(start) != time.Second {
 			t.Errorf("after %v: %v", time.Since(start), err)
 		}
 	})
@@ -143,8 +152,31 @@ func TestHTTPProxyOverTLS(t *testing.T) {
 	ca := newAuthority(t, "nobody trusts")
 	p := startTLS(t, serverConfig(t, ca), func(conn *tls.Conn) { t.Error("the proxy was trusted") })
 	setProxy(t, "https://u:p@"+p.addr, "")
-	if _, err := dialFunc(nil).tcp(testContext(t), "proxy.test:443"); err == nil || !strings.Contains(err.Error(), "unknown authority") {
+	var trust *TrustError
+	if _, err := dialFunc(nil).tcp(testContext(t), "proxy.test:443", nil); !errors.As(err, &trust) || !strings.Contains(err.Error(), "HTTP proxy "+p.addr+" cannot be trusted") || !strings.Contains(err.Error(), "unknown authority") {
 		t.Error(err)
+	}
+	// With its authority named, it is: the web server's has to be, too.
+	web := pingServer(t, serverConfig(t, ca), "through TLS")
+	asked := make(chan *request, 1)
+	inner := httpProxyServer(t, web.addr, asked)
+	secure := startTLS(t, serverConfig(t, ca), func(conn *tls.Conn) {
+		far, err := net.Dial("tcp", inner.addr)
+		if err != nil {
+			return
+		}
+		go func() { _, _ = io.Copy(conn, far); _ = conn.Close() }()
+		_, _ = io.Copy(far, conn)
+		_ = far.Close()
+	})
+	setProxy(t, "https://u:"+canary+"@"+secure.addr, "")
+	c := NewClient(Options{Addr: mustParse(t, "proxy.test:443"), RootCAs: ca.pool()})
+	defer c.Close()
+	if ping, err := c.Ping(testContext(t), ""); err != nil || ping.ClusterName != "through TLS" {
+		t.Errorf("%+v, %v", ping, err)
+	}
+	if req := <-asked; req.line != "CONNECT proxy.test:443 HTTP/1.1" {
+		t.Errorf("%+v", req)
 	}
 }
 
@@ -201,6 +233,10 @@ func FuzzHTTPAnswer(f *testing.F) {
 			},
 			func(ctx context.Context, c net.Conn) error {
 				_, err := upgrade(ctx, c, "proxy.test:443")
+				return err
+			},
+			func(ctx context.Context, c net.Conn) error {
+				_, err := upgradeOld(ctx, c, "proxy.test:443")
 				return err
 			},
 		} {

@@ -37,8 +37,9 @@ type Config struct {
 	// which TLS routing does not get through (Client.UpgradeRequired).
 	ConnUpgrade bool
 	// Insecure turns off the verification of the certificate of the HTTP
-	// server that upgrades, RootCAs replaces the system's authorities for it.
-	// The identity's own authorities always verify the connections inside.
+	// server that upgrades, RootCAs replaces the system's authorities for it
+	// and for an HTTP proxy that is spoken to over TLS. The identity's own
+	// authorities always verify the connections inside.
 	Insecure bool
 	RootCAs  *x509.CertPool
 	// TLS is the identity's configuration: its certificate and authorities.
@@ -127,24 +128,40 @@ func (c *Config) connect(ctx context.Context, alpn ...string) (net.Conn, error) 
 func (c *Config) raw(ctx context.Context) (net.Conn, error) {
 	addr := c.addr()
 	if !c.TLSRouting || !c.ConnUpgrade {
-		conn, err := dialFunc(c.Dial).tcp(ctx, addr)
+		conn, err := dialFunc(c.Dial).tcp(ctx, addr, c.RootCAs)
 		if err != nil {
 			return nil, &netError{addr, causeOr(ctx, err)}
 		}
 		return conn, nil
 	}
-	outer, err := dialWeb(ctx, c.Dial, webConfig{addr, c.RootCAs, c.Insecure, nil})
-	if err != nil {
-		var trust *TrustError
-		if errors.As(err, &trust) {
-			return nil, trust
+	inner, err := c.upgraded(ctx, upgrade)
+	if errors.Is(err, errOldServer) {
+		var old error
+		if inner, old = c.upgraded(ctx, upgradeOld); old == nil {
+			return inner, nil
 		}
-		return nil, &netError{addr, causeOr(ctx, err)}
+		err = fmt.Errorf("%w; %w", err, old)
 	}
-	inner, err := upgrade(ctx, outer, addr)
+	var trust *TrustError
+	switch {
+	case err == nil:
+		return inner, nil
+	case errors.As(err, &trust):
+		return nil, trust
+	}
+	return nil, &netError{addr, causeOr(ctx, err)}
+}
+
+// upgraded makes a connection to the web server and upgrades it in one form.
+func (c *Config) upgraded(ctx context.Context, form upgradeForm) (net.Conn, error) {
+	outer, err := dialWeb(ctx, c.Dial, webConfig{c.addr(), c.RootCAs, c.Insecure, nil})
+	if err != nil {
+		return nil, err
+	}
+	inner, err := form(ctx, outer, c.addr())
 	if err != nil {
 		_ = outer.Close()
-		return nil, &netError{addr, err}
+		return nil, err
 	}
 	return inner, nil
 }
@@ -164,7 +181,11 @@ func (c *Config) secure(ctx context.Context, conn net.Conn, alpn ...string) (net
 func (c *Config) explain(err error) error {
 	var untrusted *tls.CertificateVerificationError
 	if errors.As(err, &untrusted) {
-		err = fmt.Errorf("it does not prove to belong to cluster %s: %w", c.serverCluster(), err)
+		by := ""
+		if len(untrusted.UnverifiedCertificates) > 0 {
+			by = " (its certificate is " + presented(certificateNames(untrusted.UnverifiedCertificates[0])) + ")"
+		}
+		err = fmt.Errorf("it does not prove to belong to cluster %s%s: %w", c.serverCluster(), by, err)
 	}
 	return &netError{c.addr(), err}
 }

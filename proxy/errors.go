@@ -41,7 +41,7 @@ func (e *Error) Error() string {
 }
 
 // ErrNotTeleport: what answered is a web server, but no Teleport proxy (a
-// captive portal, a load balancer, a wrong port).
+// captive portal, a load balancer, a wrong port). A proxy redirects no call.
 var ErrNotTeleport = errors.New("this is not a Teleport proxy")
 
 // cutShown shortens text that is fit to print already.
@@ -56,7 +56,7 @@ func cutShown(s string) string {
 func refusal(op, host string, r *http.Response, body []byte) error {
 	e := &Error{Op: op, Host: host, Status: r.StatusCode}
 	if location := r.Header.Get("Location"); r.StatusCode >= 300 && r.StatusCode < 400 {
-		e.Message = fmt.Sprintf("it redirects to %s, which is not followed", shortQuote(location))
+		e.Message, e.cause = fmt.Sprintf("it redirects to %s, which is not followed", shortQuote(location)), ErrNotTeleport
 		return e
 	}
 	if message, ok := errorMessage(body); ok {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -44,15 +45,25 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 			if target == "http://" {
 				location = "http://" + elsewhere.addr + "/webapi/ping"
 			}
-			p := startWeb(t, serverConfig(t, ca), func(*request) []byte {
+			var posts atomic.Int32
+			p := startWeb(t, serverConfig(t, ca), func(r *request) []byte {
+				if strings.Contains(r.body, canary) {
+					posts.Add(1)
+				}
 				return reply(status, "", "Location: "+strings.ReplaceAll(location, "\x1b", "%1b"))
 			})
-			err := finishOn(t, p, ca)
+			_, begin := clientFor(t, p.addr, ca.pool()).LoginBegin(testContext(t), BeginRequest{User: "u", Password: canary})
 			var refused *Error
-			if !errors.As(err, &refused) || refused.Status != status || !strings.Contains(err.Error(), "redirects to") ||
-				!strings.Contains(err.Error(), strings.TrimSuffix(location, "\x1b[2J")) {
-				t.Errorf("%d to %q: %v", status, location, err)
+			for call, err := range map[string]error{"finish": finishOn(t, p, ca), "begin": begin} {
+				if !errors.As(err, &refused) || refused.Status != status || !strings.Contains(err.Error(), "redirects to") ||
+					!strings.Contains(err.Error(), strings.TrimSuffix(location, "\x1b[2J")) {
+					t.Errorf("%s, %d to %q: %v", call, status, location, err)
+				}
 			}
+			if n := posts.Load(); n != 2 {
+				t.Errorf("%d to %q: %d posts of credentials, want one of each", status, location, n)
+			}
+			var err error
 			if _, err = clientFor(t, p.addr, ca.pool()).Ping(testContext(t), ""); !errors.As(err, &refused) {
 				t.Errorf("ping, %d to %q: %v", status, location, err)
 			}
@@ -190,11 +201,17 @@ func TestNotAProxy(t *testing.T) {
 		plain <- data[:n]
 		_, _ = io.WriteString(conn, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
 	})
-	if err := finishOn(t, p, ca); err == nil || !strings.Contains(err.Error(), "does not speak TLS") {
-		t.Errorf("plain HTTP: %v", err)
-	}
-	if data := <-plain; bytes.Contains(data, []byte(canary)) || bytes.Contains(data, []byte("HTTP")) || p.conns.Load() != 1 {
-		t.Errorf("plain HTTP was tried: %q", data)
+	// Not with --insecure either, and not on loopback: there is no plain HTTP here.
+	for i, insecure := range []bool{false, true} {
+		c := NewClient(Options{Addr: mustParse(t, p.addr), RootCAs: ca.pool(), Insecure: insecure})
+		_, err := c.LoginFinish(testContext(t), FinishRequest{User: "u", Password: canary, TOTPCode: canary})
+		if err == nil || !strings.Contains(err.Error(), "does not speak TLS") {
+			t.Errorf("plain HTTP, insecure %v: %v", insecure, err)
+		}
+		if data := <-plain; bytes.Contains(data, []byte(canary)) || bytes.Contains(data, []byte("HTTP")) || int(p.conns.Load()) != i+1 {
+			t.Errorf("plain HTTP was tried, insecure %v: %q", insecure, data)
+		}
+		c.Close()
 	}
 }
 

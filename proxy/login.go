@@ -53,15 +53,15 @@ type LoginResponse struct {
 	Username    string       `json:"username"`
 	Cert        []byte       `json:"cert"`     // SSH certificate, an authorized_keys line
 	TLSCert     []byte       `json:"tls_cert"` // PEM block
-	HostSigners []HostSigner `json:"host_signers"`
+	HostSigners []hostSigner `json:"host_signers"`
 	// ClientOptions are settings that the cluster suggests.
 	ClientOptions struct {
 		DefaultRelayAddr string `json:"default_relay_addr"`
 	} `json:"client_options"`
 }
 
-// HostSigner is the authority that certifies the hosts of a cluster.
-type HostSigner struct {
+// hostSigner is the authority that certifies the hosts of a cluster.
+type hostSigner struct {
 	DomainName   string   `json:"domain_name"`   // the cluster
 	CheckingKeys [][]byte `json:"checking_keys"` // authorized_keys lines
 	TLSCerts     [][]byte `json:"tls_certs"`     // PEM blocks

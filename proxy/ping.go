@@ -136,6 +136,19 @@ func stringOrNumber(data []byte) (string, error) {
 	return s, err
 }
 
+// firstWithSuites is the oldest major version that takes other keys than RSA.
+const firstWithSuites = 15
+
+// major is the server's major version; one that cannot be read is of today.
+func (p *Ping) major() int {
+	first, _, _ := strings.Cut(strings.TrimPrefix(p.ServerVersion, "v"), ".")
+	n, err := strconv.Atoi(first)
+	if err != nil || n <= 0 {
+		return firstWithSuites
+	}
+	return n
+}
+
 // decodePing reads an answer to ping and refuses one that is not a proxy's, or
 // that announces an address which cannot be one.
 func decodePing(data []byte) (*Ping, error) {
@@ -145,6 +158,9 @@ func decodePing(data []byte) (*Ping, error) {
 	}
 	if p.ServerVersion == "" && p.ClusterName == "" {
 		return nil, ErrNotTeleport
+	}
+	if p.major() < firstWithSuites {
+		p.Auth.Suite = "" // RSA for both certificates is all it knows
 	}
 	for _, announced := range p.Proxy.addresses() {
 		if announced.value == "" {

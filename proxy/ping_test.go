@@ -4,8 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
-	"path/filepath"
-	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -147,38 +145,4 @@ func TestAnswersRefused(t *testing.T) {
 	if _, err := decodePing([]byte(`{"hello":"world"}`)); !errors.Is(err, ErrNotTeleport) {
 		t.Errorf("an object of something else: %v", err)
 	}
-}
-
-// FuzzAnswers reads anything as each of the answers.
-func FuzzAnswers(f *testing.F) {
-	seeds, err := filepath.Glob(filepath.Join("testdata", "webapi-*", "*.http"))
-	if err != nil || len(seeds) < 15 {
-		f.Fatalf("the fixtures that seed this are gone: found %d (%v)", len(seeds), err)
-	}
-	for _, seed := range seeds {
-		rel, _ := filepath.Rel("testdata", seed)
-		f.Add(fixtureBody(f, filepath.ToSlash(rel)))
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		if ping, err := decodePing(data); err == nil {
-			s := ping.Settings("proxy.test:443")
-			if _, err := ParseAddr(s.WebAddr); err != nil {
-				t.Fatalf("web address %q: %v", s.WebAddr, err)
-			}
-			_ = ping.Auth.SignatureSuite() + ping.Auth.LocalName() + ping.ProfileName("proxy.test:443")
-		}
-		for _, v := range []any{new(LoginResponse), new(Challenge)} {
-			if decodeJSON(data, v) != nil {
-				continue
-			}
-			// Exact names, in any order: reading again gives the same.
-			again := reflect.New(reflect.TypeOf(v).Elem()).Interface()
-			if err := decodeJSON(data, again); err != nil || !reflect.DeepEqual(v, again) {
-				t.Fatalf("%+v and %+v, %v", v, again, err)
-			}
-		}
-		if message, ok := errorMessage(data); ok && message == "" {
-			t.Fatal("an empty message")
-		}
-	})
 }

@@ -8,8 +8,12 @@ import (
 	"fmt"
 	"net"
 
+	"github.com/seed-087d674e/tsh/internal/roots"
 	"github.com/seed-087d674e/tsh/internal/text"
 )
+
+// maxName limits, in columns, each name of a certificate that is shown.
+const maxName = 200
 
 // TrustKind says what is wrong with a certificate.
 type TrustKind int
@@ -27,9 +31,12 @@ const (
 // TrustError is a TLS certificate that cannot be trusted. Nothing has been
 // sent to the host that presented it.
 type TrustError struct {
-	Host string // host:port
+	Host string // host:port; for an HTTP proxy on the way, after these words
 	Kind TrustKind
 	Err  error // what crypto/x509 says
+	// Subject and Issuer are the names in the certificate, as they came: whoever
+	// intercepts connections shows there.
+	Subject, Issuer string
 }
 
 func (e *TrustError) Error() string {
@@ -41,10 +48,37 @@ func (e *TrustError) Error() string {
 		TrustWrongUsage:       "its certificate is not for servers",
 	}[e.Kind]
 	detail := cutShown(text.Line(e.Err.Error()))
+	if e.Subject != "" {
+		detail = presented(e.Subject, e.Issuer) + "; " + detail
+	}
 	if what == "" {
 		return fmt.Sprintf("%s cannot be trusted: %s", e.Host, detail)
 	}
 	return fmt.Sprintf("%s cannot be trusted: %s (%s)", e.Host, what, detail)
+}
+
+// presented says, fit to print, by whom a certificate is.
+func presented(subject, issuer string) string {
+	return "presented by " + text.Cut(text.Line(subject), maxName) + ", issued by " + text.Cut(text.Line(issuer), maxName)
+}
+
+// certificateNames are the names in a certificate: whom it is for, which may
+// say so only among its alternative names, and who has issued it.
+func certificateNames(cert *x509.Certificate) (subject, issuer string) {
+	subject, issuer = cert.Subject.String(), cert.Issuer.String()
+	switch {
+	case subject != "":
+	case len(cert.DNSNames) > 0:
+		subject = "DNS:" + cert.DNSNames[0]
+	case len(cert.IPAddresses) > 0:
+		subject = "IP:" + cert.IPAddresses[0].String()
+	default:
+		subject = "nobody"
+	}
+	if issuer == "" {
+		issuer = "nobody"
+	}
+	return subject, issuer
 }
 
 func (e *TrustError) Unwrap() error { return e.Err }
@@ -55,7 +89,11 @@ func trustError(host string, err error) error {
 	if !errors.As(err, &failure) {
 		return err
 	}
-	return &TrustError{Host: host, Kind: trustKind(failure), Err: failure.Err}
+	trust := &TrustError{Host: host, Kind: trustKind(failure), Err: failure.Err}
+	if len(failure.UnverifiedCertificates) > 0 {
+		trust.Subject, trust.Issuer = certificateNames(failure.UnverifiedCertificates[0])
+	}
+	return trust
 }
 
 func trustKind(failure *tls.CertificateVerificationError) TrustKind {
@@ -93,9 +131,9 @@ func (w webConfig) proves(state tls.ConnectionState) bool {
 	if err != nil || len(state.PeerCertificates) == 0 {
 		return false
 	}
-	roots := w.roots
-	if roots == nil {
-		if roots, err = systemRoots(); err != nil {
+	trusted := w.roots
+	if trusted == nil {
+		if trusted, err = roots.System(); err != nil {
 			return false
 		}
 	}
@@ -103,22 +141,22 @@ func (w webConfig) proves(state tls.ConnectionState) bool {
 	for _, cert := range state.PeerCertificates[1:] {
 		between.AddCert(cert)
 	}
-	_, err = state.PeerCertificates[0].Verify(x509.VerifyOptions{DNSName: host, Roots: roots, Intermediates: between})
+	_, err = state.PeerCertificates[0].Verify(x509.VerifyOptions{DNSName: host, Roots: trusted, Intermediates: between})
 	return err == nil
 }
 
 // webTLS is the configuration for connections to the proxy's web listener.
 // No ALPN is offered: the server speaks HTTP/1.1 then.
-func webTLS(serverName string, roots *x509.CertPool, insecure bool) (*tls.Config, error) {
-	if roots == nil && !insecure {
+func webTLS(serverName string, trusted *x509.CertPool, insecure bool) (*tls.Config, error) {
+	if trusted == nil && !insecure {
 		var err error
-		if roots, err = systemRoots(); err != nil {
+		if trusted, err = roots.System(); err != nil {
 			return nil, err
 		}
 	}
 	return &tls.Config{
 		ServerName:         serverName,
-		RootCAs:            roots,
+		RootCAs:            trusted,
 		InsecureSkipVerify: insecure, // the person asked for it, and was warned
 		MinVersion:         tls.VersionTLS12,
 	}, nil

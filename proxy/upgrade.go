@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/sha1"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -52,10 +53,23 @@ func upgrade(ctx context.Context, conn net.Conn, host string) (net.Conn, error) 
 	return &webSocket{Conn: conn, r: r}, nil
 }
 
+// refusesWebSocket reports whether an answer is a server's that does not know
+// the WebSocket form, rather than that of something in between.
+func refusesWebSocket(r *http.Response) bool {
+	switch r.StatusCode {
+	case http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusUpgradeRequired, http.StatusNotImplemented:
+		return !isHTML(r, nil)
+	}
+	return false
+}
+
+// errOldServer: the server may know the form of 14.x.
+var errOldServer = errors.New("the server does not know WebSockets")
+
 // checkUpgrade says why an answer is not the proxy's consent to the upgrade.
 func checkUpgrade(r *http.Response, key string) error {
-	if r.StatusCode == http.StatusNotFound {
-		return fmt.Errorf("the proxy does not have it (404)")
+	if refusesWebSocket(r) {
+		return fmt.Errorf("the proxy does not have it (%s, %w)", shortQuote(r.Status), errOldServer)
 	}
 	if r.StatusCode != http.StatusSwitchingProtocols {
 		return fmt.Errorf("the answer is %s; %w or something in between does not let it through", shortQuote(r.Status), ErrNotTeleport)

@@ -25,6 +25,8 @@ type startOptions struct {
 	requestAccess               string
 	requestPrompt               string
 	sso                         ssoOptions
+	emulate                     int
+	separatePorts               bool
 	quiet                       bool
 }
 
@@ -68,6 +70,8 @@ The nodes are reached through the proxy only; their addresses are names for it.`
 	f.StringVar(&opts.requestAccess, "request-access", "", "what the role requester says of access requests: optional, always or reason (default optional)")
 	f.StringVar(&opts.requestPrompt, "request-prompt", "", "what people are told to give as the reason of a request")
 	opts.sso.addFlags(f)
+	f.IntVar(&opts.emulate, "emulate", 0, "behave as the major `version` 14 does (default today's)")
+	f.BoolVar(&opts.separatePorts, "separate-ports", false, "a port of its own for SSH, as proxies had before TLS routing")
 	f.BoolVar(&opts.quiet, "quiet", false, "no line for each event on standard error")
 	return cmd
 }
@@ -83,6 +87,7 @@ func runStart(ctx context.Context, stdout, stderr io.Writer, opts startOptions) 
 	cfg := devcluster.Config{
 		Dir: dir, Addr: opts.addr, PublicAddr: opts.publicAddr, Name: opts.name,
 		SecondFactor: opts.secondFactor, Suite: opts.suite, MOTD: opts.motd,
+		Emulate: opts.emulate, SeparatePorts: opts.separatePorts,
 		Nodes: opts.nodes, Hostnames: opts.hostnames, NodeLabels: opts.nodeLabels,
 		Leaf: opts.leaf, RequestAccess: opts.requestAccess, RequestPrompt: opts.requestPrompt,
 	}

@@ -12,7 +12,6 @@ import (
 	"github.com/seed-087d674e/tsh/internal/doctor"
 	"github.com/seed-087d674e/tsh/internal/text"
 	"github.com/seed-087d674e/tsh/profile"
-	"github.com/seed-087d674e/tsh/proxy"
 )
 
 // doctorOptions are the flags of doctor.
@@ -101,10 +100,11 @@ func (a *app) doctorOptions(o doctorOptions) (doctor.Options, error) {
 		return doctor.Options{}, err
 	}
 	addr, name, err := a.namedProxy(profile.Open(home))
-	return doctor.Options{
-		Home: home, Name: name, Addr: addr, Fix: o.fix, Now: a.now,
-		Proxy: proxy.Options{Insecure: a.globals.insecure},
-	}, err
+	if err != nil {
+		return doctor.Options{}, err
+	}
+	web, err := a.webOptions()
+	return doctor.Options{Home: home, Name: name, Addr: addr, Fix: o.fix, Now: a.now, Proxy: web}, err
 }
 
 // printDiagnosis prints a line for each finding that is not in order, and how many are.

@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"syscall"
 
 	"github.com/seed-087d674e/tsh/api"
@@ -108,7 +106,7 @@ func (a *app) report(err error) int {
 		a.ui.newline()
 		return code
 	}
-	body := describe(err)
+	body := a.globals.trust.explain(err, describe(err))
 	if a.globals.json && writeJSON(a.out, jsonError{body}) == nil {
 		return code
 	}
@@ -135,6 +133,7 @@ func knownErrors() []knownError {
 		{is(errNoKeyToApprove), "no_security_key", ""},
 		{is(login.ErrDenied), "headless_denied", "whoever approves headless logins for this user said no"},
 		{is(login.ErrNotApproved), "headless_timeout", "run the command again, and approve it within three minutes"},
+		{is(proxy.ErrNotTeleport), "unreachable", "if this network has a log-in page of its own, open any web page in a browser first;\notherwise check the proxy's address and port"},
 		{isA[*proxy.Error], "refused_by_proxy", ""},
 		{isA[*keystore.KeyringError], "keyring", "start or unlock it and try again; --keystore=file keeps the keys of a new login in files,\n--add-keys-to-agent=only in the ssh-agent, and --keystore=keyring,file in files where the keyring fails"},
 		{isA[*keystore.AgentError], "agent", "see that the ssh-agent answers: ssh-add -l; tsh login --keystore=file does without it"},
@@ -210,34 +209,6 @@ func describe(err error) errorBody {
 		body.Hint = hinted.hint
 	}
 	return body
-}
-
-func trustHint(err *proxy.TrustError) string {
-	switch err.Kind {
-	case proxy.TrustUnknownAuthority, proxy.TrustSelfSigned:
-		if file := os.Getenv("SSL_CERT_FILE"); file != "" {
-			return certFileHint(file)
-		}
-		return "if the proxy's certificate comes from a private authority, name its file: SSL_CERT_FILE=ca.pem tsh …\n" +
-			"(--insecure turns the check off for one run; anyone on the way can then read the password)"
-	case proxy.TrustExpired:
-		return "compare the clock of this machine; otherwise the proxy's certificate has to be renewed"
-	case proxy.TrustWrongName:
-		return "use the name that the certificate is for"
-	}
-	return ""
-}
-
-// certFileHint says what is wrong with the file that SSL_CERT_FILE names.
-func certFileHint(file string) string {
-	data, err := os.ReadFile(file)
-	switch {
-	case err != nil:
-		return fmt.Sprintf("SSL_CERT_FILE: %v", err)
-	case !x509.NewCertPool().AppendCertsFromPEM(data):
-		return "SSL_CERT_FILE: " + file + " holds no certificate (PEM)"
-	}
-	return "SSL_CERT_FILE: the authorities in " + file + " have not issued it"
 }
 
 func is(target error) func(error) bool {

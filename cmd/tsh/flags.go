@@ -38,6 +38,7 @@ type globals struct {
 	mfaMode        string
 	noRelogin      bool // set by commands that have --no-relogin
 	browser        browserOptions
+	trust          trust
 
 	headless headlessFlags
 	mlock    string // see keepOutOfSwap
@@ -59,6 +60,7 @@ func (g *globals) addFlags(fs *pflag.FlagSet) {
 	fs.Lookup("use-local-ssh-agent").Hidden = true // of old; the other flag says more
 	fs.StringVar(&g.mfaMode, "mfa-mode", "auto", "the second factor to use, `MODE` auto, otp, cross-platform or platform [TELEPORT_MFA_MODE]")
 	g.browser.addFlags(fs)
+	g.trust.addFlags(fs)
 	g.addHeadless(fs)
 	g.addUnsupported(fs)
 	addNegations(fs)
@@ -81,6 +83,7 @@ func environment() map[string][]string {
 		"headless":          {"TELEPORT_HEADLESS"},
 		"mlock":             {"TELEPORT_MLOCK_MODE"},
 		"skip-confirm":      {"TELEPORT_HEADLESS_SKIP_CONFIRM"},
+		"ca-file":           {"TSH_CA_FILE"},
 
 		"use-local-ssh-agent": {"TELEPORT_USE_LOCAL_SSH_AGENT"},
 	}

@@ -132,7 +132,10 @@ func (a *app) loginHeadless(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	client := proxy.NewClient(proxy.Options{Addr: addr, Insecure: a.globals.insecure})
+	client, err := a.webClient(addr, 0)
+	if err != nil {
+		return nil, err
+	}
 	defer client.Close()
 	answered := a.ui.waiting("the proxy " + addr.Host)
 	defer answered()

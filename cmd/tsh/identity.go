@@ -103,7 +103,10 @@ func (a *app) explainIdentity(err error) error {
 // identitySession makes an identity file ready for use. What a profile would say of the
 // proxy comes from its answer to one ping.
 func (a *app) identitySession(ctx context.Context, v *virtual) (*session, error) {
-	client := proxy.NewClient(proxy.Options{Addr: v.addr, Insecure: a.globals.insecure})
+	client, err := a.webClient(v.addr, 0)
+	if err != nil {
+		return nil, err
+	}
 	defer client.Close()
 	result, err := a.introduce(ctx, client, v)
 	if err != nil {
@@ -196,7 +199,10 @@ func (a *app) loginWithIdentity(ctx context.Context, o *loginOptions) error {
 	if err != nil {
 		return err
 	}
-	client := proxy.NewClient(proxy.Options{Addr: v.addr, Insecure: a.globals.insecure})
+	client, err := a.webClient(v.addr, 0)
+	if err != nil {
+		return err
+	}
 	defer client.Close()
 	result, err := a.introduce(ctx, client, v)
 	if err != nil {

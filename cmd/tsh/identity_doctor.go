@@ -8,7 +8,6 @@ import (
 	"github.com/seed-087d674e/tsh/internal/doctor"
 	"github.com/seed-087d674e/tsh/internal/durable"
 	"github.com/seed-087d674e/tsh/keystore"
-	"github.com/seed-087d674e/tsh/proxy"
 )
 
 // diagnoseIdentity looks at an identity file and, if there is a proxy, whether the two
@@ -41,7 +40,10 @@ func (a *app) diagnoseIdentity(ctx context.Context, fix bool) ([]doctor.Finding,
 	if err != nil {
 		return nil, err
 	}
-	client := proxy.NewClient(proxy.Options{Addr: v.addr, Insecure: a.globals.insecure})
+	client, err := a.webClient(v.addr, 0)
+	if err != nil {
+		return nil, err
+	}
 	defer client.Close()
 	_, err = a.introduce(ctx, client, v)
 	return append(all, finding("proxy", err, "")), nil

@@ -176,12 +176,17 @@ func (a *app) connectAPI(ctx context.Context, s *session) (*api.Client, error) {
 
 // connectCluster connects to the auth server of the root cluster or of a leaf.
 func (a *app) connectCluster(ctx context.Context, s *session, cluster string) (*api.Client, error) {
+	authorities, err := a.globals.trust.authorities()
+	if err != nil {
+		return nil, err
+	}
 	config := api.Config{
 		Addrs:       []string{s.profile.WebProxyAddr},
 		Credentials: []credentials.Credentials{s.id},
 		Cluster:     cluster,
 		ConnUpgrade: s.profile.ConnUpgrade,
 		Insecure:    a.globals.insecure,
+		RootCAs:     authorities,
 	}
 	if !s.profile.TLSRouting {
 		config.SSHAddr = s.profile.SSHProxyAddr

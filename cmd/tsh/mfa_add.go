@@ -167,7 +167,10 @@ func (a *app) deviceKinds(ctx context.Context, p *profile.Profile) []string {
 	}
 	_, port, _ := net.SplitHostPort(p.WebProxyAddr)
 	number, _ := strconv.Atoi(port)
-	client := proxy.NewClient(proxy.Options{Addr: addr, Insecure: a.globals.insecure, RememberedPort: number})
+	client, err := a.webClient(addr, number)
+	if err != nil {
+		return all
+	}
 	defer client.Close()
 	ping, err := client.Ping(ctx, "")
 	if err != nil {

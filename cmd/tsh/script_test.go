@@ -62,6 +62,7 @@ func TestScripts(t *testing.T) {
 			env.Defer(w.stop)
 			return os.MkdirAll(home, 0o700)
 		},
+		Condition: networkCondition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"cluster":     withWorld((*world).cluster),
 			"user":        withWorld((*world).user),
@@ -87,6 +88,7 @@ func TestScripts(t *testing.T) {
 			"nodevices":   withWorld((*world).noDevices),
 			"nosecret":    withWorld((*world).noSecret),
 			"scans":       withWorld((*world).scans),
+			"portal":      withWorld((*world).portal),
 		},
 	})
 }
@@ -136,7 +138,8 @@ func (c *settableClock) advance(d time.Duration) {
 }
 
 // cluster starts a cluster: cluster [second-factor=otp|webauthn|on] [suite=legacy] [motd=text] [name=dev.example]
-// [mfa=tokens] [leaf=name] [request-access=always] [request-prompt=text] [hostnames=a,b] [label=key=value] [public-host=127.0.0.1] [public=host:port].
+// [emulate=14] [separate-ports] [listen=[::1]:0] [mfa=tokens] [leaf=name] [request-access=always] [request-prompt=text]
+// [hostnames=a,b] [label=key=value] [public-host=127.0.0.1] [public=host:port].
 // Its address becomes $PROXY, its certificate authority the one tsh trusts.
 func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
 	config := devcluster.Config{
@@ -179,6 +182,12 @@ func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
 			setConnectors(&config, value)
 		case "default-connector":
 			config.DefaultConnector = value
+		case "emulate":
+			config.Emulate, config.Suite = 14, ""
+		case "separate-ports":
+			config.SeparatePorts = true
+		case "listen":
+			config.Addr = value
 		case "public":
 			config.PublicAddr = value
 		case "public-host":

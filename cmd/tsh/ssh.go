@@ -124,12 +124,17 @@ func (a *app) sshWith(ctx context.Context, s *session, o sshOptions) error {
 	}
 	connected := a.ui.waiting(o.target.Host)
 	defer connected()
+	authorities, err := a.globals.trust.authorities()
+	if err != nil {
+		return err
+	}
 	transport, err := proxy.Dial(ctx, proxy.Config{
 		WebAddr:     s.profile.WebProxyAddr,
 		SSHAddr:     s.profile.SSHProxyAddr,
 		TLSRouting:  s.profile.TLSRouting,
 		ConnUpgrade: s.profile.ConnUpgrade,
 		Insecure:    a.globals.insecure,
+		RootCAs:     authorities,
 		TLS:         tlsConfig,
 		Cluster:     s.id.RootCluster(),
 	})

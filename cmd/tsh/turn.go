@@ -139,11 +139,7 @@ func isTurnPending(err error) bool {
 
 // turnName is the file of the lock for a login.
 func turnName(t *loginTarget) string {
-	proxy := t.addr.Host
-	if t.known != nil {
-		proxy = t.known.Name
-	}
-	sum := sha256.Sum256([]byte(proxy + "\x00" + t.user))
+	sum := sha256.Sum256([]byte(t.name() + "\x00" + t.user))
 	return "login-" + hex.EncodeToString(sum[:8]) + ".lock"
 }
 

@@ -92,7 +92,11 @@ func (a *app) addProxyVersion(ctx context.Context, v *versionInfo) {
 	const patience = 5 * time.Second
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	client := proxy.NewClient(proxy.Options{Addr: addr, Insecure: a.globals.insecure})
+	client, err := a.webClient(addr, 0)
+	if err != nil {
+		a.ui.say("The proxy %s could not be asked for its version: %v", addr.Web(), err)
+		return
+	}
 	defer client.Close()
 	ping, err := client.Ping(ctx, "")
 	if err != nil {

@@ -29,10 +29,12 @@ type room struct {
 func rooms() map[string]room {
 	const text, durable, rpc, wire = "internal/text", "internal/durable", "internal/rpc", "internal/wire"
 	const keyring, sshagent, doctor, fido2 = "internal/keyring", "internal/sshagent", "internal/doctor", "internal/fido2"
+	const roots = "internal/roots"
 	const devcluster, netsim, testenv = "internal/devcluster", "internal/netsim", "internal/testenv"
 	const release = "internal/release"
 	return map[string]room{
 		text:          {client, 0, nil},
+		roots:         {client, 0, nil},
 		durable:       {client, 0, []string{text}},
 		rpc:           {client, 0, []string{text}},
 		wire:          {client, 0, []string{text}},
@@ -42,14 +44,14 @@ func rooms() map[string]room {
 		"sshclient":   {client, 0, []string{text}},
 		"keystore":    {client, 0, []string{durable, keyring, sshagent, text}},
 		"profile":     {client, 1, []string{"keystore", durable, keyring, sshagent, text}},
-		"proxy":       {client, 1, []string{rpc, wire, text}},
+		"proxy":       {client, 1, []string{rpc, wire, roots, text}},
 		"credentials": {client, 2, []string{"profile", "keystore", text}},
 		"login":       {client, 3, []string{"proxy", "keystore", text}},
 		"api":         {client, 3, []string{"credentials", "proxy", rpc, wire, text}},
 		doctor:        {client, 3, []string{"profile", "proxy", "keystore", durable, keyring, sshagent, text}},
 		fido2:         {client, 4, []string{"login", text}},
 		"cmd/tsh": {program, 4, []string{
-			"login", "api", "credentials", "profile", "proxy", "keystore", "sshclient", durable, keyring, sshagent, doctor, fido2, "internal/qr", text,
+			"login", "api", "credentials", "profile", "proxy", "keystore", "sshclient", durable, keyring, sshagent, doctor, fido2, roots, "internal/qr", text,
 		}},
 
 		devcluster:       {server, 0, nil},
@@ -65,8 +67,9 @@ func rooms() map[string]room {
 		"internal/demo":     {tool, 1, []string{devcluster, netsim, testenv, release}},
 		"internal/soak":     {tool, 1, []string{devcluster, release}},
 
-		// Tests alone: what a real browser takes part in.
+		// Tests alone: what a real browser, and what other servers take part in.
 		"internal/browsertest": {tool, 1, []string{devcluster, testenv}},
+		"internal/networktest": {tool, 1, []string{devcluster, testenv}},
 
 		"examples": {examples, 0, []string{"credentials", "api", "profile", "proxy", "keystore", "sshclient", "login"}},
 	}

@@ -69,7 +69,7 @@ func unsetTime() *timestamppb.Timestamp { return timestamppb.New(time.Time{}) }
 func (c *Cluster) rpcPing(ctx context.Context, _ *pb.Empty) (*pb.PingResponse, error) {
 	return &pb.PingResponse{
 		ClusterName:             c.settings.Name,
-		ServerVersion:           serverVersion,
+		ServerVersion:           c.version(),
 		ServerFeatures:          features(),
 		ProxyPublicAddr:         c.settings.PublicAddr,
 		RemoteAddr:              callerAddr(ctx).String(),

@@ -59,6 +59,12 @@ type Config struct {
 	// people are then told to give as the reason.
 	RequestAccess string
 	RequestPrompt string
+	// Emulate is the major version to behave as: 14, or 0 for today's. A 14.x
+	// server knows RSA keys only and fewer calls.
+	Emulate int
+	// SeparatePorts makes a port of its own for SSH, as proxies had before TLS
+	// routing; what ping announces says so.
+	SeparatePorts bool
 	// Clock is the time that certificates, lock-outs, codes and rate limits
 	// go by; time.Now if nil. It is called from many goroutines.
 	Clock func() time.Time
@@ -103,6 +109,7 @@ type Cluster struct {
 	headlessWait time.Duration
 
 	listener net.Listener
+	emulate  int
 	admin    net.Listener
 	router   *tlsRouter
 	web      *http.Server
@@ -110,6 +117,8 @@ type Cluster struct {
 	grpcAuth *grpc.Server
 	grpcSSH  *grpc.Server
 	queues   [routeCount]*connQueue
+
+	sshListener net.Listener // nil unless it has a port of its own
 
 	ctx      context.Context
 	cancel   context.CancelFunc
@@ -133,6 +142,9 @@ func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
+	if err := checkEmulate(&cfg); err != nil {
+		return nil, err
+	}
 	s, err := openState(cfg.Dir, true)
 	if err != nil {
 		return nil, err
@@ -151,20 +163,24 @@ func start(s *state, cfg Config) (*Cluster, error) {
 		return nil, err
 	}
 	c, err := assemble(s, cfg, listener)
-	if err == nil {
-		err = c.openLeaf(cfg)
-	}
 	if err != nil {
 		_ = listener.Close()
 		return nil, err
 	}
-	if err := os.WriteFile(filepath.Join(s.dir, pidFile), []byte(strconv.Itoa(os.Getpid())+"\n"), 0o600); err != nil {
-		_ = listener.Close()
-		return nil, errors.Join(err, c.closeLeaf())
+	if cfg.SeparatePorts {
+		err = c.listenSSH()
 	}
-	if c.admin, err = adminListen(s.dir); err != nil {
-		_ = listener.Close()
-		return nil, errors.Join(err, c.closeLeaf())
+	if err == nil {
+		err = c.openLeaf(cfg)
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(s.dir, pidFile), []byte(strconv.Itoa(os.Getpid())+"\n"), 0o600)
+	}
+	if err == nil {
+		c.admin, err = adminListen(s.dir)
+	}
+	if err != nil {
+		return nil, errors.Join(err, c.closeListeners(), c.closeLeaf())
 	}
 	c.serve()
 	return c, nil
@@ -182,7 +198,7 @@ func assemble(s *state, cfg Config, listener net.Listener) (*Cluster, error) {
 	}
 	c := &Cluster{
 		registry: newRegistry(s, set, cfg.Clock),
-		settings: set, motd: cfg.MOTD, listener: listener, tokensOnly: cfg.TokensOnly,
+		settings: set, motd: cfg.MOTD, listener: listener, emulate: cfg.Emulate, tokensOnly: cfg.TokensOnly,
 		log:          newLogger(cfg.Log),
 		headlessWait: cfg.HeadlessWait,
 	}
@@ -245,7 +261,10 @@ func newLogger(w io.Writer) *slog.Logger {
 // serve starts the goroutines.
 func (c *Cluster) serve() {
 	c.serveLeaf()
-	c.goFunc(func() { c.acceptLoop() })
+	c.goFunc(func() { c.acceptLoop(c.listener) })
+	if c.sshListener != nil {
+		c.goFunc(func() { c.acceptLoop(c.sshListener) })
+	}
 	c.goFunc(func() { _ = c.web.Serve(c.queues[routeWeb]) })
 	c.goFunc(func() { _ = c.adminWeb.Serve(c.admin) })
 	c.goFunc(func() { _ = c.grpcAuth.Serve(c.queues[routeAuth]) })
@@ -261,9 +280,9 @@ func (c *Cluster) goFunc(f func()) {
 	}()
 }
 
-func (c *Cluster) acceptLoop() {
+func (c *Cluster) acceptLoop(listener net.Listener) {
 	for {
-		conn, err := c.listener.Accept()
+		conn, err := listener.Accept()
 		if err != nil {
 			if c.ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
 				return
@@ -288,7 +307,7 @@ func (c *Cluster) Close() error {
 			c.forget()
 		}
 		c.cancel()
-		err := c.listener.Close()
+		err := c.closeListeners()
 		c.conns.closeAll()
 		for _, q := range c.queues {
 			_ = q.Close()
@@ -309,6 +328,17 @@ func (c *Cluster) Close() error {
 
 // Addr is the address that the cluster listens on, IP and port.
 func (c *Cluster) Addr() string { return c.listener.Addr().String() }
+
+func (c *Cluster) closeListeners() error {
+	err := c.listener.Close()
+	if c.sshListener != nil {
+		err = errors.Join(err, c.sshListener.Close())
+	}
+	return err
+}
+
+// SSHAddr is where connections to nodes begin: Addr, or a port of its own.
+func (c *Cluster) SSHAddr() string { return c.sshAddr() }
 
 // PublicAddr is the host:port that ping announces.
 func (c *Cluster) PublicAddr() string { return c.settings.PublicAddr }

@@ -69,7 +69,7 @@ func (c *Cluster) idpStart(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	connector := c.sso.named(r.PathValue("connector"))
 	if connector == nil || r.ParseForm() != nil {
-		notFound(w, r)
+		c.notFound(w, r)
 		return
 	}
 	carried := signIn{State: r.Form.Get("state"), Challenge: r.Form.Get("code_challenge")}
@@ -85,7 +85,7 @@ func (c *Cluster) idpSignIn(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	connector := c.sso.named(r.PathValue("connector"))
 	if connector == nil || r.ParseForm() != nil {
-		notFound(w, r)
+		c.notFound(w, r)
 		return
 	}
 	back := providerAnswer{state: r.PostForm.Get("state")}

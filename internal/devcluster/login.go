@@ -101,6 +101,11 @@ func (c *Cluster) loginFinish(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	return c.issueFor(&req, u, keys, remoteIP(r))
+}
+
+// issueFor signs keys for a user whose credentials have been checked.
+func (c *Cluster) issueFor(req *finishRequest, u *user, keys *loginKeys, from string) (*loginResponse, error) {
 	route, err := c.route(req.RouteToCluster)
 	if err != nil {
 		return nil, &webError{http.StatusNotFound, err.Error()}
@@ -113,7 +118,7 @@ func (c *Cluster) loginFinish(r *http.Request) (any, error) {
 		return nil, err
 	}
 	return c.issue(keys, certRequest{
-		user: u, roles: roles, ttl: roles.sessionTTL(req.TTL), format: req.Compatibility, loginIP: remoteIP(r), route: route,
+		user: u, roles: roles, ttl: roles.sessionTTL(req.TTL), format: req.Compatibility, loginIP: from, route: route,
 	})
 }
 

@@ -127,11 +127,11 @@ func (c *Cluster) find18() *pingResponse {
 		Proxy: pingProxy{
 			Kube: pingKube{Enabled: true, ListenAddr: listen},
 			SSH: pingSSH{
-				ListenAddr: listen, TunnelListenAddr: listen, WebListenAddr: listen,
+				ListenAddr: c.sshAddr(), TunnelListenAddr: listen, WebListenAddr: listen,
 				PublicAddr: c.settings.PublicAddr, DialTimeout: dialTimeout,
 			},
 			DB:                pingDB{PostgresListenAddr: listen, MySQLListenAddr: listen},
-			TLSRoutingEnabled: true,
+			TLSRoutingEnabled: c.sshListener == nil,
 		},
 		ServerVersion:    serverVersion,
 		MinClientVersion: "17.0.0-aa",

@@ -99,7 +99,7 @@ func (c *Cluster) serverMessage(n *node) *pb.Server {
 			Expires: timestamppb.New(c.now().Add(announceTTL)), Revision: revision(kindNode, n.id),
 		},
 		Spec: &pb.ServerSpec{
-			Addr: n.addr, Hostname: n.hostname, Version: serverVersion,
+			Addr: n.addr, Hostname: n.hostname, Version: c.version(),
 			Rotation: &pb.Rotation{
 				Started: unsetTime(), LastRotated: unsetTime(),
 				Schedule: &pb.RotationSchedule{UpdateClients: unsetTime(), UpdateServers: unsetTime(), Standby: unsetTime()},

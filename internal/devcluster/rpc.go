@@ -98,7 +98,7 @@ func (c *Cluster) newGRPCServers() error {
 	// Pings that come a little early are the jitter of the network.
 	c.grpcAuth = grpc.NewServer(options(authPingInterval-5*time.Second, true)...)
 	c.grpcSSH = grpc.NewServer(options(sshPingInterval-5*time.Second, false)...)
-	for _, desc := range c.authServices() {
+	for _, desc := range c.servicesOf(c.authServices()) {
 		c.grpcAuth.RegisterService(desc, c)
 	}
 	c.grpcSSH.RegisterService(c.transportService(), c)
@@ -106,7 +106,7 @@ func (c *Cluster) newGRPCServers() error {
 }
 
 func (c *Cluster) interceptUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
-	if err := grpc.SetHeader(ctx, metadata.Pairs("version", serverVersion)); err != nil {
+	if err := grpc.SetHeader(ctx, metadata.Pairs("version", c.version())); err != nil {
 		return nil, err
 	}
 	if err := c.admit(ctx); err != nil {
@@ -120,7 +120,7 @@ func (c *Cluster) interceptUnary(ctx context.Context, req any, info *grpc.UnaryS
 }
 
 func (c *Cluster) interceptStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, h grpc.StreamHandler) error {
-	if err := stream.SetHeader(metadata.Pairs("version", serverVersion)); err != nil {
+	if err := stream.SetHeader(metadata.Pairs("version", c.version())); err != nil {
 		return err
 	}
 	if err := c.admit(stream.Context()); err != nil {

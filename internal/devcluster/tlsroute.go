@@ -93,6 +93,9 @@ func (c *Cluster) newTLSRouter() (*tlsRouter, error) {
 	r.configs[routeAuth] = mutual(authCert)
 	r.configs[routeSSH] = mutual(proxyCert)
 	r.configs[routeSSH].NextProtos = []string{alpnH2, alpnSSH}
+	if c.is14() {
+		r.configs[routeSSH].NextProtos = nil // it answers with HTTP/2 all the same
+	}
 	return r, nil
 }
 

@@ -103,11 +103,11 @@ func (c *Cluster) signSSH(key ssh.PublicKey, r certRequest) ([]byte, error) {
 		ext["mfa-verified"] = r.mfaDevice
 	}
 	if r.format != formatOld {
-		roles, err := json.Marshal(map[string][]string{"roles": r.roleNames()})
+		roles, err := json.Marshal(c.rolesExtension(r.roleNames()))
 		if err != nil {
 			return nil, err
 		}
-		traits, err := json.Marshal(r.user.traits())
+		traits, err := json.Marshal(c.traitsOf(r.user))
 		if err != nil {
 			return nil, err
 		}
@@ -171,7 +171,7 @@ func (c *Cluster) signTLS(key crypto.PublicKey, r certRequest) ([]byte, error) {
 // 18.3: L, STREET, postalCode, O, CN, then the private attributes. The values
 // of one standard attribute share one set, which DER sorts.
 func (c *Cluster) userSubject(r certRequest) ([]byte, error) {
-	traits, err := json.Marshal(r.user.traits())
+	traits, err := json.Marshal(c.traitsOf(r.user))
 	if err != nil {
 		return nil, err
 	}
@@ -196,7 +196,9 @@ func (c *Cluster) userSubject(r certRequest) ([]byte, error) {
 	if r.loginIP != "" {
 		add(identityOID(attrLoginIP), r.loginIP)
 	}
-	add(identityOID(attrUserType), r.user.kind())
+	if !c.is14() {
+		add(identityOID(attrUserType), r.user.kind())
+	}
 	add(identityOID(attrPrivateKeyPolicy), "none")
 	for _, id := range r.requests {
 		add(oidActiveRequest(), id)

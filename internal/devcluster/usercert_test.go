@@ -25,7 +25,7 @@ import (
 func capturedLogin(t *testing.T) (*ssh.Certificate, *x509.Certificate, *x509.Certificate) {
 	t.Helper()
 	var resp loginResponse
-	if err := json.Unmarshal(readCaptured(t, "finish-ok").body, &resp); err != nil {
+	if err := json.Unmarshal(readCaptured(t, "18.3", "finish-ok").body, &resp); err != nil {
 		t.Fatal(err)
 	}
 	key, _, _, _, err := ssh.ParseAuthorizedKey(resp.Cert)

@@ -37,7 +37,7 @@ func accessDenied(message string) error { return &webError{http.StatusForbidden,
 
 func (c *Cluster) newWebServer() *http.Server {
 	return &http.Server{
-		Handler:           c.gated(c.webHandler()),
+		Handler:           c.upgradeOr(c.gated(c.webHandler())),
 		ReadHeaderTimeout: headerTimeout,
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       webIdleTimeout,
@@ -61,30 +61,45 @@ func (c *Cluster) gated(h http.Handler) http.Handler {
 // webHandler routes the calls; every path exists with and without /v1.
 func (c *Cluster) webHandler() http.Handler {
 	mux := http.NewServeMux()
-	api := func(pattern string, limits *bucketSet, h func(r *http.Request) (any, error)) {
+	var api apiFunc = func(pattern string, limits *bucketSet, h func(r *http.Request) (any, error)) {
 		method, path, _ := strings.Cut(pattern, " ")
 		handler := c.apiHandler(limits, h)
 		mux.Handle(method+" "+path, handler)
 		mux.Handle(method+" /v1"+path, handler)
 	}
-	var normal, high *bucketSet
+	var limits apiLimits
 	if c.limits != nil {
-		normal, high = c.limits.normal, c.limits.high
+		limits = apiLimits{c.limits.normal, c.limits.high}
 	}
-	api("GET /webapi/ping", nil, c.ping)
-	api("GET /webapi/ping/{connector}", high, c.pingConnector)
-	api("GET /webapi/find", nil, c.find)
-	api("GET /webapi/motd", high, c.messageOfTheDay)
-	api("POST /webapi/mfa/login/begin", normal, c.loginBegin)
-	api("POST /webapi/mfa/login/finish", normal, c.loginFinish)
-	api("POST /webapi/github/login/console", normal, c.ssoConsole(kindGitHub))
+	if c.is14() {
+		c.routes14(api, limits)
+	} else {
+		c.routes(api, limits)
+		c.headlessRoutes(mux, limits.normal)
+	}
+	api("GET /webapi/motd", limits.high, c.messageOfTheDay)
+	api("POST /webapi/github/login/console", limits.normal, c.ssoConsole(kindGitHub))
 	c.ssoRoutes(mux, func(kind string) { api("POST /webapi/"+kind+"/login/console", nil, c.ssoConsole(kind)) })
-	c.headlessRoutes(mux, normal)
 	for path, text := range pages() {
 		mux.Handle("GET "+path, pageHandler(path, text))
 	}
-	mux.Handle("/", http.HandlerFunc(notFound))
+	mux.Handle("/", http.HandlerFunc(c.notFound))
 	return mux
+}
+
+// apiFunc adds a call, "METHOD /path", to the web API.
+type apiFunc func(pattern string, limits *bucketSet, h func(r *http.Request) (any, error))
+
+// apiLimits are those of the classes of calls; nil for none.
+type apiLimits struct{ normal, high *bucketSet }
+
+// routes are the calls that depend on the version.
+func (c *Cluster) routes(api apiFunc, limits apiLimits) {
+	api("GET /webapi/ping", nil, c.ping)
+	api("GET /webapi/ping/{connector}", limits.high, c.pingConnector)
+	api("GET /webapi/find", nil, c.find)
+	api("POST /webapi/mfa/login/begin", limits.normal, c.loginBegin)
+	api("POST /webapi/mfa/login/finish", limits.normal, c.loginFinish)
 }
 
 // apiHandler answers with JSON: the value, or the error in the API's shape.
@@ -153,7 +168,7 @@ func writeError(w http.ResponseWriter, err error) {
 }
 
 // notFound is the router's own answer: compact, with the version of the proxy.
-func notFound(w http.ResponseWriter, _ *http.Request) {
+func (c *Cluster) notFound(w http.ResponseWriter, _ *http.Request) {
 	securityHeaders(w.Header())
 	type version struct {
 		Major      int    `json:"major"`
@@ -162,8 +177,9 @@ func notFound(w http.ResponseWriter, _ *http.Request) {
 		PreRelease string `json:"preRelease"`
 		String     string `json:"string"`
 	}
-	v := version{String: serverVersion}
-	_, _ = fmt.Sscanf(serverVersion, "%d.%d.%d", &v.Major, &v.Minor, &v.Patch)
+	v := version{String: c.version()}
+	_, _ = fmt.Sscanf(v.String, "%d.%d.%d", &v.Major, &v.Minor, &v.Patch)
+	_, v.PreRelease, _ = strings.Cut(v.String, "-")
 	writeJSON(w, http.StatusNotFound, errorBody{
 		Error: errorMessage{"path not found"}, Fields: map[string]any{"proxyVersion": v},
 	})

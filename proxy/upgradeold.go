@@ -1,0 +1,93 @@
+package proxy
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+)
+
+// upgradeForm turns a TLS connection to a web server into one that carries
+// bytes to where the proxy would route them by ALPN.
+type upgradeForm func(ctx context.Context, conn net.Conn, host string) (net.Conn, error)
+
+// upgradeOld is the form of 14.x, which does not know the one that upgrade has:
+// what follows the answer are packets, so that the server can keep the
+// connection alive with empty ones.
+func upgradeOld(ctx context.Context, conn net.Conn, host string) (net.Conn, error) {
+	stop := closeOnDone(ctx, conn)
+	defer stop()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+host+"/webapi/connectionupgrade", nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Connection", "Upgrade")
+	req.Header.Set("Upgrade", upgradeProtocol)
+	req.Header.Set("X-Teleport-Upgrade", upgradeProtocol) // some balancers drop the other
+	if err := req.Write(conn); err != nil {
+		return nil, causeOr(ctx, err)
+	}
+	limited := &io.LimitedReader{R: conn, N: maxHeader}
+	r := bufio.NewReaderSize(limited, 16<<10)
+	answer, err := http.ReadResponse(r, req)
+	if err != nil {
+		return nil, causeOr(ctx, err)
+	}
+	limited.N = 1<<63 - 1 // what follows belongs to the tunnel
+	switch {
+	case answer.StatusCode != http.StatusSwitchingProtocols:
+		return nil, fmt.Errorf("connection upgrade in the form of 14.x: the answer is %s", shortQuote(answer.Status))
+	case !strings.EqualFold(answer.Header.Get("Upgrade"), upgradeProtocol):
+		return nil, fmt.Errorf("connection upgrade in the form of 14.x: the answer changes to %s", shortQuote(answer.Header.Get("Upgrade")))
+	}
+	return &packetConn{Conn: conn, r: r}, nil
+}
+
+// packetConn is the byte stream that packets carry: four bytes of length,
+// big-endian, and as many bytes. A packet without any is the server's ping.
+type packetConn struct {
+	net.Conn
+	r       *bufio.Reader
+	left    uint32 // bytes of the current packet not yet read
+	writing sync.Mutex
+}
+
+// Read implements io.Reader.
+func (c *packetConn) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	for c.left == 0 {
+		var head [4]byte
+		if _, err := io.ReadFull(c.r, head[:]); err != nil {
+			return 0, err
+		}
+		c.left = binary.BigEndian.Uint32(head[:])
+	}
+	n, err := c.r.Read(p[:min(uint64(len(p)), uint64(c.left))])
+	c.left -= uint32(n)
+	if errors.Is(err, io.EOF) && c.left > 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+// Write implements io.Writer: one packet.
+func (c *packetConn) Write(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil // it would be a ping
+	}
+	packet := append(binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(p)), uint32(len(p))), p...)
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	if _, err := c.Conn.Write(packet); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
