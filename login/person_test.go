@@ -1,15 +1,13 @@
 package login
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
-
-	"context"
 
 	"github.com/seed-087d674e/tsh/keystore"
 )
@@ -119,6 +117,6 @@ func refuse(status int, message string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(status)
 		body, _ := json.Marshal(map[string]any{"error": map[string]string{"message": message}})
-		_, _ = io.WriteString(w, string(body))
+		_, _ = w.Write(body)
 	}
 }
