@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-087d674e/tsh/proxy"
+
 	"golang.org/x/crypto/ssh"
 )
 
