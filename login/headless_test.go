@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/seed-087d674e/tsh/proxy"
-
 	"golang.org/x/crypto/ssh"
+
+	"github.com/seed-087d674e/tsh/proxy"
 )
 
 // The test vector of the protocol's description.
