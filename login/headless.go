@@ -89,7 +89,7 @@ func explainHeadless(ctx context.Context, err error, waited time.Duration) error
 	said := errors.As(err, &refused)
 	late := waited > HeadlessPatience-slack || ctx.Err() != nil
 	switch {
-	case said && refused.Status == 403 && (strings.Contains(refused.Message, textDenied) || strings.Contains(refused.Message, textDenied14)):
+	case said && refused.Status == 403 && (strings.Contains(refused.Message, textDenied) || !late && strings.Contains(refused.Message, textDenied14)):
 		return fmt.Errorf("%w: %w", ErrDenied, err)
 	case said && (refused.Status == 504 || late), late && errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%w: %w", ErrNotApproved, err)
@@ -97,7 +97,7 @@ func explainHeadless(ctx context.Context, err error, waited time.Duration) error
 	return err
 }
 
-// Texts of servers that mean a no.
+// Texts of servers that mean a no; clusters of version 14 say so of a late one, too.
 const (
 	textDenied   = "headless authentication denied"
 	textDenied14 = "headless authentication failed"

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/seed-087d674e/tsh/proxy"
 )
 
 // The test vector of the protocol's description.
@@ -198,5 +200,17 @@ func TestHeadlessClocks(t *testing.T) {
 	_, err := Run(t.Context(), client, aliceHeadless(), s.ui())
 	if !errors.Is(err, ErrRejected) || !strings.Contains(err.Error(), "expired") {
 		t.Error(err)
+	}
+}
+
+// Clusters of version 14 have one text for a no and for nobody who looked at it: the
+// time tells them apart.
+func TestHeadlessRefusalOfOld(t *testing.T) {
+	refused := &proxy.Error{Op: "headless login", Status: 403, Message: textDenied14}
+	if err := explainHeadless(t.Context(), refused, time.Second); !errors.Is(err, ErrDenied) {
+		t.Errorf("at once: %v", err)
+	}
+	if err := explainHeadless(t.Context(), refused, HeadlessPatience); !errors.Is(err, ErrNotApproved) {
+		t.Errorf("at the end: %v", err)
 	}
 }

@@ -78,5 +78,7 @@ func parseCallback(raw string) (base, host string, err error) {
 		u.RawQuery != "" || u.Fragment != "" || u.Path != "" && u.Path != "/" {
 		return "", "", errors.New("the address that browsers are to be sent to is not https://HOST[:PORT]")
 	}
-	return u.Scheme + "://" + u.Host, strings.ToLower(u.Host), nil
+	// Browsers leave the port out that the scheme has anyway.
+	host = strings.TrimSuffix(u.Host, map[string]string{"https": ":443", "http": ":80"}[u.Scheme])
+	return u.Scheme + "://" + host, strings.ToLower(host), nil
 }

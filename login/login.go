@@ -91,6 +91,10 @@ type Result struct {
 	// ConnUpgrade reports that connections to the proxy have to be upgraded
 	// from HTTP because something on the way strips ALPN.
 	ConnUpgrade bool
+	// SingleLogout reports that the identity provider can be told of a logout (SAML).
+	SingleLogout bool
+	// DefaultRelayAddr is the relay that the cluster suggests; empty if there is none.
+	DefaultRelayAddr string
 }
 
 // Errors that a caller may want to explain.
@@ -156,6 +160,10 @@ func Run(ctx context.Context, client *proxy.Client, req Request, ui UI) (*Result
 	if err != nil {
 		return nil, err
 	}
+	if _, ok := m.(*passwordMethod); !ok && password != nil { // it was expected to be one
+		password.giveUp()
+		password = nil
+	}
 	if ui.Announce != nil {
 		ui.Announce(s.ping)
 	}
@@ -176,7 +184,11 @@ func Run(ctx context.Context, client *proxy.Client, req Request, ui UI) (*Result
 	if err != nil {
 		return nil, err
 	}
-	return &Result{Identity: id, Ping: s.ping, ConnUpgrade: <-upgrade}, nil
+	return &Result{
+		Identity: id, Ping: s.ping, ConnUpgrade: <-upgrade,
+		SingleLogout:     answer.SingleLogout || s.ping.Auth.SingleLogout(),
+		DefaultRelayAddr: answer.DefaultRelay(),
+	}, nil
 }
 
 // oneKey reports whether one key is wanted, and refuses where it cannot be had.

@@ -6,6 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509/pkix"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -187,6 +188,60 @@ func TestEarlyQuestionIsGivenUp(t *testing.T) {
 		t.Fatalf("error %v, want the reason why the proxy cannot be reached", err)
 	}
 	<-left
+}
+
+// A person who is asked early, because the last login was with a password, is let
+// go before the login goes on in the browser: two things at once on one terminal
+// are one too many.
+func TestEarlyQuestionMakesWayForTheBrowser(t *testing.T) {
+	r := &rogue{finish: func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"redirect_url":"https://idp.example.com/","post_form":""}`)
+	}}
+	client := startRogue(t, r)
+	r.ping["auth"] = map[string]any{"type": "github", "github": map[string]any{"name": "gh"}}
+	request := alice()
+	request.AskFirst = true
+	left, enough := make(chan struct{}), errors.New("enough")
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	_, err := Run(ctx, client, request, UI{
+		Password: func(ctx context.Context, _, _ string) (string, error) {
+			defer close(left)
+			<-ctx.Done() // the person is still typing
+			return "", ctx.Err()
+		},
+		Browse: func(context.Context, string) error {
+			select {
+			case <-left:
+			default:
+				t.Error("the password is still being asked for")
+			}
+			return enough
+		},
+	})
+	if !errors.Is(err, enough) {
+		t.Fatalf("error %v", err)
+	}
+}
+
+// What the cluster suggests besides the certificates is there to be stored.
+func TestDefaultRelay(t *testing.T) {
+	for suggested, want := range map[string]string{
+		"": "", "relay.example.com:443": "relay.example.com:443", "relay.example.com": "relay.example.com",
+		"evil\nuser: root": "", "a@b": "",
+	} {
+		r := new(rogue)
+		client := startRogue(t, r)
+		r.finish = func(w http.ResponseWriter, _ *http.Request) {
+			answer := r.sign(t, r.bodies[len(r.bodies)-1])
+			answer["client_options"] = map[string]any{"default_relay_addr": suggested}
+			_ = json.NewEncoder(w).Encode(answer)
+		}
+		result, err := Run(t.Context(), client, alice(), new(person).ui())
+		if err != nil || result.DefaultRelayAddr != want || result.SingleLogout {
+			t.Errorf("%q: %+v, %v", suggested, result, err)
+		}
+	}
 }
 
 func TestNobodyToAsk(t *testing.T) {

@@ -56,6 +56,7 @@ type question struct {
 	text string
 	err  error
 	done chan struct{}
+	stop context.CancelFunc
 }
 
 // askEarly starts to ask for the password before the proxy has answered,
@@ -68,7 +69,8 @@ func askEarly(ctx context.Context, s *session) *question {
 }
 
 func askPassword(ctx context.Context, s *session) *question {
-	q := &question{done: make(chan struct{})}
+	ctx, stop := context.WithCancel(ctx)
+	q := &question{done: make(chan struct{}), stop: stop}
 	if err := keystore.CheckName("user", s.req.User); err != nil {
 		q.err = err
 		close(q.done)
@@ -94,6 +96,12 @@ func askPassword(ctx context.Context, s *session) *question {
 func (q *question) answer() (string, error) {
 	<-q.done
 	return q.text, q.err
+}
+
+// giveUp ends the question without an answer.
+func (q *question) giveUp() {
+	q.stop()
+	q.wait()
 }
 
 // wait returns once the person is no longer being asked.

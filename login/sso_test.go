@@ -42,6 +42,7 @@ type browserLogin struct {
 type ssoCase struct {
 	kind    string         // github if empty
 	suite   string         // balanced-v1 if empty
+	logout  bool           // the connector has single logout
 	console map[string]any // the proxy's answer; a page to open if nil
 	request func(*Request)
 	ui      func(*UI)
@@ -65,7 +66,7 @@ func startSSO(t *testing.T, tc ssoCase) *browserLogin {
 	b := &browserLogin{t: t, rogue: new(rogue), done: make(chan struct{})}
 	b.client = startRogue(t, b.rogue)
 	b.rogue.ping["auth"] = map[string]any{
-		"type": tc.kind, tc.kind: map[string]any{"name": "gh"}, "private_key_policy": "none", "default_session_ttl": "8h0m0s", "signature_algorithm_suite": tc.suite,
+		"type": tc.kind, tc.kind: map[string]any{"name": "gh", "singleLogoutEnabled": tc.logout}, "private_key_policy": "none", "default_session_ttl": "8h0m0s", "signature_algorithm_suite": tc.suite,
 	}
 	b.rogue.finish = func(w http.ResponseWriter, _ *http.Request) {
 		b.body = b.rogue.bodies[len(b.rogue.bodies)-1]
@@ -231,6 +232,35 @@ func TestSSOWithOneKey(t *testing.T) {
 	b := startSSO(t, ssoCase{suite: "legacy"})
 	if b.request["public_key"] == nil || b.request["public_key"] != b.request["ssh_pub_key"] {
 		t.Errorf("public_key %v, ssh_pub_key %v", b.request["public_key"], b.request["ssh_pub_key"])
+	}
+}
+
+// Whether the identity provider can be told of a logout is known from the ping, or
+// from the answer, and of SAML alone.
+func TestSSOSingleLogout(t *testing.T) {
+	for _, tc := range []struct {
+		kind             string
+		pinged, answered bool
+		want             bool
+	}{
+		{"saml", true, false, true}, {"saml", false, true, true}, {"saml", false, false, false}, {"oidc", true, false, false},
+	} {
+		b := startSSO(t, ssoCase{kind: tc.kind, logout: tc.pinged})
+		var keys map[string]any
+		must(t, json.Unmarshal([]byte(b.body), &keys))
+		keys["user"] = "bob"
+		body, err := json.Marshal(keys)
+		must(t, err)
+		answer := b.rogue.sign(t, string(body))
+		answer["samlSingleLogoutEnabled"] = tc.answered
+		plaintext, err := json.Marshal(answer)
+		must(t, err)
+		address, _ := b.callback()
+		b.ask("GET", address+"?"+url.Values{"response": {b.seal(plaintext)}}.Encode(), "")
+		<-b.done
+		if b.err != nil || b.result.SingleLogout != tc.want {
+			t.Errorf("%+v: %+v, %v", tc, b.result, b.err)
+		}
 	}
 }
 
@@ -567,6 +597,9 @@ func TestListen(t *testing.T) {
 		{name: "case L08: another address", bind: "192.0.2.1:0", err: "not of this machine alone"},
 		{name: "case L08: said on purpose", bind: "0.0.0.0:0", callback: "login.example.com", base: `^https://login\.example\.com$`, hosts: "login.example.com"},
 		{name: "a callback with a port", bind: "127.0.0.1:0", callback: "http://Box:8080/", base: `^http://Box:8080$`, hosts: "box:8080"},
+		{name: "the port that https has anyway", bind: "127.0.0.1:0", callback: "https://login.example.com:443", base: `^https://login\.example\.com$`, hosts: "login.example.com"},
+		{name: "the port that http has anyway", bind: "127.0.0.1:0", callback: "http://[2001:db8::1]:80", base: `^http://\[2001:db8::1\]$`, hosts: "[2001:db8::1]"},
+		{name: "the port of the other scheme", bind: "127.0.0.1:0", callback: "http://x:443", base: `^http://x:443$`, hosts: "x:443"},
 		{name: "a callback with a path", bind: "127.0.0.1:0", callback: "https://x/y", err: "is not https://HOST"},
 		{name: "a callback with a user", bind: "127.0.0.1:0", callback: "https://u@x", err: "is not https://HOST"},
 		{name: "a callback of another scheme", bind: "127.0.0.1:0", callback: "ftp://x", err: "is not https://HOST"},

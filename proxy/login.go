@@ -54,10 +54,22 @@ type LoginResponse struct {
 	Cert        []byte       `json:"cert"`     // SSH certificate, an authorized_keys line
 	TLSCert     []byte       `json:"tls_cert"` // PEM block
 	HostSigners []hostSigner `json:"host_signers"`
+	// SingleLogout: the identity provider can be told of a logout.
+	SingleLogout bool `json:"samlSingleLogoutEnabled"`
 	// ClientOptions are settings that the cluster suggests.
 	ClientOptions struct {
 		DefaultRelayAddr string `json:"default_relay_addr"`
 	} `json:"client_options"`
+}
+
+// DefaultRelay is the relay that the cluster suggests, HOST[:PORT]; empty if there is
+// none, or it is no address.
+func (r *LoginResponse) DefaultRelay() string {
+	addr := r.ClientOptions.DefaultRelayAddr
+	if _, _, err := splitAddr(addr); err != nil {
+		return ""
+	}
+	return addr
 }
 
 // hostSigner is the authority that certifies the hosts of a cluster.

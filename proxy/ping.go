@@ -48,6 +48,13 @@ type connector struct {
 	IssuerURL   string `json:"IssuerURL"`   // oidc
 	SSO         string `json:"SSO"`         // saml
 	EndpointURL string `json:"EndpointURL"` // github
+
+	SingleLogout bool `json:"singleLogoutEnabled"` // saml
+}
+
+// SingleLogout reports that the identity provider can be told of a logout.
+func (a *AuthSettings) SingleLogout() bool {
+	return a.Type == "saml" && a.SAML != nil && a.SAML.SingleLogout
 }
 
 // LocalName is the name of the local way to log in that was asked about

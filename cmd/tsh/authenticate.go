@@ -183,6 +183,7 @@ func fillProfile(p *profile.Profile, result *login.Result, webAddr string) {
 	p.LoadAllCAs = result.Ping.Auth.LoadAllCAs
 	p.SSHDialTimeout = s.SSHDialTimeout
 	p.AuthConnector, p.SSOHost = result.Ping.Auth.Connector()
+	p.SAMLSLOEnabled, p.DefaultRelayAddr = result.SingleLogout, result.DefaultRelayAddr
 	p.MissingClusterDetails = false
 	if p.MFAMode == "" {
 		p.MFAMode = "auto"

@@ -50,7 +50,9 @@ func TestSSOBudget(t *testing.T) {
 		defer cancel()
 		cmd := exec.CommandContext(ctx, releasedTsh(t), "login", "--proxy="+strings.Replace(front.Addr(), "127.0.0.1", "localhost", 1), "--browser="+browser)
 		cmd.Env = append(os.Environ(), "TELEPORT_HOME="+dir, "SSL_CERT_FILE="+c.CAFile(), "TELEPORT_PROXY=", "PERSON=alice", "BROWSER_LOG="+seen, "BROWSER_STOPS=yes")
-		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "Logged in as:       alice") {
+		out, err := cmd.CombinedOutput()
+		noSecretIn(t, string(out))
+		if err != nil || !strings.Contains(string(out), "Logged in as:       alice") {
 			t.Fatalf("%v: %s", err, out)
 		}
 		conns := slices.DeleteFunc(network.Conns(), func(c netsim.Conn) bool { return slices.Contains(c.Protocols, "teleport-reversetunnel") })

@@ -31,7 +31,7 @@ func TestSecurityKeyLoginBudget(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer f.Close()
-		screen := newScreen(f)
+		screen := watchedScreen(t, f)
 		if !screen.waitFor("Password") {
 			t.Fatalf("the terminal shows:\n%s", screen.text())
 		}

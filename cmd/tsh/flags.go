@@ -107,7 +107,7 @@ func (g *globals) complete(fs *pflag.FlagSet) error {
 				if variable == "TELEPORT_DEBUG" {
 					break // a value that makes no sense never stopped anybody
 				}
-				return fmt.Errorf("environment variable %s: %w", variable, err)
+				return fmt.Errorf("environment variable %s: %w", variable, flagError(err))
 			}
 			break
 		}

@@ -70,6 +70,7 @@ func (p *farProgram) tsh(t *testing.T, args ...string) string {
 	cmd.Dir, cmd.Stdin = p.dir, strings.NewReader(canary+"password-alice\n")
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TELEPORT_HOME=" + filepath.Join(p.dir, "home"), "SSL_CERT_FILE=" + p.CAFile()}
 	out, err := cmd.CombinedOutput()
+	noSecretIn(t, string(out))
 	if err != nil {
 		t.Fatalf("%q: %v\n%s", args, err, out)
 	}

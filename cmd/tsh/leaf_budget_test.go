@@ -62,6 +62,7 @@ func TestLeafConnections(t *testing.T) {
 		cmd.Env, cmd.Stdin = env, strings.NewReader(farPassword+"\n")
 		out, err := cmd.CombinedOutput()
 		cancel()
+		noSecretIn(t, string(out))
 		if err != nil {
 			t.Fatalf("%s: %v\n%s", step.args, err, out)
 		}

@@ -82,7 +82,7 @@ func (c *crowd) start(t *testing.T, args ...string) *member {
 	if m.f, err = pty.Start(m.cmd); err != nil {
 		t.Fatal(err)
 	}
-	m.screen = newScreen(m.f)
+	m.screen = watchedScreen(t, m.f)
 	t.Cleanup(func() {
 		_ = m.cmd.Process.Kill()
 		_ = m.f.Close()

@@ -28,7 +28,7 @@ func TestPromptComesAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer f.Close()
-		screen := newScreen(f)
+		screen := watchedScreen(t, f)
 		asked := screen.waitFor("Password for alice on localhost: ")
 		took := time.Since(begun)
 		_ = cmd.Process.Kill()

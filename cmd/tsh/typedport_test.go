@@ -39,6 +39,7 @@ func TestTypedPortWins(t *testing.T) {
 		cmd.Env = append(os.Environ(), "HOME="+home, "TELEPORT_HOME="+home, "SSL_CERT_FILE="+c.CAFile(), "TELEPORT_PROXY=", "SSH_AUTH_SOCK=")
 		cmd.Stdin = strings.NewReader(crowdPassword + "\n")
 		out, err := cmd.CombinedOutput()
+		noSecretIn(t, string(out))
 		return string(out), err
 	}
 	must := func(words string, args ...string) {

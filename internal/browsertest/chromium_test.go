@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -112,4 +113,15 @@ func buildTSH(t *testing.T) string {
 		t.Fatalf("%v: %s", err, out)
 	}
 	return path
+}
+
+// noSecretIn fails the test if what tsh has printed shows a password, a key, or what
+// seals the answer of a browser. case L23
+func noSecretIn(t *testing.T, output string) {
+	t.Helper()
+	for _, mark := range []string{"canary", "PRIVATE KEY", "secret_key=", "response=", "PKCE", "state="} {
+		if strings.Contains(output, mark) {
+			t.Errorf("tsh has printed %q:\n%s", mark, output)
+		}
+	}
 }

@@ -144,6 +144,7 @@ func (r *headlessRun) wait(t *testing.T) int {
 	t.Helper()
 	<-r.read
 	_ = r.cmd.Wait()
+	noSecretIn(t, r.out.String()+r.err.String())
 	return r.cmd.ProcessState.ExitCode()
 }
 

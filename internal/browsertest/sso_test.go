@@ -26,7 +26,7 @@ type loginRun struct {
 
 func startLogin(t *testing.T, tsh string, c *devcluster.Cluster, connector string) *loginRun {
 	t.Helper()
-	r := &loginRun{cmd: exec.Command(tsh, "login", "--proxy="+c.PublicAddr(), "--auth="+connector, "--force", "--browser=none")}
+	r := &loginRun{cmd: exec.Command(tsh, "login", "--proxy="+c.PublicAddr(), "--auth="+connector, "--force", "--browser=none", "--debug")}
 	r.cmd.Env = append(os.Environ(), "TELEPORT_HOME="+t.TempDir(), "SSL_CERT_FILE="+c.CAFile(), "TELEPORT_PROXY=", "SSH_AUTH_SOCK=")
 	r.cmd.Stdout = &r.out
 	pipe, err := r.cmd.StderrPipe()
@@ -57,6 +57,7 @@ func (r *loginRun) wait(t *testing.T) int {
 	t.Helper()
 	_, _ = io.Copy(io.Discard, r.messages)
 	_ = r.cmd.Wait()
+	noSecretIn(t, r.out.String()+r.errors.String())
 	return r.cmd.ProcessState.ExitCode()
 }
 

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/crypto/ssh"
 	"google.golang.org/grpc"
 )
 
@@ -26,6 +25,9 @@ func checkEmulate(cfg *Config) error {
 	if cfg.Emulate == emulate14 {
 		if cfg.Suite == suiteBalanced {
 			return errors.New("14.x has no signature suites: its keys are RSA")
+		}
+		if slices.ContainsFunc(cfg.Connectors, func(c Connector) bool { return c.PostForm }) {
+			return errors.New("14.x has no logins that begin with a form")
 		}
 		cfg.Suite = suiteLegacy
 	}
@@ -57,7 +59,11 @@ type ping14Auth struct {
 	SecondFactor        string        `json:"second_factor,omitempty"`
 	PreferredLocalMFA   string        `json:"preferred_local_mfa,omitempty"`
 	AllowPasswordless   bool          `json:"allow_passwordless,omitempty"`
+	AllowHeadless       bool          `json:"allow_headless,omitempty"`
 	Local               *pingLocal    `json:"local,omitempty"`
+	OIDC                *connector14  `json:"oidc,omitempty"`
+	SAML                *connector14  `json:"saml,omitempty"`
+	GitHub              *connector14  `json:"github,omitempty"`
 	Webauthn            *pingWebauthn `json:"webauthn,omitempty"`
 	PrivateKeyPolicy    string        `json:"private_key_policy"`
 	DeviceTrustDisabled bool          `json:"device_trust_disabled,omitempty"`
@@ -84,13 +90,13 @@ type ping14SSH struct {
 func (c *Cluster) routes14(api apiFunc, limits apiLimits) {
 	api("GET /webapi/ping", limits.high, func(*http.Request) (any, error) {
 		p := c.found14()
-		p.Auth = c.auth14("")
+		p.Auth = c.auth14(c.sso.fallback)
 		p.Auth.DefaultSessionTTL = defaultSessionTTL.String()
 		return p, nil
 	})
 	api("GET /webapi/ping/{connector}", limits.high, func(r *http.Request) (any, error) {
 		name := r.PathValue("connector")
-		if valid := []string{"local", "passwordless", "headless"}; !slices.Contains(valid, name) {
+		if valid := append([]string{"local", "passwordless", "headless"}, c.sso.names()...); !slices.Contains(valid, name) {
 			return nil, badParameter("invalid connector name %q; valid options: %s", name, strings.Join(valid, ", "))
 		}
 		p := c.found14()
@@ -100,7 +106,6 @@ func (c *Cluster) routes14(api apiFunc, limits apiLimits) {
 	api("GET /webapi/find", nil, func(*http.Request) (any, error) { return c.found14(), nil })
 	api("POST /webapi/mfa/login/begin", limits.normal, c.loginBegin14)
 	api("POST /webapi/mfa/login/finish", limits.normal, c.loginFinish14)
-	api("POST /webapi/ssh/certs", limits.normal, c.sshCerts14)
 }
 
 func (c *Cluster) found14() *ping14 {
@@ -126,8 +131,9 @@ func (c *Cluster) auth14(connector string) ping14Auth {
 		DefaultSessionTTL: now.DefaultSessionTTL,
 	}
 	if a.SecondFactor != factorOTP && a.SecondFactor != factorOff { // keys may be registered
-		a.Webauthn, a.AllowPasswordless = now.Webauthn, now.AllowPasswordless
+		a.Webauthn, a.AllowPasswordless, a.AllowHeadless = now.Webauthn, now.AllowPasswordless, now.AllowHeadless
 	}
+	a.addConnector(&now)
 	return a
 }
 
@@ -177,7 +183,7 @@ func (c *Cluster) sshCerts14(r *http.Request) (any, error) {
 		return nil, err
 	}
 	if req.HeadlessID != "" {
-		return nil, accessDenied("headless authentication failed")
+		return c.headlessLogin14(r, &req)
 	}
 	req.TOTPCode, req.WebauthnResponse = req.OTPToken, nil
 	return c.login14(r, &req)
@@ -190,19 +196,15 @@ func (c *Cluster) login14(r *http.Request, req *login14) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := parseSSHPublicKey(req.PubKey)
-	if err != nil {
-		return nil, &webError{http.StatusInternalServerError, err.Error()}
-	}
-	same, ok := key.(ssh.CryptoPublicKey)
-	if !ok {
-		return nil, badParameter("unsupported public key type %s", key.Type())
-	}
-	answer, err := c.issueFor(&req.finishRequest, u, &loginKeys{key, same.CryptoPublicKey()}, remoteIP(r))
+	keys, err := oneKey(req.PubKey)
 	if err != nil {
 		return nil, err
 	}
-	return loginResponse14{answer.Username, answer.Cert, answer.TLSCert, answer.HostSigners}, nil
+	answer, err := c.issueFor(&req.finishRequest, u, keys, remoteIP(r))
+	if err != nil {
+		return nil, err
+	}
+	return c.issued(answer), nil
 }
 
 // absent14 are the calls that 14.x does not have.

@@ -21,9 +21,8 @@ type headlessRequest struct {
 	KubernetesCluster string
 }
 
-// serveHeadlessLogin lets the call last longer than others.
-func (c *Cluster) serveHeadlessLogin(limits *bucketSet) http.Handler {
-	answer := c.apiHandler(limits, c.headlessLogin)
+// patiently lets a call last longer than others.
+func (c *Cluster) patiently(answer http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		deadline := time.Now().Add(headlessWait + writeTimeout)
 		if err := http.NewResponseController(w).SetWriteDeadline(deadline); err != nil {
@@ -44,6 +43,15 @@ func (c *Cluster) headlessLogin(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	answer, err := c.awaitHeadless(r, &req, keys)
+	if err != nil {
+		return nil, err
+	}
+	return answer, nil
+}
+
+// awaitHeadless waits for the user's decision, and carries it out.
+func (c *Cluster) awaitHeadless(r *http.Request, req *headlessRequest, keys *loginKeys) (*loginResponse, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), c.headlessWait)
 	defer cancel()
 	defer context.AfterFunc(c.ctx, cancel)()
@@ -84,7 +92,7 @@ func (req *headlessRequest) check() (*loginKeys, error) {
 	return login.keys()
 }
 
-func (c *Cluster) issueHeadless(keys *loginKeys, l headlessLogin, format string) (any, error) {
+func (c *Cluster) issueHeadless(keys *loginKeys, l headlessLogin, format string) (*loginResponse, error) {
 	u, err := c.userByName(l.user)
 	if err != nil {
 		return nil, accessDenied(textHeadlessDenied)

@@ -22,7 +22,11 @@ func (c *Cluster) headlessRoutes(mux *http.ServeMux, limits *bucketSet) {
 		mux.Handle(method+" "+path, h)
 		mux.Handle(method+" /v1"+path, h)
 	}
-	both("POST", "/webapi/headless/login", c.serveHeadlessLogin(limits))
+	if c.is14() {
+		both("POST", "/webapi/ssh/certs", c.patiently(c.apiHandler(limits, c.sshCerts14)))
+	} else {
+		both("POST", "/webapi/headless/login", c.patiently(c.apiHandler(limits, c.headlessLogin)))
+	}
 	both("POST", "/webapi/sessions/web", c.signIn(limits, c.signInPassword))
 	both("POST", "/webapi/mfa/login/finishsession", c.signIn(limits, c.signInKey))
 	both("GET", "/webapi/headless/{id}", c.apiHandler(nil, c.webGetHeadless))

@@ -143,7 +143,7 @@ func TestPingOfConnectors(t *testing.T) {
 		"/webapi/ping":       `"type":"oidc"`,
 		"/webapi/ping/gh":    `"github":{"name":"gh","display":"gh","EndpointURL":"https://`,
 		"/webapi/ping/corp":  `"oidc":{"name":"corp","display":"corp","IssuerURL":"https://`,
-		"/webapi/ping/adfs":  `"saml":{"name":"adfs","display":"adfs","SSO":"https://`,
+		"/webapi/ping/adfs":  `"saml":{"name":"adfs","display":"adfs","singleLogoutEnabled":true,"SSO":"https://`,
 		"/webapi/ping/local": `"local":{"name":"local"}`,
 	} {
 		resp, raw := f.do("GET", path, "")

@@ -27,6 +27,7 @@ type consoleRequest struct {
 	RedirectURL       string        `json:"redirect_url"`
 	SSHPubKey         []byte        `json:"ssh_pub_key"`
 	TLSPubKey         []byte        `json:"tls_pub_key"`
+	PublicKey         []byte        `json:"public_key"` // of clients of 14.x
 	CertTTL           time.Duration `json:"cert_ttl"`
 	ConnectorID       string        `json:"connector_id"`
 	Compatibility     string        `json:"compatibility"`
@@ -83,7 +84,7 @@ func (c *Cluster) ssoConsole(kind string) func(r *http.Request) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		return c.startOf(login, state), nil
+		return c.consoleAnswer(c.startOf(login, state)), nil
 	}
 }
 
@@ -100,7 +101,7 @@ func (c *Cluster) beginSSO(kind string, req consoleRequest) (login *ssoLogin, me
 	if err := c.checkConsole(kind, u, req); err != nil {
 		return nil, textSSOFailed, err
 	}
-	keys, err := (&finishRequest{SSHPubKey: req.SSHPubKey, TLSPubKey: req.TLSPubKey}).keys()
+	keys, err := c.consoleKeys(req)
 	if err != nil {
 		return nil, textSSOFailed, err
 	}
@@ -115,7 +116,7 @@ func (c *Cluster) checkConsole(kind string, redirect *url.URL, req consoleReques
 	if kind == kindGitHub && (req.CertTTL < time.Minute || req.CertTTL > 30*time.Hour) {
 		return fmt.Errorf("cert_ttl of %s", req.CertTTL)
 	}
-	if len(req.SSHPubKey) == 0 && len(req.TLSPubKey) == 0 {
+	if !c.is14() && len(req.SSHPubKey) == 0 && len(req.TLSPubKey) == 0 {
 		return errors.New("there is no public key")
 	}
 	if _, err := c.route(req.RouteToCluster); err != nil {
@@ -149,7 +150,7 @@ func (c *Cluster) ssoCallback(kind string) http.Handler {
 			return
 		}
 		target := *login.redirect
-		target.RawQuery = url.Values{"response": {answer}}.Encode()
+		target.RawQuery = c.answerQuery(answer).Encode()
 		writeRefresh(w, target.String())
 	})
 }
@@ -184,7 +185,7 @@ func (c *Cluster) finishSSO(login *ssoLogin, back providerAnswer) (string, error
 	if err != nil {
 		return "", err
 	}
-	return seal(login.redirect.Query().Get("secret_key"), issued)
+	return seal(login.redirect.Query().Get("secret_key"), c.issued(issued))
 }
 
 // storeSSOUser keeps the person as a user of the cluster for as long as the

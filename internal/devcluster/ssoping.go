@@ -32,7 +32,7 @@ func (c *Cluster) addConnector(a *pingAuth, name string) {
 	case kindOIDC:
 		a.OIDC = &pingOIDC{Name: name, Display: connector.Display, IssuerURL: url}
 	case kindSAML:
-		a.SAML = &pingSAML{Name: name, Display: connector.Display, SSO: url + "/sso"}
+		a.SAML = &pingSAML{Name: name, Display: connector.Display, SSO: url + "/sso", SingleLogoutEnabled: connector.PostForm}
 	case kindGitHub:
 		a.GitHub = &pingGitHub{Name: name, Display: connector.Display, EndpointURL: url}
 	}

@@ -75,8 +75,8 @@ func (c *Cluster) webHandler() http.Handler {
 		c.routes14(api, limits)
 	} else {
 		c.routes(api, limits)
-		c.headlessRoutes(mux, limits.normal)
 	}
+	c.headlessRoutes(mux, limits.normal)
 	api("GET /webapi/motd", limits.high, c.messageOfTheDay)
 	api("POST /webapi/github/login/console", limits.normal, c.ssoConsole(kindGitHub))
 	c.ssoRoutes(mux, func(kind string) { api("POST /webapi/"+kind+"/login/console", nil, c.ssoConsole(kind)) })
