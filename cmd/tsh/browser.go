@@ -183,11 +183,11 @@ func (a *app) expose(ctx context.Context, url string) error {
 	if skip, err := strconv.ParseBool(os.Getenv("TELEPORT_LOGIN_SKIP_REMOTE_HOST_WARNING")); err == nil && skip {
 		return nil
 	}
-	yes, err := a.askSecret(ctx, "Go on? [y/N] ")
+	yes, err := a.confirm(ctx, "Go on?")
 	if err != nil {
 		return err
 	}
-	if yes = strings.ToLower(strings.TrimSpace(yes)); yes != "y" && yes != "yes" {
+	if !yes {
 		return errors.New("the login was called off; nothing was sent")
 	}
 	return nil

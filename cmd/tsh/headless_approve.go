@@ -170,12 +170,11 @@ func explainNoHeadless(err error, user string) error {
 }
 
 func (a *app) askApproval(ctx context.Context) (bool, error) {
-	answer, err := a.askSecret(ctx, "Approve? [y/N]: ")
+	yes, err := a.confirm(ctx, "Approve?")
 	if errors.Is(err, login.ErrCannotAsk) {
 		return false, withHint(err, "run it in a terminal, or with --skip-confirm; nothing has been decided")
 	}
-	answer = strings.ToLower(strings.TrimSpace(answer))
-	return answer == "y" || answer == "yes", err
+	return yes, err
 }
 
 // proveForHeadless has the person's security key sign for an approval. Codes could be
