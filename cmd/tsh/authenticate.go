@@ -136,10 +136,7 @@ func (a *app) loginUI(t *loginTarget) login.UI {
 	ui.Password = func(ctx context.Context, user, host string) (string, error) {
 		return a.askSecret(ctx, fmt.Sprintf("Password for %s on %s: ", user, host))
 	}
-	ui.Code = func(ctx context.Context) (string, error) {
-		code, err := a.askSecret(ctx, "One-time code: ")
-		return strings.TrimSpace(code), err
-	}
+	ui.Code = a.askCode
 	return ui
 }
 
