@@ -113,7 +113,7 @@ func (a *app) identitySession(ctx context.Context, v *virtual) (*session, error)
 		return nil, err
 	}
 	p, id := v.profile, v.id
-	fillProfile(p, result, client.WebAddr())
+	fillProfile(p, result, client, v.addr)
 	if v.addr.WebPortGiven && p.Name == v.addr.Host {
 		p.WebProxyAddr = v.addr.Web() // what was typed has answered
 	}
@@ -216,11 +216,7 @@ func (a *app) loginWithIdentity(ctx context.Context, o *loginOptions) error {
 	if err := a.placeKeys(store, t, v.id.Proxy); err != nil {
 		return err
 	}
-	fillProfile(p, result, client.WebAddr())
-	p.Typed, p.Proven = v.addr.Host, ""
-	if client.Verified() {
-		p.Proven = v.addr.Host
-	}
+	fillProfile(p, result, client, v.addr)
 	if _, err = a.keepLogin(ctx, store, t, p, v.id); err != nil {
 		return err
 	}

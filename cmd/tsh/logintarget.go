@@ -108,3 +108,12 @@ func (t *loginTarget) sameAddress() bool {
 	}
 	return t.rememberedPort() == t.addr.WebPort
 }
+
+// loginHint is the command that logs in to where t is.
+func (t *loginTarget) loginHint() string {
+	command := "tsh login --proxy=" + t.proxy
+	if t.known == nil || takesPassword(t.known) {
+		command += fmt.Sprintf(" --user=%s", t.user)
+	}
+	return command
+}
