@@ -92,7 +92,12 @@ func (t *loginTarget) rememberedPort() int {
 	if t.known == nil {
 		return 0
 	}
-	_, port, err := net.SplitHostPort(t.known.WebProxyAddr)
+	return webPort(t.known)
+}
+
+// webPort is the web port in a profile, 0 if it is not known.
+func webPort(p *profile.Profile) int {
+	_, port, err := net.SplitHostPort(p.WebProxyAddr)
 	if err != nil {
 		return 0
 	}

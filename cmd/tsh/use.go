@@ -92,12 +92,3 @@ func findProfile(store *profile.Store, typed string) (string, error) {
 	}
 	return "", withHint(fmt.Errorf("%w: %q is the beginning of several", profile.ErrNotFound, typed), "name one of: %s", someNames(fit))
 }
-
-// someNames lists names, not too many of them.
-func someNames(names []string) string {
-	const most = 20
-	if len(names) <= most {
-		return strings.Join(names, ", ")
-	}
-	return fmt.Sprintf("%s and %d more (tsh profiles)", strings.Join(names[:most], ", "), len(names)-most)
-}
