@@ -3,6 +3,7 @@ package devcluster
 import (
 	"context"
 	"errors"
+	"maps"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -76,22 +77,13 @@ func (c *Cluster) rpcUpdateHeadless(ctx context.Context, req *pb.UpdateHeadlessA
 	if key == nil {
 		return nil, status.Error(codes.InvalidArgument, "expected WebAuthn or SSO MFA response")
 	}
-	if err := c.approveHeadless(u.Name, req.Id, headlessAnswer(key)); err != nil {
+	if err := c.approveHeadless(u.Name, req.Id, assertionOf(key)); err != nil {
 		if errors.Is(err, errBadAnswer) {
 			return nil, status.Error(codes.PermissionDenied, "invalid MFA response")
 		}
 		return nil, headlessStatus(err)
 	}
 	return &pb.Empty{}, nil
-}
-
-// headlessAnswer is a security key's answer as it comes by gRPC.
-func headlessAnswer(m *pb.CredentialAssertionResponse) assertionAnswer {
-	r := m.GetResponse()
-	return assertionAnswer{
-		CredentialID: m.GetRawId(), ClientDataJSON: r.GetClientDataJson(), AuthenticatorData: r.GetAuthenticatorData(),
-		Signature: r.GetSignature(), UserHandle: r.GetUserHandle(),
-	}
 }
 
 func (c *Cluster) denyHeadless(user, id string) error {
@@ -153,19 +145,10 @@ func (c *Cluster) nextPending(ctx context.Context, user string, known map[string
 	defer cancel()
 	err = c.headless.await(wait, func() bool {
 		open = c.headless.pending(user, c.now())
-		return !sameKeys(open, known)
+		return !maps.Equal(open, known)
 	})
 	if ctx.Err() == nil {
 		err = nil
 	}
 	return open, err
-}
-
-func sameKeys(a, b map[string]bool) bool {
-	for key := range a {
-		if !b[key] {
-			return false
-		}
-	}
-	return len(a) == len(b)
 }

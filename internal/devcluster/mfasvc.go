@@ -80,6 +80,15 @@ func (o *requestOptions) message() *pb.CredentialAssertion {
 	return &pb.CredentialAssertion{PublicKey: m}
 }
 
+// assertionOf is a security key's answer as the auth API has it.
+func assertionOf(m *pb.CredentialAssertionResponse) assertionAnswer {
+	r := m.GetResponse()
+	return assertionAnswer{
+		CredentialID: m.GetRawId(), ClientDataJSON: r.GetClientDataJson(), AuthenticatorData: r.GetAuthenticatorData(),
+		Signature: r.GetSignature(), UserHandle: r.GetUserHandle(),
+	}
+}
+
 // checkAnswer judges the answer to a challenge of a scope. None at all is right
 // for a user without a device that the cluster takes.
 func (c *Cluster) checkAnswer(u *user, scope challengeScope, answer *pb.MFAAuthenticateResponse) error {
@@ -92,13 +101,7 @@ func (c *Cluster) checkAnswer(u *user, scope challengeScope, answer *pb.MFAAuthe
 	case *pb.MFAAuthenticateResponse_Totp:
 		return c.checkCode(u, a.Totp.GetCode())
 	case *pb.MFAAuthenticateResponse_Webauthn:
-		_, _, err := c.finishAssertion(u.Name, scope, assertionAnswer{
-			CredentialID:      a.Webauthn.GetRawId(),
-			ClientDataJSON:    a.Webauthn.GetResponse().GetClientDataJson(),
-			AuthenticatorData: a.Webauthn.GetResponse().GetAuthenticatorData(),
-			Signature:         a.Webauthn.GetResponse().GetSignature(),
-			UserHandle:        a.Webauthn.GetResponse().GetUserHandle(),
-		})
+		_, _, err := c.finishAssertion(u.Name, scope, assertionOf(a.Webauthn))
 		if errors.Is(err, errBadAnswer) {
 			return refused("%s", err)
 		}
