@@ -18,7 +18,7 @@ type loginTarget struct {
 	known *profile.Profile // what an earlier login left, or nil
 
 	passwordStdin bool
-	keepCurrent   bool
+	keepCurrent   bool             // what is the current profile stays it
 	out           *outOptions      // not nil: nothing is stored
 	cluster       string           // to select; empty for the proxy's own
 	request       *requestOptions  // nil for a login that nobody asked for by name
