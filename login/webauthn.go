@@ -75,7 +75,7 @@ func (s *session) keyRequest(challenge *proxy.Challenge, passwordless bool) (*As
 		return nil, fmt.Errorf("%w: the proxy sent no challenge for security keys", ErrRejected)
 	}
 	addr, announced := s.webAuthnAddr()
-	req, err := ParseAssertRequest(challenge.WebAuthn, addr, passwordless)
+	req, err := parseAssertRequest(challenge.WebAuthn, addr, passwordless)
 	if err != nil && addr != announced {
 		return nil, fmt.Errorf("%w; the proxy calls itself %s, so log in there", err, text.Line(announced))
 	}

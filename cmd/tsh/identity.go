@@ -20,6 +20,9 @@ type identityError struct{ err error }
 func (e *identityError) Error() string { return e.err.Error() }
 func (e *identityError) Unwrap() error { return e.err }
 
+// errNoTLSCert: the file is good for SSH alone, and the way there is through a proxy.
+var errNoTLSCert = errors.New("it has no TLS certificate, without which no proxy lets it in")
+
 // hasIdentity reports whether an identity file takes the place of stored logins.
 func (g *globals) hasIdentity() bool { return g.identity != "" }
 
@@ -128,7 +131,7 @@ func (a *app) introduce(ctx context.Context, client *proxy.Client, v *virtual) (
 		return nil, fmt.Errorf("identity file %s: %w", file, err)
 	}
 	if id.TLSCert == nil {
-		return nil, &identityError{fmt.Errorf("identity file %s has no TLS certificate, without which no proxy lets it in", file)}
+		return nil, &identityError{fmt.Errorf("identity file %s: %w", file, errNoTLSCert)}
 	}
 	defer a.ui.waiting("the proxy " + a.globals.proxy)()
 	ping, upgrade, err := pingAndProbe(ctx, client, v.addr)

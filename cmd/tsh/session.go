@@ -69,15 +69,6 @@ func (a *app) selectProfile(store *profile.Store) (*profile.Profile, error) {
 	return a.override(p), nil
 }
 
-// selectedName is the name of the profile that the command line selects.
-func (a *app) selectedName(store *profile.Store) string {
-	p, err := a.selectProfile(store)
-	if err != nil {
-		return ""
-	}
-	return p.Name
-}
-
 // namedProxy is the proxy that --proxy (or its variable) names, and the name of
 // its profile; both are empty if none is named.
 func (a *app) namedProxy(store *profile.Store) (addr proxy.Addr, name string, err error) {
