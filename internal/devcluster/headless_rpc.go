@@ -33,7 +33,7 @@ func headlessStatus(err error) error {
 	case errors.Is(err, errHeadlessUnknown):
 		return status.Error(codes.NotFound, err.Error())
 	case errors.Is(err, errHeadlessDecided):
-		return status.Error(codes.PermissionDenied, err.Error())
+		return refused("%v", err)
 	}
 	return err
 }
@@ -71,15 +71,15 @@ func (c *Cluster) rpcUpdateHeadless(ctx context.Context, req *pb.UpdateHeadlessA
 		return &pb.Empty{}, headlessStatus(c.denyHeadless(u.Name, req.Id))
 	case headlessApproved:
 	default:
-		return nil, status.Errorf(codes.InvalidArgument, "headless authentication cannot be set to state %d", req.State)
+		return nil, invalid("headless authentication cannot be set to state %d", req.State)
 	}
 	key := req.GetMfaResponse().GetWebauthn()
 	if key == nil {
-		return nil, status.Error(codes.InvalidArgument, "expected WebAuthn or SSO MFA response")
+		return nil, invalid("expected WebAuthn or SSO MFA response")
 	}
 	if err := c.approveHeadless(u.Name, req.Id, assertionOf(key)); err != nil {
 		if errors.Is(err, errBadAnswer) {
-			return nil, status.Error(codes.PermissionDenied, "invalid MFA response")
+			return nil, refused("invalid MFA response")
 		}
 		return nil, headlessStatus(err)
 	}

@@ -24,14 +24,6 @@ const (
 // publicKey is the one type of credential there is.
 const publicKey = "public-key"
 
-func invalid(format string, args ...any) error {
-	return status.Errorf(codes.InvalidArgument, format, args...)
-}
-
-func refused(format string, args ...any) error {
-	return status.Errorf(codes.PermissionDenied, format, args...)
-}
-
 // rpcChallenge: no session here needs a second factor, so a question about one
 // is answered with no; otherwise it says what the caller could answer with.
 func (c *Cluster) rpcChallenge(ctx context.Context, req *pb.CreateAuthenticateChallengeRequest) (*pb.MFAAuthenticateChallenge, error) {
