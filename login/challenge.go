@@ -53,10 +53,10 @@ type challengeJSON struct {
 	} `json:"publicKey"`
 }
 
-// ParseAssertRequest reads a challenge for security keys that the proxy at
+// parseAssertRequest reads a challenge for security keys that the proxy at
 // webAddr (host:port) has sent as JSON, and refuses one that no honest proxy
 // sends: see AssertRequest.Check. passwordless says what it was asked for.
-func ParseAssertRequest(data []byte, webAddr string, passwordless bool) (*AssertRequest, error) {
+func parseAssertRequest(data []byte, webAddr string, passwordless bool) (*AssertRequest, error) {
 	var c challengeJSON
 	if err := json.Unmarshal(data, &c); err != nil {
 		return nil, fmt.Errorf("%w: security key challenge: %w", ErrRejected, err)

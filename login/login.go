@@ -20,8 +20,9 @@ type Request struct {
 	// User is the cluster's name for the person. It may be empty for the ways to
 	// log in that learn it from the cluster (a connector, a passwordless key).
 	User string
-	// Connector names the way to log in ("local", an SSO connector's name);
-	// empty leaves the choice to the cluster.
+	// Connector names the way to log in: "local" (with a password), "passwordless",
+	// "headless", or a connector of the cluster for logins in the browser; empty
+	// leaves the choice to the cluster.
 	Connector string
 	// Cluster is the one to select, the proxy's own or a leaf of it; empty for the
 	// proxy's own.
@@ -130,8 +131,10 @@ type session struct {
 // one connection that client keeps; the keys are made, and the probe for the
 // connection upgrade runs, while the person types.
 //
-// Errors: ErrUnsupported, ErrCannotAsk, ErrRejected, ErrNoAnswer, ErrExposed, *proxy.Error for an answer
-// that says no, the context's error, and whatever the UI returned.
+// Errors: ErrUnsupported, ErrCannotAsk, ErrRejected; ErrNoKey for security keys,
+// ErrNoAnswer and ErrExposed for browsers, ErrDenied and ErrNotApproved for headless
+// logins; *proxy.Error for an answer that says no, the context's error, and whatever
+// the UI returned.
 func Run(ctx context.Context, client *proxy.Client, req Request, ui UI) (*Result, error) {
 	if req.User != "" {
 		if err := keystore.CheckName("user", req.User); err != nil {

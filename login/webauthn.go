@@ -28,7 +28,7 @@ func (passwordlessMethod) issue(ctx context.Context, s *session) (*proxy.LoginRe
 	case !s.ping.Auth.AllowPasswordless:
 		return nil, fmt.Errorf("%w: the cluster does not allow logins without a password", ErrUnsupported)
 	case s.req.MFAMode == mfaOTP:
-		return nil, fmt.Errorf("%w: a login without a password takes a security key, and --mfa-mode=otp excludes it", ErrUnsupported)
+		return nil, fmt.Errorf("%w: a login without a password takes a security key, and the MFA mode otp excludes it", ErrUnsupported)
 	}
 	if err := s.canUseKeys(); err != nil {
 		return nil, err
@@ -75,7 +75,7 @@ func (s *session) keyRequest(challenge *proxy.Challenge, passwordless bool) (*As
 		return nil, fmt.Errorf("%w: the proxy sent no challenge for security keys", ErrRejected)
 	}
 	addr, announced := s.webAuthnAddr()
-	req, err := ParseAssertRequest(challenge.WebAuthn, addr, passwordless)
+	req, err := parseAssertRequest(challenge.WebAuthn, addr, passwordless)
 	if err != nil && addr != announced {
 		return nil, fmt.Errorf("%w; the proxy calls itself %s, so log in there", err, text.Line(announced))
 	}
@@ -192,12 +192,12 @@ func (s *session) wanted(code, key bool) (bool, bool, error) {
 	switch s.req.MFAMode {
 	case mfaOTP:
 		if !code && key {
-			return false, false, fmt.Errorf("%w: %s has security keys and no device for one-time codes, so --mfa-mode=otp cannot be met", ErrUnsupported, user)
+			return false, false, fmt.Errorf("%w: %s has security keys and no device for one-time codes, so the MFA mode otp cannot be met", ErrUnsupported, user)
 		}
 		return code, false, nil
 	case mfaRoaming, mfaPlatform:
 		if !key && code {
-			return false, false, fmt.Errorf("%w: %s has one-time codes and no security key, so --mfa-mode=%s cannot be met", ErrUnsupported, user, s.req.MFAMode)
+			return false, false, fmt.Errorf("%w: %s has one-time codes and no security key, so the MFA mode %s cannot be met", ErrUnsupported, user, s.req.MFAMode)
 		}
 		code = false
 	}

@@ -440,7 +440,7 @@ func FuzzWebAuthnChallenge(f *testing.F) {
 	f.Add([]byte(`{"publicKey":{"challenge":"q83vEjRWeJq83vEjRWeJq83vEjRWeJq83vEjRWeJq80","timeout":300000,"rpId":"example.com","userVerification":"required"}}`), true)
 	f.Add([]byte(`{"publicKey":{"challenge":"","rpId":"com","allowCredentials":[{}]}}`), false)
 	f.Fuzz(func(t *testing.T, data []byte, passwordless bool) {
-		r, err := ParseAssertRequest(data, "tele.example.com:443", passwordless)
+		r, err := parseAssertRequest(data, "tele.example.com:443", passwordless)
 		if err != nil {
 			if !errors.Is(err, ErrRejected) {
 				t.Fatal(err)

@@ -22,35 +22,48 @@ const upgradeProtocol = "alpn-ping"
 // carries bytes to where the proxy would route them by ALPN: a WebSocket
 // (RFC 6455) whose messages are the bytes.
 func upgrade(ctx context.Context, conn net.Conn, host string) (net.Conn, error) {
-	stop := closeOnDone(ctx, conn)
-	defer stop()
 	var nonce [16]byte
 	_, _ = rand.Read(nonce[:])
 	key := base64.StdEncoding.EncodeToString(nonce[:])
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+host+"/webapi/connectionupgrade", nil)
+	answer, r, err := askUpgrade(ctx, conn, host, map[string]string{
+		"Upgrade":                "websocket",
+		"Sec-Websocket-Key":      key,
+		"Sec-Websocket-Version":  "13",
+		"Sec-Websocket-Protocol": upgradeProtocol,
+	})
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("Connection", "Upgrade")
-	req.Header.Set("Upgrade", "websocket")
-	req.Header.Set("Sec-Websocket-Key", key)
-	req.Header.Set("Sec-Websocket-Version", "13")
-	req.Header.Set("Sec-Websocket-Protocol", upgradeProtocol)
-	if err := req.Write(conn); err != nil {
-		return nil, causeOr(ctx, err)
-	}
-	// What follows the headers belongs to the tunnel: nothing may limit it.
-	limited := &io.LimitedReader{R: conn, N: maxHeader}
-	r := bufio.NewReaderSize(limited, 16<<10)
-	answer, err := http.ReadResponse(r, req)
-	if err != nil {
-		return nil, causeOr(ctx, err)
-	}
-	limited.N = 1<<63 - 1
 	if err := checkUpgrade(answer, key); err != nil {
 		return nil, fmt.Errorf("connection upgrade: %w", err)
 	}
 	return &webSocket{Conn: conn, r: r}, nil
+}
+
+// askUpgrade asks for an upgrade with these headers and returns the answer, and what
+// follows it: that belongs to the tunnel, and nothing limits it.
+func askUpgrade(ctx context.Context, conn net.Conn, host string, headers map[string]string) (*http.Response, *bufio.Reader, error) {
+	stop := closeOnDone(ctx, conn)
+	defer stop()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+host+"/webapi/connectionupgrade", nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	req.Header.Set("Connection", "Upgrade")
+	for name, value := range headers {
+		req.Header.Set(name, value)
+	}
+	if err := req.Write(conn); err != nil {
+		return nil, nil, causeOr(ctx, err)
+	}
+	limited := &io.LimitedReader{R: conn, N: maxHeader}
+	r := bufio.NewReaderSize(limited, 16<<10)
+	answer, err := http.ReadResponse(r, req)
+	if err != nil {
+		return nil, nil, causeOr(ctx, err)
+	}
+	limited.N = 1<<63 - 1
+	return answer, r, nil
 }
 
 // refusesWebSocket reports whether an answer is a server's that does not know

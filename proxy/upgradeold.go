@@ -21,25 +21,13 @@ type upgradeForm func(ctx context.Context, conn net.Conn, host string) (net.Conn
 // what follows the answer are packets, so that the server can keep the
 // connection alive with empty ones.
 func upgradeOld(ctx context.Context, conn net.Conn, host string) (net.Conn, error) {
-	stop := closeOnDone(ctx, conn)
-	defer stop()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+host+"/webapi/connectionupgrade", nil)
+	answer, r, err := askUpgrade(ctx, conn, host, map[string]string{
+		"Upgrade":            upgradeProtocol,
+		"X-Teleport-Upgrade": upgradeProtocol, // some balancers drop the other
+	})
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("Connection", "Upgrade")
-	req.Header.Set("Upgrade", upgradeProtocol)
-	req.Header.Set("X-Teleport-Upgrade", upgradeProtocol) // some balancers drop the other
-	if err := req.Write(conn); err != nil {
-		return nil, causeOr(ctx, err)
-	}
-	limited := &io.LimitedReader{R: conn, N: maxHeader}
-	r := bufio.NewReaderSize(limited, 16<<10)
-	answer, err := http.ReadResponse(r, req)
-	if err != nil {
-		return nil, causeOr(ctx, err)
-	}
-	limited.N = 1<<63 - 1 // what follows belongs to the tunnel
 	switch {
 	case answer.StatusCode != http.StatusSwitchingProtocols:
 		return nil, fmt.Errorf("connection upgrade in the form of 14.x: the answer is %s", shortQuote(answer.Status))

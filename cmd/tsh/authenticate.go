@@ -72,12 +72,30 @@ func (a *app) issued(ctx context.Context, store *profile.Store, t *loginTarget) 
 	if t.known != nil && t.known.Name == result.Identity.Proxy {
 		fresh = t.known // keeps what others have stored there
 	}
-	fillProfile(fresh, result, client.WebAddr())
-	fresh.Typed, fresh.Proven = t.addr.Host, ""
-	if client.Verified() {
-		fresh.Proven = t.addr.Host
-	}
+	fillProfile(fresh, result, client, t.addr)
 	return &session{fresh, result.Identity, result.Identity.Cluster}, nil
+}
+
+// logIn runs a login the way that the command line names, else the way that the
+// last one went, else the cluster's own way.
+func (a *app) logIn(ctx context.Context, client *proxy.Client, req login.Request, t *loginTarget) (*login.Result, error) {
+	req.Connector = a.globals.auth
+	req.BindAddr, req.CallbackURL = a.globals.browser.bindAddr, a.globals.browser.callback
+	// A headless login is for one command; nobody means it to be for the next. Who
+	// brings a password means to use it.
+	remembered := req.Connector == "" && !t.passwordStdin && t.known != nil && t.known.AuthConnector != "" && t.known.AuthConnector != "headless"
+	if remembered {
+		req.Connector = t.known.AuthConnector
+	}
+	ui := a.securityKeyUI(a.loginUI(t), t)
+	result, err := login.Run(ctx, client, req, ui)
+	var gone *proxy.Error
+	if remembered && errors.As(err, &gone) && gone.Op == "ping" && gone.Status == 400 {
+		a.ui.say("The cluster does not know %s any more, through which the last login went; taking its default.", text.Line(req.Connector))
+		req.Connector, req.AskFirst = "", false
+		return login.Run(ctx, client, req, ui)
+	}
+	return result, err
 }
 
 // takesPassword reports whether the last login to p was with a password.
@@ -136,10 +154,7 @@ func (a *app) loginUI(t *loginTarget) login.UI {
 	ui.Password = func(ctx context.Context, user, host string) (string, error) {
 		return a.askSecret(ctx, fmt.Sprintf("Password for %s on %s: ", user, host))
 	}
-	ui.Code = func(ctx context.Context) (string, error) {
-		code, err := a.askSecret(ctx, "One-time code: ")
-		return strings.TrimSpace(code), err
-	}
+	ui.Code = a.askCode
 	return ui
 }
 
@@ -155,6 +170,15 @@ func (a *app) announce(t *loginTarget, ping *proxy.Ping) {
 	}
 }
 
+// warnOfUser says that a name for the person is of no use where the identity
+// provider has one, and forgets it.
+func (a *app) warnOfUser(ping *proxy.Ping) {
+	if a.globals.user != "" && ping.Auth.Type != "local" {
+		a.ui.warn("--user=%s (or TELEPORT_USER) is ignored: the cluster learns the name from its %s connector", a.globals.user, ping.Auth.Type)
+		a.globals.user = ""
+	}
+}
+
 // showMOTD shows the message of the day and, on a terminal, waits until the
 // person has seen it.
 func (a *app) showMOTD(ctx context.Context, message string) error {
@@ -166,9 +190,14 @@ func (a *app) showMOTD(ctx context.Context, message string) error {
 	return err
 }
 
-// fillProfile puts what the proxy announced into p. What p holds besides stays.
-func fillProfile(p *profile.Profile, result *login.Result, webAddr string) {
-	s := result.Ping.Settings(webAddr)
+// fillProfile puts into p what the proxy at addr announced, and whether its certificate
+// was verified. What p holds besides stays.
+func fillProfile(p *profile.Profile, result *login.Result, client *proxy.Client, addr proxy.Addr) {
+	p.Typed, p.Proven = addr.Host, ""
+	if client.Verified() {
+		p.Proven = addr.Host
+	}
+	s := result.Ping.Settings(client.WebAddr())
 	p.Name = result.Identity.Proxy
 	p.WebProxyAddr = s.WebAddr
 	p.SSHProxyAddr = s.SSHAddr

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,8 +14,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/seed-087d674e/tsh/internal/text"
-	"github.com/seed-087d674e/tsh/login"
-	"github.com/seed-087d674e/tsh/proxy"
 )
 
 // browserOptions are the flags of a login in the browser.
@@ -183,52 +180,12 @@ func (a *app) expose(ctx context.Context, url string) error {
 	if skip, err := strconv.ParseBool(os.Getenv("TELEPORT_LOGIN_SKIP_REMOTE_HOST_WARNING")); err == nil && skip {
 		return nil
 	}
-	yes, err := a.askSecret(ctx, "Go on? [y/N] ")
+	yes, err := a.confirm(ctx, "Go on?")
 	if err != nil {
 		return err
 	}
-	if yes = strings.ToLower(strings.TrimSpace(yes)); yes != "y" && yes != "yes" {
+	if !yes {
 		return errors.New("the login was called off; nothing was sent")
 	}
 	return nil
-}
-
-// warnOfUser says that a name for the person is of no use where the identity
-// provider has one, and forgets it.
-func (a *app) warnOfUser(ping *proxy.Ping) {
-	if a.globals.user != "" && ping.Auth.Type != "local" {
-		a.ui.warn("--user=%s (or TELEPORT_USER) is ignored: the cluster learns the name from its %s connector", a.globals.user, ping.Auth.Type)
-		a.globals.user = ""
-	}
-}
-
-// logIn runs a login the way that the command line names, else the way that the
-// last one went, else the cluster's own way.
-func (a *app) logIn(ctx context.Context, client *proxy.Client, req login.Request, t *loginTarget) (*login.Result, error) {
-	req.Connector = a.globals.auth
-	req.BindAddr, req.CallbackURL = a.globals.browser.bindAddr, a.globals.browser.callback
-	// A headless login is for one command; nobody means it to be for the next. Who
-	// brings a password means to use it.
-	remembered := req.Connector == "" && !t.passwordStdin && t.known != nil && t.known.AuthConnector != "" && t.known.AuthConnector != "headless"
-	if remembered {
-		req.Connector = t.known.AuthConnector
-	}
-	ui := a.securityKeyUI(a.loginUI(t), t)
-	result, err := login.Run(ctx, client, req, ui)
-	var gone *proxy.Error
-	if remembered && errors.As(err, &gone) && gone.Op == "ping" && gone.Status == 400 {
-		a.ui.say("The cluster does not know %s any more, through which the last login went; taking its default.", text.Line(req.Connector))
-		req.Connector, req.AskFirst = "", false
-		return login.Run(ctx, client, req, ui)
-	}
-	return result, err
-}
-
-// loginHint is the command that logs in to where t is.
-func (t *loginTarget) loginHint() string {
-	command := "tsh login --proxy=" + t.proxy
-	if t.known == nil || takesPassword(t.known) {
-		command += fmt.Sprintf(" --user=%s", t.user)
-	}
-	return command
 }

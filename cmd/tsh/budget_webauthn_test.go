@@ -1,18 +1,13 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"testing"
 
 	"github.com/creack/pty"
-
-	"github.com/seed-087d674e/tsh/internal/netsim"
-	"github.com/seed-087d674e/tsh/internal/testenv/softkey"
 )
 
 // maxKeyLoginTrips: TCP, TLS, ping, begin, finish, and one to spare.
@@ -41,35 +36,16 @@ func TestSecurityKeyLoginBudget(t *testing.T) {
 		if status := waitStatus(cmd); status != 0 {
 			t.Fatalf("login exits with %d; the terminal shows:\n%s", status, screen.text())
 		}
-		logins := slices.DeleteFunc(c.net.Conns(), func(conn netsim.Conn) bool {
-			return slices.Contains(conn.Protocols, "teleport-reversetunnel")
-		})
+		logins := connsSince(c.net, 0)
 		t.Logf("login: %v", logins)
-		switch {
-		case len(logins) != 1:
-			return fmt.Errorf("the login used %d connections, not 1", len(logins))
-		case logins[0].Trips > maxKeyLoginTrips:
-			return fmt.Errorf("the login took %d round trips, the limit is %d", logins[0].Trips, maxKeyLoginTrips)
-		}
-		return nil
+		return checkTrips(logins, maxKeyLoginTrips)
 	})
 }
 
 // plugInKey gives alice a key, and the programs that speak with it.
 func (c *farCluster) plugInKey(t *testing.T) {
 	t.Helper()
-	options, err := c.BeginRegistration("alice", false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var k softkey.Key
-	answer, err := k.Create("https://"+c.PublicAddr(), options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.FinishRegistration("alice", "key", answer); err != nil {
-		t.Fatal(err)
-	}
+	k := c.addKey(t)
 	path := filepath.Join(t.TempDir(), "key")
 	if err := k.Save(path); err != nil {
 		t.Fatal(err)

@@ -62,11 +62,6 @@ func (a *app) factorUI() login.UI {
 	return a.securityKeyUI(login.UI{Code: a.askCode}, new(loginTarget))
 }
 
-func (a *app) askCode(ctx context.Context) (string, error) {
-	code, err := a.askSecret(ctx, "One-time code: ")
-	return strings.TrimSpace(code), err
-}
-
 // noteOtherWays says which ways to answer there are where one of them is chosen
 // without a word: those that are asked for at the same time, and what --mfa-mode
 // says, need no note.

@@ -237,3 +237,9 @@ func isNotYetValid(err error) bool {
 	var early *keystore.TimeError
 	return errors.As(err, &early) && early.NotYet
 }
+
+// isClockSkew reports whether certificates that have just been issued are not valid
+// by the clock of this machine.
+func isClockSkew(err error) bool {
+	return errors.Is(err, login.ErrRejected) && isA[*keystore.TimeError](err)
+}

@@ -176,3 +176,12 @@ func writeRow(b *bufio.Writer, cells []string, widths []int) {
 	}
 	_ = b.WriteByte('\n')
 }
+
+// someNames lists names, not too many of them.
+func someNames(names []string) string {
+	const most = 20
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+}

@@ -153,10 +153,7 @@ func (a *app) loginHeadless(ctx context.Context) (*session, error) {
 		return nil, err
 	}
 	p := &profile.Profile{}
-	fillProfile(p, result, client.WebAddr())
-	if client.Verified() {
-		p.Proven = addr.Host
-	}
+	fillProfile(p, result, client, addr)
 	if err := vetHeadless(p, result.Identity); err != nil {
 		return nil, err
 	}
@@ -230,10 +227,4 @@ func (a *app) askElsewhere(webAddr, id string) (over func()) {
 		close(stop)
 		<-stopped
 	}
-}
-
-// isClockSkew reports whether certificates that have just been issued are not valid
-// by the clock of this machine.
-func isClockSkew(err error) bool {
-	return errors.Is(err, login.ErrRejected) && isA[*keystore.TimeError](err)
 }

@@ -31,13 +31,8 @@ func (a *app) headlessCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "headless",
 		Short: "Approve logins of machines without browser or security key",
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usagef("unknown command %q of %s", args[0], cmd.CommandPath())
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args:  onlyCommands,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(a.headlessApproveCommand())
 	return cmd
@@ -51,12 +46,7 @@ func (a *app) headlessApproveCommand() *cobra.Command {
 		Long: "approve shows who asks for the headless login of that ID, asks whether to approve it, and has\n" +
 			"your security key confirm it. Any answer but yes denies the login. A one-time code will not do.",
 		Example: "  tsh headless approve 54519721-945e-5d87-bd76-494ca02368b8",
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return usagef("%s needs the ID of one login", cmd.CommandPath())
-			}
-			return nil
-		},
+		Args:    oneArg("the ID of one login"),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if o.id, err = parseHeadlessID(args[0]); err != nil {
 				return err
@@ -170,12 +160,11 @@ func explainNoHeadless(err error, user string) error {
 }
 
 func (a *app) askApproval(ctx context.Context) (bool, error) {
-	answer, err := a.askSecret(ctx, "Approve? [y/N]: ")
+	yes, err := a.confirm(ctx, "Approve?")
 	if errors.Is(err, login.ErrCannotAsk) {
 		return false, withHint(err, "run it in a terminal, or with --skip-confirm; nothing has been decided")
 	}
-	answer = strings.ToLower(strings.TrimSpace(answer))
-	return answer == "y" || answer == "yes", err
+	return yes, err
 }
 
 // proveForHeadless has the person's security key sign for an approval. Codes could be

@@ -20,6 +20,9 @@ type identityError struct{ err error }
 func (e *identityError) Error() string { return e.err.Error() }
 func (e *identityError) Unwrap() error { return e.err }
 
+// errNoTLSCert: the file is good for SSH alone, and the way there is through a proxy.
+var errNoTLSCert = errors.New("it has no TLS certificate, without which no proxy lets it in")
+
 // hasIdentity reports whether an identity file takes the place of stored logins.
 func (g *globals) hasIdentity() bool { return g.identity != "" }
 
@@ -113,7 +116,7 @@ func (a *app) identitySession(ctx context.Context, v *virtual) (*session, error)
 		return nil, err
 	}
 	p, id := v.profile, v.id
-	fillProfile(p, result, client.WebAddr())
+	fillProfile(p, result, client, v.addr)
 	if v.addr.WebPortGiven && p.Name == v.addr.Host {
 		p.WebProxyAddr = v.addr.Web() // what was typed has answered
 	}
@@ -128,7 +131,7 @@ func (a *app) introduce(ctx context.Context, client *proxy.Client, v *virtual) (
 		return nil, fmt.Errorf("identity file %s: %w", file, err)
 	}
 	if id.TLSCert == nil {
-		return nil, &identityError{fmt.Errorf("identity file %s has no TLS certificate, without which no proxy lets it in", file)}
+		return nil, &identityError{fmt.Errorf("identity file %s: %w", file, errNoTLSCert)}
 	}
 	defer a.ui.waiting("the proxy " + a.globals.proxy)()
 	ping, upgrade, err := pingAndProbe(ctx, client, v.addr)
@@ -216,11 +219,7 @@ func (a *app) loginWithIdentity(ctx context.Context, o *loginOptions) error {
 	if err := a.placeKeys(store, t, v.id.Proxy); err != nil {
 		return err
 	}
-	fillProfile(p, result, client.WebAddr())
-	p.Typed, p.Proven = v.addr.Host, ""
-	if client.Verified() {
-		p.Proven = v.addr.Host
-	}
+	fillProfile(p, result, client, v.addr)
 	if _, err = a.keepLogin(ctx, store, t, p, v.id); err != nil {
 		return err
 	}

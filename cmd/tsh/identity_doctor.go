@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"path/filepath"
 
 	"github.com/seed-087d674e/tsh/internal/doctor"
@@ -30,7 +29,7 @@ func (a *app) diagnoseIdentity(ctx context.Context, fix bool) ([]doctor.Finding,
 		return append(all, finding("identity", a.explainIdentity(err), "")), nil
 	}
 	if id.TLSCert == nil {
-		return append(all, finding("identity", fmt.Errorf("it has no TLS certificate, without which no proxy lets it in"), "")), nil
+		return append(all, finding("identity", errNoTLSCert, "")), nil
 	}
 	all = append(all, finding("identity", nil, ""))
 	if a.globals.proxy == "" {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -19,46 +18,20 @@ import (
 	"github.com/seed-087d674e/tsh/api"
 	"github.com/seed-087d674e/tsh/credentials"
 	"github.com/seed-087d674e/tsh/internal/devcluster"
-	"github.com/seed-087d674e/tsh/internal/netsim"
 	"github.com/seed-087d674e/tsh/internal/testenv"
 	"github.com/seed-087d674e/tsh/keystore"
 	"github.com/seed-087d674e/tsh/profile"
 )
 
-// farProgram is a cluster behind a network that counts, and a directory with a program's
-// files.
+// farProgram is a program on the far side of a network, and a directory with its files.
 type farProgram struct {
-	*devcluster.Cluster
-	net *netsim.Network
+	*farCluster
 	dir string
 }
 
 func startFarProgram(t *testing.T) *farProgram {
 	t.Helper()
-	network := netsim.New()
-	t.Cleanup(func() { _ = network.Close() })
-	front, err := network.Listen("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, err := net.SplitHostPort(front.Addr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := devcluster.Start(t.Context(), devcluster.Config{
-		Dir: t.TempDir(), Addr: "127.0.0.1:0", PublicAddr: "localhost:" + port, Name: "dev.example", Leaf: "leaf.example",
-		SecondFactor: "off", Suite: "balanced-v1", PasswordCost: 4, Log: io.Discard,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() })
-	front.SetTarget(c.Addr())
-	_, err = c.AddUser(devcluster.UserSpec{Name: "alice", Password: canary + "password-alice", Roles: []string{"access"}, Logins: []string{"root"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &farProgram{c, network, t.TempDir()}
+	return &farProgram{startFar(t, devcluster.Config{Leaf: "leaf.example", SecondFactor: "off", Suite: "balanced-v1"}), t.TempDir()}
 }
 
 // tsh runs the program as another one would: without a terminal and a home.
@@ -67,7 +40,7 @@ func (p *farProgram) tsh(t *testing.T, args ...string) string {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "tsh", append(args, "--proxy="+p.PublicAddr())...)
-	cmd.Dir, cmd.Stdin = p.dir, strings.NewReader(canary+"password-alice\n")
+	cmd.Dir, cmd.Stdin = p.dir, strings.NewReader(farPassword+"\n")
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TELEPORT_HOME=" + filepath.Join(p.dir, "home"), "SSL_CERT_FILE=" + p.CAFile()}
 	out, err := cmd.CombinedOutput()
 	noSecretIn(t, string(out))

@@ -226,12 +226,12 @@ func placeOf(k profile.Keystore) string {
 
 // runMigrateKeys moves the private keys of a login and shows it.
 func (a *app) runMigrateKeys(ctx context.Context, store *profile.Store, o loginOptions) error {
-	_, name, err := a.namedProxy(store)
+	name, err := a.selectedProfile(store)
 	if err != nil {
 		return err
 	}
 	if err := a.migrateKeys(ctx, store, name, profile.Keystore(o.migrateKeys)); err != nil {
 		return err
 	}
-	return a.showStatus(store, statusView{active: a.selectedName(store), verbose: o.verbose, format: a.loginFormat()})
+	return a.showStatus(store, statusView{active: name, verbose: o.verbose, format: a.loginFormat()})
 }

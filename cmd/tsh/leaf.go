@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/seed-087d674e/tsh/api"
 	"github.com/seed-087d674e/tsh/internal/text"
@@ -148,10 +147,5 @@ func (e *clusterError) Error() string {
 
 // hint names the clusters there are.
 func (e *clusterError) hint() string {
-	const most = 20
-	names := slices.Sorted(slices.Values(e.known))
-	if len(names) > most {
-		names = append(names[:most], "…")
-	}
-	return "the clusters here are: " + text.Line(strings.Join(names, ", "))
+	return "the clusters here are: " + text.Line(someNames(slices.Sorted(slices.Values(e.known))))
 }

@@ -18,7 +18,7 @@ type loginTarget struct {
 	known *profile.Profile // what an earlier login left, or nil
 
 	passwordStdin bool
-	keepCurrent   bool
+	keepCurrent   bool             // what is the current profile stays it
 	out           *outOptions      // not nil: nothing is stored
 	cluster       string           // to select; empty for the proxy's own
 	request       *requestOptions  // nil for a login that nobody asked for by name
@@ -92,7 +92,12 @@ func (t *loginTarget) rememberedPort() int {
 	if t.known == nil {
 		return 0
 	}
-	_, port, err := net.SplitHostPort(t.known.WebProxyAddr)
+	return webPort(t.known)
+}
+
+// webPort is the web port in a profile, 0 if it is not known.
+func webPort(p *profile.Profile) int {
+	_, port, err := net.SplitHostPort(p.WebProxyAddr)
 	if err != nil {
 		return 0
 	}
@@ -107,4 +112,13 @@ func (t *loginTarget) sameAddress() bool {
 		return true
 	}
 	return t.rememberedPort() == t.addr.WebPort
+}
+
+// loginHint is the command that logs in to where t is.
+func (t *loginTarget) loginHint() string {
+	command := "tsh login --proxy=" + t.proxy
+	if t.known == nil || takesPassword(t.known) {
+		command += fmt.Sprintf(" --user=%s", t.user)
+	}
+	return command
 }

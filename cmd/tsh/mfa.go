@@ -26,7 +26,7 @@ func (a *app) mfaCommand() *cobra.Command {
 		Long: "mfa manages the devices that you prove your presence with beside the password, or instead of\n" +
 			"it: apps for one-time codes, and security keys. A change is confirmed with a device you have.",
 		Example: "  tsh mfa ls\n  tsh mfa add\n  tsh mfa rm old-phone",
-		Args:    noArgs,
+		Args:    onlyCommands,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(a.mfaLsCommand(), a.mfaAddCommand(), a.mfaRmCommand())
@@ -114,13 +114,8 @@ func (a *app) mfaRmCommand() *cobra.Command {
 		Long: "rm removes a device, by the name or the ID that tsh mfa ls -v shows. Any device of yours may\n" +
 			"confirm it, the one that is removed as well.",
 		Example: "  tsh mfa rm old-phone\n  tsh mfa rm f07ee8eb-5366-41d4-b294-d829dfb13732",
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) != 1 || args[0] == "" {
-				return usagef("mfa rm takes one name or ID of a device")
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, args []string) error { return a.runMFARm(cmd.Context(), args[0]) },
+		Args:    oneArg("the name or ID of one device"),
+		RunE:    func(cmd *cobra.Command, args []string) error { return a.runMFARm(cmd.Context(), args[0]) },
 	}
 	a.globals.addKeystore(cmd.Flags())
 	addNegations(cmd.Flags())

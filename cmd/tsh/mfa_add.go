@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -165,9 +163,7 @@ func (a *app) deviceKinds(ctx context.Context, p *profile.Profile) []string {
 	if err != nil {
 		return all
 	}
-	_, port, _ := net.SplitHostPort(p.WebProxyAddr)
-	number, _ := strconv.Atoi(port)
-	client, err := a.webClient(addr, number)
+	client, err := a.webClient(addr, webPort(p))
 	if err != nil {
 		return all
 	}

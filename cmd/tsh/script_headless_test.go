@@ -24,7 +24,6 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/seed-087d674e/tsh/internal/devcluster"
-	"github.com/seed-087d674e/tsh/internal/netsim"
 	"github.com/seed-087d674e/tsh/internal/testenv/softkey"
 )
 
@@ -271,18 +270,7 @@ func (p *approver) call(method, path string, body any) (answer map[string]json.R
 func TestHeadlessBudget(t *testing.T) {
 	withinBudget(t, func(t *testing.T) error {
 		c := startFarCluster(t, "webauthn")
-		k := new(softkey.Key)
-		options, err := c.BeginRegistration("alice", false)
-		if err != nil {
-			t.Fatal(err)
-		}
-		answer, err := k.Create("https://"+c.PublicAddr(), options)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := c.FinishRegistration("alice", "blue", answer); err != nil {
-			t.Fatal(err)
-		}
+		k := c.addKey(t)
 		run := startWaiting(c.env, releasedTsh(t), "ls", "--headless", "--proxy="+c.PublicAddr(), "--user=alice")
 		defer run.stop()
 		if err := run.begin(); err != nil {
@@ -292,10 +280,7 @@ func TestHeadlessBudget(t *testing.T) {
 			t.Fatalf("no link is shown:\n%s", run.err.String())
 		}
 		c.settle(t) // the request is under way, and held
-		login, err := loginConn(c.net.Conns())
-		if err != nil {
-			return err
-		}
+		login := connsSince(c.net, 0)
 		if err := (&approver{cluster: c.Cluster, key: k, password: farPassword}).decide(run.id(), true); err != nil {
 			t.Fatal(err)
 		}
@@ -303,26 +288,8 @@ func TestHeadlessBudget(t *testing.T) {
 			t.Fatalf("exit status %d:\n%s%s", status, run.err.String(), run.out.String())
 		}
 		t.Logf("headless: %v; altogether: %v", login, c.net.Conns())
-		if login.Trips > maxHeadlessTrips {
-			return fmt.Errorf("%d round trips before the approval, the limit is %d", login.Trips, maxHeadlessTrips)
-		}
-		return nil
+		return checkTrips(login, maxHeadlessTrips)
 	})
-}
-
-// loginConn is the one connection there is beside the probe for the connection upgrade.
-func loginConn(conns []netsim.Conn) (login netsim.Conn, err error) {
-	n := 0
-	for _, conn := range conns {
-		if len(conn.Protocols) == 0 {
-			login = conn
-			n++
-		}
-	}
-	if n != 1 || len(conns) > 2 {
-		return login, fmt.Errorf("%d connections for the login, not 1: %v", n, conns)
-	}
-	return login, nil
 }
 
 // unchanged compares a directory with what it was: unchanged DIR remembers it, or says

@@ -64,7 +64,6 @@ func (w *world) front(ts *testscript.TestScript, _ bool, _ []string) {
 
 // ahead puts the clock of tsh, and of tsh alone, that far ahead: ahead DURATION.
 func (w *world) ahead(ts *testscript.TestScript, _ bool, args []string) {
-	d, err := time.ParseDuration(args[0])
-	ts.Check(err)
+	d := duration(ts, args[0])
 	ts.Setenv(envTestNow, w.clock.now().Add(d).Format(time.RFC3339))
 }

@@ -138,7 +138,7 @@ func (c *settableClock) advance(d time.Duration) {
 }
 
 // cluster starts a cluster: cluster [second-factor=otp|webauthn|on] [suite=legacy] [motd=text] [name=dev.example]
-// [emulate=14] [separate-ports] [listen=[::1]:0] [mfa=tokens] [leaf=name] [request-access=always] [request-prompt=text]
+// [emulate=14] [headless-wait=1s] [headless-look=1s] [separate-ports] [listen=[::1]:0] [mfa=tokens] [leaf=name] [request-access=always] [request-prompt=text]
 // [hostnames=a,b] [label=key=value] [public-host=127.0.0.1] [public=host:port].
 // Its address becomes $PROXY, its certificate authority the one tsh trusts.
 func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
@@ -160,9 +160,9 @@ func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
 		case "mfa":
 			config.TokensOnly = value == "tokens"
 		case "headless-wait":
-			wait, err := time.ParseDuration(value)
-			ts.Check(err)
-			config.HeadlessWait = wait
+			config.HeadlessWait = duration(ts, value)
+		case "headless-look":
+			config.HeadlessLook = duration(ts, value)
 		case "suite":
 			config.Suite = value
 		case "motd":
@@ -210,6 +210,12 @@ func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv("PROXY", c.PublicAddr())
 	ts.Setenv("LISTENS", c.Addr())
 	ts.Setenv("SSL_CERT_FILE", w.trust(ts))
+}
+
+func duration(ts *testscript.TestScript, s string) time.Duration {
+	d, err := time.ParseDuration(s)
+	ts.Check(err)
+	return d
 }
 
 // unescape lets scripts write what they cannot hold.
@@ -274,8 +280,7 @@ func (w *world) answers(ts *testscript.TestScript, _ bool, args []string) {
 
 // later lets time pass for the cluster and for tsh: later DURATION.
 func (w *world) later(ts *testscript.TestScript, _ bool, args []string) {
-	d, err := time.ParseDuration(args[0])
-	ts.Check(err)
+	d := duration(ts, args[0])
 	w.clock.advance(d)
 	ts.Setenv(envTestNow, w.clock.now().Format(time.RFC3339))
 }

@@ -14,6 +14,7 @@ import (
 
 // Questions about second factors.
 const (
+	askCode      = "One-time code: "
 	askCodeOrKey = "Tap your security key or enter a one-time code: "
 	sayTouch     = "Tap your security key"
 	askPIN       = "PIN of the security key %s: "
@@ -44,13 +45,19 @@ func (a *app) securityKeys() login.Authenticator {
 // sayTouch tells the person to touch a key.
 func (a *app) sayTouch() { a.ui.say(sayTouch) }
 
+// askCode asks for a one-time code.
+func (a *app) askCode(ctx context.Context) (string, error) { return a.askFactor(ctx, askCode) }
+
+// askFactor asks for a code that is typed without echo; spaces around it do not count.
+func (a *app) askFactor(ctx context.Context, question string) (string, error) {
+	code, err := a.askSecret(ctx, question)
+	return strings.TrimSpace(code), err
+}
+
 // securityKeyUI adds security keys to what a login may ask for.
 func (a *app) securityKeyUI(ui login.UI, t *loginTarget) login.UI {
 	ui.Key, ui.Touch = a.securityKeys(), a.sayTouch
-	ui.CodeOrKey = func(ctx context.Context) (string, error) {
-		code, err := a.askSecret(ctx, askCodeOrKey)
-		return strings.TrimSpace(code), err
-	}
+	ui.CodeOrKey = func(ctx context.Context) (string, error) { return a.askFactor(ctx, askCodeOrKey) }
 	if t.passwordStdin {
 		ui.CodeOrKey = func(ctx context.Context) (string, error) {
 			code, err := ui.Code(ctx)

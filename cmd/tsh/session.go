@@ -18,7 +18,8 @@ import (
 	"github.com/seed-087d674e/tsh/proxy"
 )
 
-// session is a stored login, ready for use.
+// session is a login, ready for use: one that is stored or has just been made, or what
+// an identity file or a headless login stands in with.
 type session struct {
 	profile *profile.Profile
 	id      *keystore.Identity
@@ -68,15 +69,6 @@ func (a *app) selectProfile(store *profile.Store) (*profile.Profile, error) {
 	return a.override(p), nil
 }
 
-// selectedName is the name of the profile that the command line selects.
-func (a *app) selectedName(store *profile.Store) string {
-	p, err := a.selectProfile(store)
-	if err != nil {
-		return ""
-	}
-	return p.Name
-}
-
 // namedProxy is the proxy that --proxy (or its variable) names, and the name of
 // its profile; both are empty if none is named.
 func (a *app) namedProxy(store *profile.Store) (addr proxy.Addr, name string, err error) {
@@ -121,8 +113,8 @@ func (a *app) openSession() (*session, error) {
 	return a.useSession(store, p)
 }
 
-// useSession loads the login of a profile from where it is stored, after a login,
-// too: what is stored beside it, revoked keys say, counts as well.
+// useSession loads the login of a profile from where it is stored, just after it was
+// made, too: what is stored beside it, revoked keys say, counts as well.
 func (a *app) useSession(store *profile.Store, p *profile.Profile) (*session, error) {
 	id, err := store.IdentityFor(p, a.cluster(p))
 	if err != nil {
@@ -150,9 +142,10 @@ func (a *app) readySession(store *profile.Store, p *profile.Profile, id *keystor
 	return a.narrow(&session{p, id, a.cluster(p)})
 }
 
-// withSession runs use with the stored login. Where the credentials are
-// missing or expired, and only then, the person logs in and use runs once more:
-// once, whatever the cluster says then. It is the one place for this.
+// withSession runs use with the stored login, or what the command line names in its
+// place. Where the credentials that are stored are missing or expired, and only then,
+// the person logs in and use runs once more: once, whatever the cluster says then. It
+// is the one place for this.
 func (a *app) withSession(ctx context.Context, use func(context.Context, *session) error) error {
 	if a.globals.hasIdentity() {
 		return a.withIdentity(ctx, use)

@@ -108,6 +108,7 @@ var errAnswerTooLong = fmt.Errorf("the answer is longer than %d bytes", maxAnswe
 const maxAnswer = 64 << 10
 
 // askSecret asks on the controlling terminal and reads one line without echo.
+// login.ErrCannotAsk where there is no terminal, for all questions.
 func (a *app) askSecret(ctx context.Context, question string) (string, error) {
 	return a.askOnTTY(ctx, question, false)
 }
@@ -117,6 +118,13 @@ func (a *app) askSecret(ctx context.Context, question string) (string, error) {
 func (a *app) askLine(ctx context.Context, question string) (string, error) {
 	line, err := a.askOnTTY(ctx, question, true)
 	return strings.TrimSpace(line), err
+}
+
+// confirm asks a question that is answered with yes or no; whatever is not a yes is
+// a no.
+func (a *app) confirm(ctx context.Context, question string) (bool, error) {
+	answer, err := a.askLine(ctx, question+" [y/N]: ")
+	return strings.EqualFold(answer, "y") || strings.EqualFold(answer, "yes"), err
 }
 
 func (a *app) askOnTTY(ctx context.Context, question string, visible bool) (string, error) {

@@ -21,13 +21,8 @@ func (a *app) useCommand() *cobra.Command {
 		Long: "use selects a login that is there already, without asking anybody anything. NAME is the\n" +
 			"proxy's host as tsh profiles shows it, or as it was given to tsh login, or the beginning\n" +
 			"of one of them alone. For one command there is --proxy, for one terminal tsh env.",
-		Example: "  tsh use teleport.example.com\n  tsh use tele",
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return usagef("%s needs one NAME; tsh profiles lists them", cmd.CommandPath())
-			}
-			return nil
-		},
+		Example:           "  tsh use teleport.example.com\n  tsh use tele",
+		Args:              oneArg("one NAME; tsh profiles lists them"),
 		ValidArgsFunction: completeProfiles,
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.runUse(cmd.Context(), args[0]) },
 	}
@@ -96,13 +91,4 @@ func findProfile(store *profile.Store, typed string) (string, error) {
 		return "", withHint(fmt.Errorf("%w: %q", profile.ErrNotFound, typed), "there are: %s", someNames(names))
 	}
 	return "", withHint(fmt.Errorf("%w: %q is the beginning of several", profile.ErrNotFound, typed), "name one of: %s", someNames(fit))
-}
-
-// someNames lists names, not too many of them.
-func someNames(names []string) string {
-	const most = 20
-	if len(names) <= most {
-		return strings.Join(names, ", ")
-	}
-	return fmt.Sprintf("%s and %d more (tsh profiles)", strings.Join(names[:most], ", "), len(names)-most)
 }

@@ -1,6 +1,7 @@
 package devcluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -83,8 +84,10 @@ type Config struct {
 	TokensOnly bool
 	// NoRateLimit lifts the limits on web calls per address.
 	NoRateLimit bool
-	// HeadlessWait is how long a headless login is held; 3 minutes if zero.
-	HeadlessWait time.Duration
+	// HeadlessWait is how long a headless login is held, 3 minutes if zero;
+	// HeadlessLook how long who looks for one waits for it to appear, 5 seconds
+	// if zero.
+	HeadlessWait, HeadlessLook time.Duration
 }
 
 // Cluster is a running dev cluster.
@@ -218,7 +221,7 @@ func assemble(s *state, cfg Config, listener net.Listener) (*Cluster, error) {
 	if c.headlessWait == 0 {
 		c.headlessWait = headlessWait
 	}
-	c.headless = newHeadlessDesk(min(headlessLook, c.headlessWait))
+	c.headless = newHeadlessDesk(min(cmp.Or(cfg.HeadlessLook, headlessLook), c.headlessWait))
 	if !cfg.NoRateLimit {
 		c.limits = newRateLimits(cfg.Clock)
 	}

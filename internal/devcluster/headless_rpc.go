@@ -3,6 +3,7 @@ package devcluster
 import (
 	"context"
 	"errors"
+	"maps"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -32,7 +33,7 @@ func headlessStatus(err error) error {
 	case errors.Is(err, errHeadlessUnknown):
 		return status.Error(codes.NotFound, err.Error())
 	case errors.Is(err, errHeadlessDecided):
-		return status.Error(codes.PermissionDenied, err.Error())
+		return refused("%v", err)
 	}
 	return err
 }
@@ -70,28 +71,19 @@ func (c *Cluster) rpcUpdateHeadless(ctx context.Context, req *pb.UpdateHeadlessA
 		return &pb.Empty{}, headlessStatus(c.denyHeadless(u.Name, req.Id))
 	case headlessApproved:
 	default:
-		return nil, status.Errorf(codes.InvalidArgument, "headless authentication cannot be set to state %d", req.State)
+		return nil, invalid("headless authentication cannot be set to state %d", req.State)
 	}
 	key := req.GetMfaResponse().GetWebauthn()
 	if key == nil {
-		return nil, status.Error(codes.InvalidArgument, "expected WebAuthn or SSO MFA response")
+		return nil, invalid("expected WebAuthn or SSO MFA response")
 	}
-	if err := c.approveHeadless(u.Name, req.Id, headlessAnswer(key)); err != nil {
+	if err := c.approveHeadless(u.Name, req.Id, assertionOf(key)); err != nil {
 		if errors.Is(err, errBadAnswer) {
-			return nil, status.Error(codes.PermissionDenied, "invalid MFA response")
+			return nil, refused("invalid MFA response")
 		}
 		return nil, headlessStatus(err)
 	}
 	return &pb.Empty{}, nil
-}
-
-// headlessAnswer is a security key's answer as it comes by gRPC.
-func headlessAnswer(m *pb.CredentialAssertionResponse) assertionAnswer {
-	r := m.GetResponse()
-	return assertionAnswer{
-		CredentialID: m.GetRawId(), ClientDataJSON: r.GetClientDataJson(), AuthenticatorData: r.GetAuthenticatorData(),
-		Signature: r.GetSignature(), UserHandle: r.GetUserHandle(),
-	}
 }
 
 func (c *Cluster) denyHeadless(user, id string) error {
@@ -153,19 +145,10 @@ func (c *Cluster) nextPending(ctx context.Context, user string, known map[string
 	defer cancel()
 	err = c.headless.await(wait, func() bool {
 		open = c.headless.pending(user, c.now())
-		return !sameKeys(open, known)
+		return !maps.Equal(open, known)
 	})
 	if ctx.Err() == nil {
 		err = nil
 	}
 	return open, err
-}
-
-func sameKeys(a, b map[string]bool) bool {
-	for key := range a {
-		if !b[key] {
-			return false
-		}
-	}
-	return len(a) == len(b)
 }

@@ -10,8 +10,6 @@ import (
 
 	"golang.org/x/crypto/bcrypt"
 	"golang.org/x/crypto/ssh"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	pb "github.com/seed-087d674e/tsh/internal/devcluster/clusterpb"
 )
@@ -133,11 +131,11 @@ func (c *Cluster) localRoles(issuer string, roles []string) []string {
 func (c *Cluster) remoteUser(id identity) (*user, error) {
 	roles := c.localRoles(id.cluster, id.roles)
 	if len(roles) == 0 {
-		return nil, status.Errorf(codes.PermissionDenied, "access denied: no role of %s is mapped to one of cluster %s", id.user, c.settings.Name)
+		return nil, refused("access denied: no role of %s is mapped to one of cluster %s", id.user, c.settings.Name)
 	}
 	traits, err := subjectTraits(id.cert)
 	if err != nil {
-		return nil, status.Errorf(codes.PermissionDenied, "access denied: %v", err)
+		return nil, refused("access denied: %v", err)
 	}
 	return &user{Name: "remote-" + id.user + "-" + id.cluster, Roles: roles, Logins: traits["logins"]}, nil
 }

@@ -24,14 +24,6 @@ const (
 // publicKey is the one type of credential there is.
 const publicKey = "public-key"
 
-func invalid(format string, args ...any) error {
-	return status.Errorf(codes.InvalidArgument, format, args...)
-}
-
-func refused(format string, args ...any) error {
-	return status.Errorf(codes.PermissionDenied, format, args...)
-}
-
 // rpcChallenge: no session here needs a second factor, so a question about one
 // is answered with no; otherwise it says what the caller could answer with.
 func (c *Cluster) rpcChallenge(ctx context.Context, req *pb.CreateAuthenticateChallengeRequest) (*pb.MFAAuthenticateChallenge, error) {
@@ -80,6 +72,15 @@ func (o *requestOptions) message() *pb.CredentialAssertion {
 	return &pb.CredentialAssertion{PublicKey: m}
 }
 
+// assertionOf is a security key's answer as the auth API has it.
+func assertionOf(m *pb.CredentialAssertionResponse) assertionAnswer {
+	r := m.GetResponse()
+	return assertionAnswer{
+		CredentialID: m.GetRawId(), ClientDataJSON: r.GetClientDataJson(), AuthenticatorData: r.GetAuthenticatorData(),
+		Signature: r.GetSignature(), UserHandle: r.GetUserHandle(),
+	}
+}
+
 // checkAnswer judges the answer to a challenge of a scope. None at all is right
 // for a user without a device that the cluster takes.
 func (c *Cluster) checkAnswer(u *user, scope challengeScope, answer *pb.MFAAuthenticateResponse) error {
@@ -92,13 +93,7 @@ func (c *Cluster) checkAnswer(u *user, scope challengeScope, answer *pb.MFAAuthe
 	case *pb.MFAAuthenticateResponse_Totp:
 		return c.checkCode(u, a.Totp.GetCode())
 	case *pb.MFAAuthenticateResponse_Webauthn:
-		_, _, err := c.finishAssertion(u.Name, scope, assertionAnswer{
-			CredentialID:      a.Webauthn.GetRawId(),
-			ClientDataJSON:    a.Webauthn.GetResponse().GetClientDataJson(),
-			AuthenticatorData: a.Webauthn.GetResponse().GetAuthenticatorData(),
-			Signature:         a.Webauthn.GetResponse().GetSignature(),
-			UserHandle:        a.Webauthn.GetResponse().GetUserHandle(),
-		})
+		_, _, err := c.finishAssertion(u.Name, scope, assertionOf(a.Webauthn))
 		if errors.Is(err, errBadAnswer) {
 			return refused("%s", err)
 		}

@@ -49,7 +49,7 @@ func (c *Cluster) rpcUserCerts(ctx context.Context, req *pb.UserCertsRequest) (*
 		return nil, err
 	}
 	if order.ttl = min(expires.Sub(c.now()), order.roles.sessionTTL(365*24*time.Hour)); order.ttl <= 0 {
-		return nil, status.Error(codes.InvalidArgument, "the certificates would have expired already")
+		return nil, invalid("the certificates would have expired already")
 	}
 	certs := new(pb.Certs)
 	if sshKey != nil {
@@ -72,20 +72,20 @@ func (c *Cluster) rpcUserCerts(ctx context.Context, req *pb.UserCertsRequest) (*
 func (c *Cluster) certsCaller(ctx context.Context, req *pb.UserCertsRequest) (*user, error) {
 	id := caller(ctx)
 	if id.cluster != c.settings.Name {
-		return nil, status.Error(codes.PermissionDenied, "access denied: certificates are issued by the root cluster")
+		return nil, refused("access denied: certificates are issued by the root cluster")
 	}
 	if req.Username != id.user {
-		return nil, status.Errorf(codes.PermissionDenied, "access denied: %s may not have certificates for %q", id.user, req.Username)
+		return nil, refused("access denied: %s may not have certificates for %q", id.user, req.Username)
 	}
 	switch {
 	case req.Usage == usageSSH && req.NodeName == "":
-		return nil, status.Error(codes.InvalidArgument, "missing NodeName parameter in a ssh-only user certs request")
+		return nil, invalid("missing NodeName parameter in a ssh-only user certs request")
 	case req.Usage == usageAll && req.Purpose == purposeSingleUse:
-		return nil, status.Error(codes.InvalidArgument, "single-use certificates are for one kind of resource")
+		return nil, invalid("single-use certificates are for one kind of resource")
 	case req.Usage != usageAll || req.Purpose == purposeSingleUse:
 		return nil, status.Error(codes.Unimplemented, "no resource here needs certificates of its own")
 	case !slices.Contains([]string{"", "standard", formatOld}, req.Format):
-		return nil, status.Errorf(codes.InvalidArgument, "provided value %q is not a valid certificate format", req.Format)
+		return nil, invalid("provided value %q is not a valid certificate format", req.Format)
 	}
 	return c.callerUser(ctx)
 }
@@ -94,22 +94,22 @@ func (c *Cluster) certsCaller(ctx context.Context, req *pb.UserCertsRequest) (*u
 func certsKeys(req *pb.UserCertsRequest) (sshKey ssh.PublicKey, tlsKey crypto.PublicKey, err error) {
 	if len(req.SshPublicKey) == 0 && len(req.TlsPublicKey) == 0 {
 		if sshKey, err = parseSSHPublicKey(req.PublicKey); err != nil {
-			return nil, nil, status.Error(codes.InvalidArgument, "no public key in the request")
+			return nil, nil, invalid("no public key in the request")
 		}
 		wrapped, ok := sshKey.(ssh.CryptoPublicKey)
 		if !ok {
-			return nil, nil, status.Error(codes.InvalidArgument, "unsupported public key")
+			return nil, nil, invalid("unsupported public key")
 		}
 		return sshKey, wrapped.CryptoPublicKey(), nil
 	}
 	if len(req.SshPublicKey) > 0 {
 		if sshKey, err = parseSSHPublicKey(req.SshPublicKey); err != nil {
-			return nil, nil, status.Error(codes.InvalidArgument, err.Error())
+			return nil, nil, invalid("%v", err)
 		}
 	}
 	if len(req.TlsPublicKey) > 0 {
 		if tlsKey, err = parseTLSPublicKey(req.TlsPublicKey); err != nil {
-			return nil, nil, status.Error(codes.InvalidArgument, err.Error())
+			return nil, nil, invalid("%v", err)
 		}
 	}
 	return sshKey, tlsKey, nil
@@ -133,7 +133,7 @@ func (c *Cluster) assume(order *certRequest, req *pb.UserCertsRequest, id identi
 	for _, wanted := range ids {
 		r, err := c.accessRequest(wanted)
 		if err != nil || r.User != id.user || r.State != "approved" {
-			return expires, status.Errorf(codes.PermissionDenied, "access request %q is not approved or not yours", wanted)
+			return expires, refused("access request %q is not approved or not yours", wanted)
 		}
 		for _, name := range r.Roles {
 			if !slices.Contains(order.roleNames(), name) {

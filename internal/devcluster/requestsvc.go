@@ -74,7 +74,7 @@ func (c *Cluster) rpcCreateRequest(ctx context.Context, m *pb.AccessRequest) (*p
 	}
 	spec := m.GetSpec()
 	if id, err := uuid.Parse(m.GetMetadata().GetName()); err != nil || id.String() != m.Metadata.Name {
-		return nil, status.Error(codes.InvalidArgument, "invalid access request ID")
+		return nil, invalid("invalid access request ID")
 	}
 	if spec.GetUser() != caller(ctx).user {
 		return nil, denied("create", "access_request")
@@ -84,15 +84,15 @@ func (c *Cluster) rpcCreateRequest(ctx context.Context, m *pb.AccessRequest) (*p
 		wanted = roles.requestable()
 	}
 	if len(wanted) == 0 {
-		return nil, status.Error(codes.InvalidArgument, "access request has no roles")
+		return nil, invalid("access request has no roles")
 	}
 	for _, name := range wanted {
 		if !slices.Contains(roles.requestable(), name) {
-			return nil, status.Errorf(codes.PermissionDenied, "user %q can not request role %q", spec.User, name)
+			return nil, refused("user %q can not request role %q", spec.User, name)
 		}
 	}
 	if spec.RequestReason == "" && roles.any(func(r role) bool { return r.RequestAccess == accessReason }) {
-		return nil, status.Error(codes.InvalidArgument, "request reason must be specified (required by static role configuration)")
+		return nil, invalid("request reason must be specified (required by static role configuration)")
 	}
 	now := c.now().UTC()
 	req := &AccessRequest{
@@ -180,11 +180,11 @@ func (c *Cluster) rpcReview(ctx context.Context, req *pb.AccessReviewSubmission)
 		return nil, requestStatus(err)
 	}
 	if !roles.any(func(r role) bool { return r.Reviews }) || r.User == caller(ctx).user {
-		return nil, status.Errorf(codes.PermissionDenied, "user %q cannot submit reviews", caller(ctx).user)
+		return nil, refused("user %q cannot submit reviews", caller(ctx).user)
 	}
 	state := req.GetReview().GetProposedState()
 	if state != stateApproved && state != stateDenied {
-		return nil, status.Error(codes.InvalidArgument, "a review approves or denies")
+		return nil, invalid("a review approves or denies")
 	}
 	resolved, err := c.resolveRequest(req.RequestId, verdict{state == stateApproved, req.Review.Reason, caller(ctx).user})
 	if err != nil {
@@ -200,7 +200,7 @@ func requestStatus(err error) error {
 	case errors.Is(err, errNoRequest):
 		return status.Error(codes.NotFound, err.Error())
 	}
-	return status.Error(codes.InvalidArgument, err.Error())
+	return invalid("%v", err)
 }
 
 // rpcCapabilities says what the caller can ask for, and whether they have to.

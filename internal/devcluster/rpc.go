@@ -203,3 +203,13 @@ func unary[Req any, PReq message[Req], Resp proto.Message](
 		},
 	}
 }
+
+// invalid is the answer to a call that makes no sense.
+func invalid(format string, args ...any) error {
+	return status.Errorf(codes.InvalidArgument, format, args...)
+}
+
+// refused is the answer to a call that its caller may not make.
+func refused(format string, args ...any) error {
+	return status.Errorf(codes.PermissionDenied, format, args...)
+}

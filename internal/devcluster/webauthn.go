@@ -121,7 +121,7 @@ func (c *Cluster) judge(name string, asked *ceremony, client *protocol.Collected
 		return nil, nil, fmt.Errorf("%w: %w", errBadAnswer, err)
 	}
 	var response protocol.CredentialAssertionResponse
-	response.ID, response.Type = base64.RawURLEncoding.EncodeToString(answer.CredentialID), string(protocol.PublicKeyCredentialType)
+	response.ID, response.Type = base64.RawURLEncoding.EncodeToString(answer.CredentialID), publicKey
 	response.RawID = answer.CredentialID
 	response.AssertionResponse.ClientDataJSON = answer.ClientDataJSON
 	response.AssertionResponse.AuthenticatorData = answer.AuthenticatorData
@@ -220,7 +220,7 @@ func (c *Cluster) finishRegistration(name, deviceName string, answer registratio
 		return nil, err
 	}
 	var response protocol.CredentialCreationResponse
-	response.ID, response.Type = base64.RawURLEncoding.EncodeToString(answer.CredentialID), string(protocol.PublicKeyCredentialType)
+	response.ID, response.Type = base64.RawURLEncoding.EncodeToString(answer.CredentialID), publicKey
 	response.RawID = answer.CredentialID
 	response.AttestationResponse.ClientDataJSON = answer.ClientDataJSON
 	response.AttestationResponse.AttestationObject = answer.AttestationObject

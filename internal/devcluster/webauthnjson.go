@@ -4,8 +4,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"strings"
-
-	"github.com/go-webauthn/webauthn/protocol"
 )
 
 // The web API's forms of challenge and answer. A challenge has standard base64,
@@ -36,7 +34,7 @@ func (o *requestOptions) json() *assertionChallenge {
 		Challenge: o.Challenge, Timeout: o.Timeout.Milliseconds(), RPID: o.RPID, UserVerification: o.UserVerification,
 	}}
 	for _, id := range o.AllowCredentials {
-		c.PublicKey.AllowCredentials = append(c.PublicKey.AllowCredentials, allowedCredential{string(protocol.PublicKeyCredentialType), id})
+		c.PublicKey.AllowCredentials = append(c.PublicKey.AllowCredentials, allowedCredential{publicKey, id})
 	}
 	return c
 }
@@ -80,7 +78,7 @@ func parseAssertionResponse(raw []byte) (*assertionResponse, error) {
 	if err := json.Unmarshal(raw, r); err != nil {
 		return nil, errBadAnswer
 	}
-	if r.Type != string(protocol.PublicKeyCredentialType) || len(r.RawID) == 0 || r.ID != base64.RawURLEncoding.EncodeToString(r.RawID) {
+	if r.Type != publicKey || len(r.RawID) == 0 || r.ID != base64.RawURLEncoding.EncodeToString(r.RawID) {
 		return nil, errBadAnswer
 	}
 	return r, nil

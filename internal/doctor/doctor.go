@@ -11,7 +11,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/seed-087d674e/tsh/internal/durable"
@@ -194,16 +193,19 @@ func (e *exam) repair(f Finding, how func() error) {
 
 // sorted returns the findings by check, those of one check in the order they came.
 func (e *exam) sorted() []Finding {
+	var sorted []Finding
 	for _, check := range checks() {
+		for _, f := range e.findings {
+			if f.Check == check {
+				sorted = append(sorted, f)
+			}
+		}
 		if more := e.bad[check] - maxFindings; more > 0 {
-			e.findings = append(e.findings, Finding{Check: check, Status: Warning, Subject: e.Home,
+			sorted = append(sorted, Finding{Check: check, Status: Warning, Subject: e.Home,
 				Message: fmt.Sprintf("there are %d more findings of this check", more)})
 		}
 	}
-	slices.SortStableFunc(e.findings, func(a, b Finding) int {
-		return slices.Index(checks(), a.Check) - slices.Index(checks(), b.Check)
-	})
-	return e.findings
+	return sorted
 }
 
 // wanted reports whether the profile name is to be looked at.
