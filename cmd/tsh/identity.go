@@ -114,6 +114,7 @@ func (a *app) identitySession(ctx context.Context, v *virtual) (*session, error)
 	}
 	p, id := v.profile, v.id
 	fillProfile(p, result, client.WebAddr())
+	p.Typed = v.addr.Host
 	if v.addr.WebPortGiven && p.Name == v.addr.Host {
 		p.WebProxyAddr = v.addr.Web() // what was typed has answered
 	}
