@@ -68,6 +68,10 @@ func (a *app) issued(ctx context.Context, store *profile.Store, t *loginTarget) 
 	if err != nil {
 		return nil, explainLogin(err, a.globals.user, t)
 	}
+	if user := result.Identity.User; t.keepCurrent && t.known != nil && a.globals.user == "" && t.known.User != user {
+		// The command goes on as somebody else, with a login that may be theirs.
+		a.ui.warn("this login is for %s; the one before was for %s", text.Line(user), text.Line(t.known.User))
+	}
 	fresh := &profile.Profile{}
 	if t.known != nil && t.known.Name == result.Identity.Proxy {
 		fresh = t.known // keeps what others have stored there
