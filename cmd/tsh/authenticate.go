@@ -68,10 +68,7 @@ func (a *app) issued(ctx context.Context, store *profile.Store, t *loginTarget) 
 	if err != nil {
 		return nil, explainLogin(err, a.globals.user, t)
 	}
-	if user := result.Identity.User; t.keepCurrent && t.known != nil && a.globals.user == "" && t.known.User != user {
-		// The command goes on as somebody else, with a login that may be theirs.
-		a.ui.warn("this login is for %s; the one before was for %s", text.Line(user), text.Line(t.known.User))
-	}
+	a.warnOfOther(t, result.Identity.User)
 	fresh := &profile.Profile{}
 	if t.known != nil && t.known.Name == result.Identity.Proxy {
 		fresh = t.known // keeps what others have stored there
@@ -82,6 +79,14 @@ func (a *app) issued(ctx context.Context, store *profile.Store, t *loginTarget) 
 		fresh.Proven = t.addr.Host
 	}
 	return &session{fresh, result.Identity, result.Identity.Cluster}, nil
+}
+
+// warnOfOther says that a command that had to log in goes on as somebody else than
+// before: with a login that may be theirs.
+func (a *app) warnOfOther(t *loginTarget, user string) {
+	if t.keepCurrent && t.known != nil && a.globals.user == "" && t.known.User != user {
+		a.ui.warn("this login is for %s; the one before was for %s", text.Line(user), text.Line(t.known.User))
+	}
 }
 
 // takesPassword reports whether the last login to p was with a password.
