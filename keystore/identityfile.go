@@ -215,8 +215,21 @@ func (p *identityParts) addHostLine(line string) error {
 			p.proxy = proxy
 		}
 	}
-	if a := p.authority(cluster); l.isHost() && !containsKey(a.SSHKeys, key) {
+	if !l.isHost() {
+		return nil
+	}
+	if a := p.authority(cluster); !containsKey(a.SSHKeys, key) {
 		a.SSHKeys = append(a.SSHKeys, key)
+		return p.checkSize(a)
+	}
+	return nil
+}
+
+// checkSize refuses early what Check would refuse: each line is compared with all
+// before it.
+func (p *identityParts) checkSize(a *Authority) error {
+	if len(p.authorities) > maxAuthorities || len(a.SSHKeys) > maxAuthorityKeys || len(a.TLSCerts) > maxAuthorityKeys {
+		return fmt.Errorf("is one too many: there are %d authorities already, or keys of one", maxAuthorities)
 	}
 	return nil
 }
@@ -254,6 +267,9 @@ func (p *identityParts) addBlock(n int, data []byte) (err error) {
 	}
 	a := p.authority(cert.Subject.CommonName)
 	a.TLSCerts = append(a.TLSCerts, cert)
+	if err := p.checkSize(a); err != nil {
+		return fmt.Errorf("has a certificate, PEM block number %d, that %w", n, err)
+	}
 	return nil
 }
 

@@ -3,6 +3,7 @@ package keystore
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -244,6 +245,23 @@ func TestIdentityFileRefused(t *testing.T) {
 	}
 	if _, err := ReadIdentityFile(t.TempDir()); err == nil {
 		t.Error("a directory")
+	}
+}
+
+// case F10: a file of nothing but authorities does not cost seconds.
+func TestIdentityFileOfManyAuthorities(t *testing.T) {
+	const blob = "AAAAC3NzaC1lZDI1NTE5AAAAIGJhIDaDf+yT+BIJOSAijpGmfpWPvSahJrexoyc"
+	for name, format := range map[string]string{
+		"clusters": "@cert-authority gate,c%[1]d,*.c%[1]d ssh-ed25519 " + blob + "0nwvS\n",
+		"keys":     "@cert-authority gate,harbor,*.harbor ssh-ed25519 " + blob + "%04[1]dS\n",
+	} {
+		var b strings.Builder
+		for i := 0; i < 2000; i++ {
+			fmt.Fprintf(&b, format, i)
+		}
+		if _, err := scanIdentity([]byte(b.String())); err == nil || !strings.HasPrefix(err.Error(), "line 1025 is one too many") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

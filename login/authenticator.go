@@ -29,6 +29,9 @@ type AssertRequest struct {
 	Challenge []byte
 	RPID      string // what the cluster is called towards keys; see Check
 	Origin    string // https://host:port, always with the port; see WebAuthnOrigin
+	// Reached is the host that the person logged in at, where the proxy then called
+	// itself something else: a name that nothing has proved. Empty otherwise.
+	Reached string
 	// Allow lists the credentials that may answer. An empty list asks a key
 	// that says itself who the user is.
 	Allow [][]byte
@@ -55,6 +58,7 @@ type RegisterRequest struct {
 	RPID      string
 	RPName    string
 	Origin    string
+	Reached   string // as in AssertRequest
 	UserID    []byte // what a key will call the user
 	User      string
 	// Exclude lists credentials: a key that holds one must not make another.

@@ -20,6 +20,7 @@ const (
 	maxCredentials  = 64
 	maxCredentialID = 1023 // what the standard allows
 	maxUserHandle   = 64
+	maxUserName     = 1024 // keys keep 64
 	maxRPID         = 253
 	maxWaitForTouch = 5 * time.Minute
 )
@@ -97,7 +98,7 @@ func WebAuthnOrigin(webAddr string) string { return "https://" + webAddr }
 // Passwordless challenges name no credentials, since nobody has said who the
 // user is, and all others do.
 func (r *AssertRequest) Check(passwordless bool) error {
-	err := checkChallenge(r.Challenge, r.RPID, r.Origin)
+	err := checkChallenge(r.Challenge, r.RPID, r.Origin, r.Reached)
 	if err == nil {
 		err = checkCredentials(r.Allow)
 	}
@@ -118,7 +119,7 @@ func (r *AssertRequest) Check(passwordless bool) error {
 
 // Check judges the options of a new key as AssertRequest.Check does a challenge.
 func (r *RegisterRequest) Check() error {
-	err := checkChallenge(r.Challenge, r.RPID, r.Origin)
+	err := checkChallenge(r.Challenge, r.RPID, r.Origin, r.Reached)
 	if err == nil {
 		err = checkCredentials(r.Exclude)
 	}
@@ -128,6 +129,8 @@ func (r *RegisterRequest) Check() error {
 		err = fmt.Errorf("a user handle of %d bytes", len(r.UserID))
 	case r.User == "" || r.RPName == "" || strings.ContainsAny(r.User, "\n\x00"):
 		err = errors.New("it does not name the user and the cluster")
+	case len(r.User) > maxUserName:
+		err = fmt.Errorf("a user name of %d bytes", len(r.User))
 	case r.Resident && !r.UserVerification:
 		err = errors.New("a passwordless key is asked for that needs no PIN or finger")
 	}
@@ -137,7 +140,7 @@ func (r *RegisterRequest) Check() error {
 	return nil
 }
 
-func checkChallenge(challenge []byte, rpID, origin string) error {
+func checkChallenge(challenge []byte, rpID, origin, reached string) error {
 	if n := len(challenge); n < minChallenge || n > maxChallenge {
 		return fmt.Errorf("it has %d bytes", n)
 	}
@@ -145,7 +148,14 @@ func checkChallenge(challenge []byte, rpID, origin string) error {
 	if err != nil || strings.ContainsAny(host, "\"\\/ ") {
 		return fmt.Errorf("%s is no origin", text.Line(origin))
 	}
-	return checkRPID(rpID, host)
+	if err := checkRPID(rpID, host); err != nil || reached == "" {
+		return err
+	}
+	// The proxy that was logged in to may be anyone's, and relay what the real one asks.
+	if err := checkRPID(rpID, reached); err != nil {
+		return fmt.Errorf("%w; the login was made there, so log in at %s itself", err, text.Line(host))
+	}
+	return nil
 }
 
 func checkCredentials(ids [][]byte) error {

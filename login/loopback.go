@@ -2,6 +2,7 @@ package login
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -18,6 +19,7 @@ import (
 const (
 	maxBrowserConns = 16
 	maxBrowserHead  = 1 << 20 // an answer may come in the request line
+	maxHeadLines    = 200     // each may cost a hundred bytes for every one that is sent
 	maxBrowserForm  = 1 << 20
 	browserTime     = 10 * time.Second // for a request and its answer
 )
@@ -124,18 +126,19 @@ func (a *answerer) close() {
 func (a *answerer) answer(conn net.Conn) {
 	_ = conn.SetDeadline(time.Now().Add(browserTime))
 	limit := &io.LimitedReader{R: conn, N: maxBrowserHead}
-	r, err := http.ReadRequest(bufio.NewReader(limit))
+	head := &lineReader{limit, maxHeadLines}
+	r, err := http.ReadRequest(bufio.NewReader(head))
 	var answer reply
 	var form url.Values
 	switch {
-	case err != nil && limit.N <= 0:
+	case err != nil && (limit.N <= 0 || head.left < 0):
 		answer = plain(http.StatusRequestHeaderFieldsTooLarge)
 	case err != nil && limit.N == maxBrowserHead:
 		return // a browser's connection in reserve
 	case err != nil:
 		answer = plain(http.StatusBadRequest)
 	default:
-		limit.N = maxBrowserForm
+		limit.N, head.left = maxBrowserForm, maxBrowserForm
 		var status int
 		if form, status = readForm(r); status != 0 {
 			answer = plain(status)
@@ -148,6 +151,21 @@ func (a *answerer) answer(conn net.Conn) {
 		defer answer.last()
 	}
 	_, _ = io.WriteString(conn, answer.text())
+}
+
+// lineReader ends where there are more lines than are left.
+type lineReader struct {
+	r    io.Reader
+	left int
+}
+
+// Read implements io.Reader.
+func (l *lineReader) Read(p []byte) (int, error) {
+	n, err := l.r.Read(p)
+	if l.left -= bytes.Count(p[:n], []byte("\n")); l.left < 0 {
+		return 0, io.ErrUnexpectedEOF
+	}
+	return n, err
 }
 
 // readForm reads the form that a POST brings. Its status is 0 if that went well.

@@ -110,9 +110,12 @@ func TestRegisterKey(t *testing.T) {
 	for name, change := range map[string]func(*RegisterRequest){
 		"case L26: another host's name":           func(r *RegisterRequest) { r.RPID = "evil.example.net" },
 		"case L26: no PIN for a passwordless key": func(r *RegisterRequest) { r.Resident = true },
-		"no user":        func(r *RegisterRequest) { r.User = "" },
-		"no user handle": func(r *RegisterRequest) { r.UserID = nil },
-		"no challenge":   func(r *RegisterRequest) { r.Challenge = nil },
+		"case L26: logged in elsewhere":           func(r *RegisterRequest) { r.Reached = "tele.example.com.evil.example.net" },
+		// It would fill the pipe to fido2-cred, which is written before that runs.
+		"a user name without end": func(r *RegisterRequest) { r.User = strings.Repeat("a", 100<<10) },
+		"no user":                 func(r *RegisterRequest) { r.User = "" },
+		"no user handle":          func(r *RegisterRequest) { r.UserID = nil },
+		"no challenge":            func(r *RegisterRequest) { r.Challenge = nil },
 	} {
 		if _, err := RegisterKey(t.Context(), keys, request(change)); !errors.Is(err, ErrRejected) || keys.asked > 0 {
 			t.Errorf("%s: %v, the key was asked %d times", name, err, keys.asked)

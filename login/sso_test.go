@@ -371,6 +371,21 @@ func TestHugeForms(t *testing.T) {
 	}
 }
 
+// case L05: a head of nothing but short lines, which takes twenty times its size, is
+// refused after a few of them.
+func TestManyHeaderLines(t *testing.T) {
+	var head strings.Builder
+	head.WriteString("GET /callback HTTP/1.1\r\nHost: h\r\n")
+	for i := range 200_000 {
+		fmt.Fprintf(&head, "%x:\n", i)
+	}
+	conn := &onceConn{in: bytes.NewReader([]byte(head.String() + "\r\n"))}
+	(&answerer{handle: func(*http.Request, url.Values) reply { t.Error("it was handled"); return reply{} }}).answer(conn)
+	if read := head.Len() - conn.in.Len(); read > 16<<10 || !strings.HasPrefix(conn.out.String(), "HTTP/1.1 431 ") {
+		t.Errorf("%d bytes were read: %.80s", read, conn.out.String())
+	}
+}
+
 // case L01: any number of tries. Each is turned away; the login is then as good as new.
 func TestManyForgedCallbacks(t *testing.T) {
 	b := startSSO(t, ssoCase{})

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/seed-087d674e/tsh/internal/durable"
@@ -43,6 +44,20 @@ func (s *Store) Resolve(typed string) string {
 	return hostOf(trimTyped(typed))
 }
 
+// ReachedAs is the host that the latest login to the profile was made at, where the
+// proxy called itself by the profile's name only then. It is empty for a login at that
+// very name, and where it is not known.
+func (s *Store) ReachedAs(name string) string {
+	for _, e := range s.readTyped() {
+		if host := strings.Trim(hostOf(e.Typed), "[]"); e.Name == name && !strings.EqualFold(host, name) {
+			return host
+		} else if e.Name == name {
+			return ""
+		}
+	}
+	return ""
+}
+
 func trimTyped(typed string) string {
 	typed = strings.TrimPrefix(strings.TrimSpace(typed), "https://")
 	typed, _, _ = strings.Cut(typed, ",") // host:web,ssh
@@ -75,7 +90,8 @@ func (s *Store) readTyped() []announced {
 }
 
 // stageTyped remembers that typed led to the profile name, or forgets what typed
-// led to before when it is the name itself.
+// led to before when it is the name itself. That a login was made at the name is
+// remembered only where one was made elsewhere before.
 func (s *Store) stageTyped(tx *durable.Tx, typed, name string) {
 	key := typedKey(typed)
 	if key == "" || len(key) > 512 {
@@ -86,7 +102,8 @@ func (s *Store) stageTyped(tx *durable.Tx, typed, name string) {
 		return
 	}
 	var list []announced
-	if !strings.EqualFold(hostOf(key), name) {
+	named := func(e announced) bool { return e.Name == name } // which login was the last counts
+	if !strings.EqualFold(hostOf(key), name) || slices.ContainsFunc(old, named) {
 		list = append(list, announced{key, name})
 	}
 	for _, e := range old {

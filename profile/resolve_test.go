@@ -15,7 +15,7 @@ func TestWhatWasTypedLeadsToTheProfile(t *testing.T) {
 	typed := func(as, proxy, cluster string) {
 		t.Helper()
 		p, id := login(t, proxy, "alice", cluster)
-		p.Typed = as
+		p.Typed, p.Proven = as, proxy
 		if err := s.Commit(t.Context(), p, id); err != nil {
 			t.Fatal(err)
 		}
@@ -41,6 +41,24 @@ func TestWhatWasTypedLeadsToTheProfile(t *testing.T) {
 			t.Errorf("%q leads to %q", in, got)
 		}
 	}
+	// case L26: where the last login to a profile was made, if not at its name.
+	reached := func(name, want string) {
+		t.Helper()
+		if got := s.ReachedAs(name); got != want {
+			t.Errorf("%s was reached as %q, want %q", name, got, want)
+		}
+	}
+	reached("gate.example.net", "gate")
+	reached("six", "::1")
+	reached("port.example.net", "")
+	reached("unknown", "")
+	typed("gate.example.net:443", "gate.example.net", "harbor")
+	reached("gate.example.net", "")
+	if got := s.Resolve("gate"); got != "gate.example.net" {
+		t.Errorf("gate leads to %q", got)
+	}
+	typed("gate:443", "gate.example.net", "harbor")
+	reached("gate.example.net", "gate")
 	// The proxy goes by its own name now.
 	typed("gate:443", "gate", "own")
 	if got := s.Resolve("gate"); got != "gate" {

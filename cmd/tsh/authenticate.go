@@ -68,6 +68,7 @@ func (a *app) issued(ctx context.Context, store *profile.Store, t *loginTarget) 
 	if err != nil {
 		return nil, explainLogin(err, a.globals.user, t)
 	}
+	a.warnOfOther(t, result.Identity.User)
 	fresh := &profile.Profile{}
 	if t.known != nil && t.known.Name == result.Identity.Proxy {
 		fresh = t.known // keeps what others have stored there
@@ -96,6 +97,14 @@ func (a *app) logIn(ctx context.Context, client *proxy.Client, req login.Request
 		return login.Run(ctx, client, req, ui)
 	}
 	return result, err
+}
+
+// warnOfOther says that a command that had to log in goes on as somebody else than
+// before: with a login that may be theirs.
+func (a *app) warnOfOther(t *loginTarget, user string) {
+	if t.keepCurrent && t.known != nil && a.globals.user == "" && t.known.User != user {
+		a.ui.warn("this login is for %s; the one before was for %s", text.Line(user), text.Line(t.known.User))
+	}
 }
 
 // takesPassword reports whether the last login to p was with a password.

@@ -9,6 +9,7 @@ import (
 	"github.com/seed-087d674e/tsh/api"
 	"github.com/seed-087d674e/tsh/api/mfa"
 	"github.com/seed-087d674e/tsh/login"
+	"github.com/seed-087d674e/tsh/profile"
 )
 
 // textNeedsFactor is what a server says that wants an answer where none could be
@@ -38,7 +39,7 @@ func (a *app) answerChallenge(ctx context.Context, s *session, challenge *mfa.Ch
 	question := login.Question{User: s.profile.User, MFAMode: a.globals.mfaMode, Code: challenge.TOTP}
 	if c := challenge.WebAuthn; c != nil {
 		question.Key = &login.AssertRequest{
-			Challenge: c.Challenge, RPID: c.RPID, Origin: login.WebAuthnOrigin(s.profile.WebProxyAddr), Allow: c.Allowed,
+			Challenge: c.Challenge, RPID: c.RPID, Origin: login.WebAuthnOrigin(s.profile.WebProxyAddr), Reached: a.reachedAs(s.profile), Allow: c.Allowed,
 			UserVerification: c.UserVerification == "required", Timeout: c.Timeout,
 		}
 	}
@@ -55,6 +56,19 @@ func (a *app) answerChallenge(ctx context.Context, s *session, challenge *mfa.Ch
 		CredentialID: key.CredentialID, ClientDataJSON: key.ClientDataJSON,
 		AuthenticatorData: key.AuthenticatorData, Signature: key.Signature, UserHandle: key.UserHandle,
 	}}, nil
+}
+
+// reachedAs is the host that was logged in to, where the proxy then called itself
+// something else; see profile.Store.ReachedAs.
+func (a *app) reachedAs(p *profile.Profile) string {
+	if host := p.Host(); p.Typed != "" && !strings.EqualFold(p.Typed, host) {
+		return p.Typed // an identity file, or a login of a moment ago
+	}
+	store, err := a.openStore()
+	if err != nil || p.Typed != "" {
+		return ""
+	}
+	return store.ReachedAs(p.Host())
 }
 
 // factorUI is how the person is asked for second factors outside a login.

@@ -136,7 +136,14 @@ func mergeKubeconfig(path string, old []byte, e *kubeEntry) ([]byte, error) {
 	encoder := yaml.NewEncoder(&b)
 	encoder.SetIndent(2)
 	err = errors.Join(encoder.Encode(document), encoder.Close())
-	return b.Bytes(), err
+	if err == nil { // an alias elsewhere may have been to what is gone now
+		_, _, err = parseKubeconfig(path+" with the new entry", b.Bytes())
+	}
+	if err != nil {
+		clear(b.Bytes())
+		return nil, err
+	}
+	return b.Bytes(), nil
 }
 
 func inBase64(data []byte) string { return base64.StdEncoding.EncodeToString(data) }

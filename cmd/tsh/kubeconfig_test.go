@@ -91,7 +91,9 @@ func TestMergeKubeconfig(t *testing.T) {
 // case F10: a bomb of aliases is no list, and nothing is expanded.
 func TestMergeKubeconfigRefuses(t *testing.T) {
 	bomb := "a: &a [x]\nb: &b [*a, *a]\nclusters: *b\n"
-	for _, old := range []string{bomb, "- a\n", "a: b\n---\nc: d\n", "{", "clusters: {}\n", "\x00", strings.Repeat("[", 20000)} {
+	// What is replaced is what another entry refers to: nobody could read the file any more.
+	shared := "clusters:\n- name: harbor\n  cluster: &c {server: old}\n- name: b\n  cluster: *c\n"
+	for _, old := range []string{bomb, shared, "- a\n", "a: b\n---\nc: d\n", "{", "clusters: {}\n", "\x00", strings.Repeat("[", 20000)} {
 		if merged, err := mergeKubeconfig("kube", []byte(old), &kubeEntry{name: "harbor"}); err == nil {
 			t.Errorf("%.40q becomes:\n%s", old, merged)
 		}

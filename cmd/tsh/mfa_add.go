@@ -278,7 +278,7 @@ func (a *app) askNewCode(ctx context.Context, digits int) (string, error) {
 func (a *app) createKey(ctx context.Context, s *session, challenge *mfa.RegisterChallenge, keys login.Authenticator) (*mfa.CreationAnswer, error) {
 	c := challenge.WebAuthn
 	request := login.RegisterRequest{
-		Challenge: c.Challenge, RPID: c.RPID, RPName: c.RPName, Origin: login.WebAuthnOrigin(s.profile.WebProxyAddr),
+		Challenge: c.Challenge, RPID: c.RPID, RPName: c.RPName, Origin: login.WebAuthnOrigin(s.profile.WebProxyAddr), Reached: a.reachedAs(s.profile),
 		UserID: c.UserID, User: c.UserName, Exclude: c.Excluded, Resident: c.ResidentKey,
 		UserVerification: c.UserVerification == "required", Timeout: c.Timeout,
 	}

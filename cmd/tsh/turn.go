@@ -88,7 +88,8 @@ func readTurn(home, name string) *turnRecord {
 		return &turnRecord{Over: true} // nobody has asked yet
 	}
 	r := &turnRecord{}
-	if json.Unmarshal(data, r) != nil || r.Attempt < 0 || r.Attempt > maxAttempt || r.Failed < 0 || r.Failed > r.Attempt {
+	// Who asks has not failed yet: such a record would turn everybody away for ever.
+	if json.Unmarshal(data, r) != nil || r.Attempt < 0 || r.Attempt > maxAttempt || r.Failed < 0 || r.Failed >= r.coming() {
 		return nil
 	}
 	return r

@@ -80,6 +80,9 @@ func TestTurnRecords(t *testing.T) {
 		{"killed", `{"attempt":3,"pid":1}`, 4},
 		{"junk", `{"attempt":`, 1},
 		{"too large", `{"attempt":9223372036854775807}`, 1},
+		{"null", "null", 1},
+		{"no record", "{}", 1},
+		{"asking and failed", `{"attempt":3,"failed":3,"by":"process 1","error":"spoofed"}`, 1},
 		{"impossible", `{"attempt":1,"over":true,"failed":2}`, 1},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
