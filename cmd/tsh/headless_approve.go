@@ -31,6 +31,9 @@ func (a *app) headlessCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "headless",
 		Short: "Approve logins of machines without browser or security key",
+		Long: "headless decides about logins that tsh ssh --headless or tsh ls --headless asks for on a\n" +
+			"machine without browser or security key.",
+		Example: "  tsh headless approve 54519721-945e-5d87-bd76-494ca02368b8",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return usagef("unknown command %q of %s", args[0], cmd.CommandPath())
