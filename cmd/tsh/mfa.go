@@ -116,7 +116,7 @@ func (a *app) mfaRmCommand() *cobra.Command {
 		Example: "  tsh mfa rm old-phone\n  tsh mfa rm f07ee8eb-5366-41d4-b294-d829dfb13732",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 || args[0] == "" {
-				return usagef("mfa rm takes one name or ID of a device")
+				return usagef("tsh mfa rm takes one name or ID of a device")
 			}
 			return nil
 		},
