@@ -66,7 +66,7 @@ func (a *app) issued(ctx context.Context, store *profile.Store, t *loginTarget) 
 		Now:     a.now,
 	}, t)
 	if err != nil {
-		return nil, explainLogin(err, a.globals.user, t)
+		return nil, a.explainLogin(err, t)
 	}
 	a.warnOfOther(t, result.Identity.User)
 	fresh := &profile.Profile{}
@@ -113,21 +113,21 @@ func takesPassword(p *profile.Profile) bool {
 }
 
 // explainLogin adds what a person can do about a login that failed.
-func explainLogin(err error, asked string, t *loginTarget) error {
+func (a *app) explainLogin(err error, t *loginTarget) error {
 	if errors.Is(err, login.ErrNoKey) {
-		return explainNoKey(err)
+		return explainNoKey(err, a.insteadOfKey(t))
 	}
 	var refused *proxy.Error
 	if errors.As(err, &refused) && refused.Status == 404 && t.cluster != "" {
 		return withHint(err, "is %s the name of a cluster there? tsh login without one, or with the name of the\nproxy's own cluster, selects that", text.Line(t.cluster))
 	}
 	if !errors.As(err, &refused) || refused.Status != 403 || refused.Op != "login" {
-		return err
+		return explainMode(err)
 	}
 	switch {
 	case refused.Message == textKeyRefused:
 		return withHint(err, "the password or the security key is wrong, or the account is locked for a while")
-	case asked == "":
+	case a.globals.user == "":
 		return withHint(err, "the user name was taken to be %q; --user=NAME gives another", t.user)
 	case strings.Contains(refused.Message, "second factor"):
 		return withHint(err, "a one-time code works once; if this one was used already, wait for the next")

@@ -140,11 +140,11 @@ func (a *app) browse(ctx context.Context, link string) error {
 	switch {
 	case o.err != nil:
 		a.ui.say("No browser can be opened: %v.", o.err)
-		a.ui.say("To log in, open this link in a browser%s:\n\n %s\n", where, link)
+		a.ui.say("To log in, open this link in a browser%s:\n\n %s\n\nWaiting for it, 3 minutes at most (^C gives up)", where, link)
 	case o.none:
-		a.ui.say("To log in, open this link in a browser%s:\n\n %s\n", where, link)
+		a.ui.say("To log in, open this link in a browser%s:\n\n %s\n\nWaiting for it, 3 minutes at most (^C gives up)", where, link)
 	default:
-		a.ui.say("The login goes on in the browser. If none opens, follow this link%s:\n\n %s\n", where, link)
+		a.ui.say("The login goes on in the browser. If none opens, follow this link%s:\n\n %s\n\nWaiting for it, 3 minutes at most (^C gives up)", where, link)
 		go func() {
 			if err := o.open(link, a.io.err); err != nil && ctx.Err() == nil {
 				a.ui.say("The browser could not be opened (%v); the link above works all the same.", err)

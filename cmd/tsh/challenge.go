@@ -46,9 +46,11 @@ func (a *app) answerChallenge(ctx context.Context, s *session, challenge *mfa.Ch
 	code, key, err := login.AskSecondFactor(ctx, question, ui)
 	switch {
 	case errors.Is(err, login.ErrNoKey):
-		return mfa.Answer{}, explainNoKey(err)
+		return mfa.Answer{}, explainNoKey(err, insteadOfKey)
+	case errors.Is(err, login.ErrCannotAsk):
+		return mfa.Answer{}, withHint(err, "run it in a terminal")
 	case err != nil:
-		return mfa.Answer{}, err
+		return mfa.Answer{}, explainMode(err)
 	case key == nil:
 		return mfa.Answer{Code: code}, nil
 	}

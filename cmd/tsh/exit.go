@@ -148,7 +148,7 @@ func knownErrors() []knownError {
 		{isDenied, "access_request_denied", ""},
 		{isA[*requestError], "access_request_not_approved", ""},
 		{isA[*reasonError], "reason_required", "say why: tsh login --request-reason=TEXT"},
-		{is(login.ErrCannotAsk), "no_terminal", "run it in a terminal, or give the password on standard input with: tsh login --password-stdin"},
+		{is(login.ErrCannotAsk), "no_terminal", "run it in a terminal; a password may come on standard input, too: tsh login --password-stdin"},
 		{is(login.ErrNoKey), "no_security_key", ""},
 		{is(login.ErrUnsupported), "unsupported_login", ""},
 		{is(login.ErrNoAnswer), "timeout", "run it again and finish the login in the browser; every link works once"},

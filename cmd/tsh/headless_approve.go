@@ -31,8 +31,11 @@ func (a *app) headlessCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "headless",
 		Short: "Approve logins of machines without browser or security key",
-		Args:  onlyCommands,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Long: "headless decides about logins that tsh ssh --headless or tsh ls --headless asks for on a\n" +
+			"machine without browser or security key.",
+		Example: "  tsh headless approve 54519721-945e-5d87-bd76-494ca02368b8",
+		Args:    onlyCommands,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(a.headlessApproveCommand())
 	return cmd

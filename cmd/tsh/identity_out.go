@@ -55,7 +55,7 @@ func (e *existsError) Error() string { return e.path + " exists already" }
 func (o *outOptions) check(a *app, l *loginOptions) error {
 	if o.path == "" {
 		if o.format != "" || o.overwrite {
-			return usagef("--format and --overwrite say how --out=FILE writes; there is no --out")
+			return usagef("--format and --overwrite say how --out=FILE writes; there is no --out (for JSON there is --json)")
 		}
 		return nil
 	}

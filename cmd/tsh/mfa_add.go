@@ -181,16 +181,27 @@ func (a *app) deviceKinds(ctx context.Context, p *profile.Profile) []string {
 	return all
 }
 
-// askChoice asks for one of choices, in upper or lower case.
+// askChoice asks for one of choices, in upper or lower case, or their beginning.
 func (a *app) askChoice(ctx context.Context, question string, choices []string) (string, error) {
 	list := strings.Join(choices, ", ")
 	choice, err := a.askValid(ctx, question+" ["+list+"]: ", func(answer string) error {
-		if !slices.Contains(choices, strings.ToUpper(answer)) {
+		if chosen(choices, answer) < 0 {
 			return fmt.Errorf("choose one of %s", list)
 		}
 		return nil
 	})
-	return strings.ToUpper(choice), err
+	if err != nil {
+		return "", err
+	}
+	return choices[chosen(choices, choice)], nil
+}
+
+// chosen is the index of the choice that answer begins, -1 if there is none. No two
+// choices begin alike.
+func chosen(choices []string, answer string) int {
+	return slices.IndexFunc(choices, func(choice string) bool {
+		return answer != "" && strings.HasPrefix(choice, strings.ToUpper(answer))
+	})
 }
 
 // askValid asks until the answer passes valid, a few times.
@@ -215,7 +226,7 @@ func (a *app) askValid(ctx context.Context, question string, valid func(string) 
 func (a *app) addDevice(ctx context.Context, s *session, client *api.Client, o mfaAddOptions) (*mfa.Device, error) {
 	keys := a.securityKeys()
 	if o.kind == typeWebAuthn && keys == nil {
-		return nil, explainNoKey(fmt.Errorf("%w: this machine has nothing that speaks with one", login.ErrNoKey))
+		return nil, explainNoKey(fmt.Errorf("%w: this machine has nothing that speaks with one", login.ErrNoKey), insteadOfNewKey)
 	}
 	existing, err := a.confirmDevices(ctx, s, client)
 	if err != nil {
@@ -288,7 +299,7 @@ func (a *app) createKey(ctx context.Context, s *session, challenge *mfa.Register
 	a.ui.say("Touch the new security key.")
 	made, err := login.RegisterKey(ctx, keys, request)
 	if errors.Is(err, login.ErrNoKey) {
-		return nil, explainNoKey(err)
+		return nil, explainNoKey(err, insteadOfNewKey)
 	}
 	if err != nil {
 		return nil, err

@@ -199,8 +199,12 @@ func (a *app) openRequest(ctx context.Context, client *api.Client, s *session, o
 // awaitRequest waits until somebody has decided, at most as long as the certificates
 // last that it is asked with.
 func (a *app) awaitRequest(ctx context.Context, client *api.Client, s *session, r *api.AccessRequest) (*api.AccessRequest, error) {
+	var user string
+	if takesPassword(s.profile) { // else the cluster says who it is
+		user = " --user=" + text.Line(s.id.User)
+	}
 	a.ui.say("Access request %s for %s: waiting for somebody to approve it. Ctrl-C ends the wait, not the request;", r.ID, rolesOf(r))
-	a.ui.say("tsh login --request-id=%s takes it up again.", r.ID)
+	a.ui.say("tsh login --proxy=%s%s --request-id=%s takes it up again.", text.Line(s.profile.WebProxyAddr), user, r.ID)
 	waiting := ctx
 	if end, ok := s.id.Expiry(); ok {
 		var cancel context.CancelFunc

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -43,6 +44,9 @@ func run(args []string, s streams) int {
 
 	root := a.rootCommand()
 	root.SetArgs(args)
+	if len(args) > 0 && strings.HasPrefix(args[0], cobra.ShellCompRequestCmd) {
+		completeValues(root)
+	}
 	cmd, err := root.ExecuteContextC(ctx)
 	if cause := context.Cause(ctx); err != nil && cause != nil {
 		err = cause // the signal is why, whatever broke first
@@ -128,6 +132,7 @@ func (a *app) rootCommand() *cobra.Command {
 		a.profilesCommand(), a.useCommand(), a.headlessCommand(),
 	)
 	_ = root.RegisterFlagCompletionFunc("proxy", completeProxy) // fails for an unknown flag only
+	checkHelp(root)
 	return root
 }
 
@@ -135,7 +140,7 @@ func (a *app) rootCommand() *cobra.Command {
 // command runs.
 func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 	if err := a.globals.complete(cmd.Flags()); err != nil {
-		return &usageError{err}
+		return flagError(err)
 	}
 	var logs io.Writer = io.Discard
 	level := slog.LevelError
@@ -164,7 +169,14 @@ func flagError(err error) error {
 		message = "--" + named
 	}
 	if i := strings.Index(message, "strconv."); i >= 0 {
-		message = message[:i] + message[strings.LastIndex(message, ": ")+2:]
+		reason := message[strings.LastIndex(message, ": ")+2:]
+		if reason == strconv.ErrSyntax.Error() {
+			reason = "a number is needed"
+			if strings.HasPrefix(message[i:], "strconv.ParseBool") {
+				reason = "true or false is needed"
+			}
+		}
+		message = message[:i] + reason
 	}
 	return usagef("%s", message)
 }

@@ -42,6 +42,14 @@ func (a *app) securityKeys() login.Authenticator {
 	}})
 }
 
+// explainMode says what else there is where the second factor of --mfa-mode cannot be had.
+func explainMode(err error) error {
+	if errors.Is(err, login.ErrUnsupported) && strings.Contains(err.Error(), "--mfa-mode=") {
+		return withHint(err, "--mfa-mode=auto asks for what you have; tsh mfa add adds another device")
+	}
+	return err
+}
+
 // sayTouch tells the person to touch a key.
 func (a *app) sayTouch() { a.ui.say(sayTouch) }
 
@@ -70,11 +78,29 @@ func (a *app) securityKeyUI(ui login.UI, t *loginTarget) login.UI {
 	return ui
 }
 
-// explainNoKey says what else there is where no security key can answer.
-func explainNoKey(err error) error {
-	const others = "--mfa-mode=otp takes a one-time code, if you have a device for them"
+// What else there is where no security key can answer.
+const (
+	insteadOfKey      = "--mfa-mode=otp takes a one-time code, if you have a device for them"
+	insteadOfNewKey   = "--type=TOTP adds an app for one-time codes"
+	insteadOfOnlyKeys = "--auth=local takes a password"
+)
+
+// insteadOfKey is what else there is where no security key can log in to t.
+func (a *app) insteadOfKey(t *loginTarget) string {
+	auth := a.globals.auth
+	if auth == "" && t.known != nil {
+		auth = t.known.AuthConnector
+	}
+	if auth == "passwordless" {
+		return insteadOfOnlyKeys
+	}
+	return insteadOfKey
+}
+
+// explainNoKey says what to do, and what else there is, where no security key can answer.
+func explainNoKey(err error, others string) error {
 	if fido2.Open(fido2.Options{}) == nil {
 		return withHint(err, "install the programs of libfido2 (Debian: apt install fido2-tools, macOS: brew install libfido2);\n%s", others)
 	}
-	return withHint(err, "plug in the key that is registered with the cluster (fido2-token -L lists what is seen);\n%s", others)
+	return withHint(err, "plug in the key (fido2-token -L lists what is seen);\n%s", others)
 }
