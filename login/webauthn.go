@@ -17,6 +17,7 @@ const (
 	mfaOTP      = "otp"
 	mfaRoaming  = "cross-platform"
 	mfaPlatform = "platform"
+	mfaSSO      = "sso"
 )
 
 // passwordlessMethod logs in with a security key that says itself who the user
@@ -27,8 +28,8 @@ func (passwordlessMethod) issue(ctx context.Context, s *session) (*proxy.LoginRe
 	switch {
 	case !s.ping.Auth.AllowPasswordless:
 		return nil, fmt.Errorf("%w: the cluster does not allow logins without a password", ErrUnsupported)
-	case s.req.MFAMode == mfaOTP:
-		return nil, fmt.Errorf("%w: a login without a password takes a security key, and the MFA mode otp excludes it", ErrUnsupported)
+	case s.req.MFAMode == mfaOTP, s.req.MFAMode == mfaSSO:
+		return nil, fmt.Errorf("%w: a login without a password takes a security key, and the MFA mode %s excludes it", ErrUnsupported, s.req.MFAMode)
 	}
 	if err := s.canUseKeys(); err != nil {
 		return nil, err
@@ -190,6 +191,10 @@ func (s *session) askFactor(ctx context.Context, code, key bool, request func() 
 func (s *session) wanted(code, key bool) (bool, bool, error) {
 	user := text.Line(s.req.User)
 	switch s.req.MFAMode {
+	case mfaSSO:
+		if code || key {
+			return false, false, fmt.Errorf("%w: a second factor in the browser, which the MFA mode sso wants; otp and cross-platform are there", ErrUnsupported)
+		}
 	case mfaOTP:
 		if !code && key {
 			return false, false, fmt.Errorf("%w: %s has security keys and no device for one-time codes, so the MFA mode otp cannot be met", ErrUnsupported, user)

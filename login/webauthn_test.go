@@ -380,6 +380,8 @@ func TestMFAModes(t *testing.T) {
 		{"cross-platform", true, true, true, "no security key can answer"},
 		{"cross-platform", false, false, false, "nothing"},
 		{"platform", true, true, false, "built into this machine"},
+		{"sso", true, true, false, "a second factor in the browser"},
+		{"sso", false, false, false, "nothing"},
 	} {
 		r := &rogue{}
 		client := startRogue(t, r)

@@ -122,7 +122,7 @@ func (a *app) explainLogin(err error, t *loginTarget) error {
 		return withHint(err, "is %s the name of a cluster there? tsh login without one, or with the name of the\nproxy's own cluster, selects that", text.Line(t.cluster))
 	}
 	if !errors.As(err, &refused) || refused.Status != 403 || refused.Op != "login" {
-		return explainMode(err)
+		return explainMode(err, a.globals.mfaMode)
 	}
 	switch {
 	case refused.Message == textKeyRefused:

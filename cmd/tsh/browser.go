@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/seed-087d674e/tsh/internal/text"
+	"github.com/seed-087d674e/tsh/login"
 )
 
 // browserOptions are the flags of a login in the browser.
@@ -129,9 +131,24 @@ func (a *app) canBrowse() bool {
 	return !o.none && o.err == nil
 }
 
+// mayBrowse says why a login in the browser is out of the question here: there is
+// neither a browser, nor a terminal at which somebody sees the link, nor anybody who
+// has asked for the link alone.
+func (a *app) mayBrowse() error {
+	o := a.opener()
+	if o.none || o.err == nil || haveTTY() {
+		return nil
+	}
+	return withHint(fmt.Errorf("no browser can be opened (%w), and %w", o.err, login.ErrCannotAsk),
+		"--browser=none prints a link and waits for somebody to open it; --browser=COMMAND names a browser")
+}
+
 // browse shows the link that begins a login, and opens it. A browser that fails,
 // hangs or is not there takes nothing from that.
 func (a *app) browse(ctx context.Context, link string) error {
+	if err := a.mayBrowse(); err != nil {
+		return err
+	}
 	o := a.opener()
 	where := " on this machine"
 	if a.globals.browser.callback != "" {

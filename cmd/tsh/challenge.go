@@ -50,7 +50,7 @@ func (a *app) answerChallenge(ctx context.Context, s *session, challenge *mfa.Ch
 	case errors.Is(err, login.ErrCannotAsk):
 		return mfa.Answer{}, withHint(err, "run it in a terminal")
 	case err != nil:
-		return mfa.Answer{}, explainMode(err)
+		return mfa.Answer{}, explainMode(err, a.globals.mfaMode)
 	case key == nil:
 		return mfa.Answer{Code: code}, nil
 	}

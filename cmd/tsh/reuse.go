@@ -26,14 +26,16 @@ func (o *loginOptions) checkIfExpires(g *globals) error {
 // judged is there and was not good enough.
 func (a *app) loginOnce(ctx context.Context, store *profile.Store, target *loginTarget, judged *keystore.Identity, o loginOptions) error {
 	w := &wish{
-		target: target,
-		// Somebody may be there to open a link that is printed.
-		mayAsk:   target.known == nil || !needsTerminal(a.globals.auth, target.known) || a.canAsk(target),
+		target:   target,
+		mayAsk:   target.known == nil || a.canAsk(target) || a.wantsLink(target),
 		atOnce:   o.force || o.passwordStdin,
 		hint:     ", tsh login --force asks here",
 		patience: turnPatience,
 		made:     func() *session { return a.madeSince(store, judged) },
 		ask:      func() (*session, error) { return a.authenticate(ctx, store, target) },
+	}
+	if target.known != nil && !needsTerminal(a.globals.auth, target.known) {
+		w.nobody = a.mayBrowse()
 	}
 	if o.force {
 		w.made = func() *session { return nil }

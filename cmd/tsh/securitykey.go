@@ -25,11 +25,10 @@ const textKeyRefused = "invalid credentials"
 
 // checkMFAMode refuses modes that a login does not have.
 func checkMFAMode(mode string) error {
-	switch {
-	case slices.Contains([]string{"", "auto", "otp", "cross-platform", "platform"}, mode):
+	// What is not supported fails where a second factor is asked for: the variable may
+	// be there for other clients.
+	if slices.Contains([]string{"", "auto", "otp", "cross-platform", "platform", "sso"}, mode) {
 		return nil
-	case mode == "sso":
-		return errors.New("--mfa-mode=sso (or TELEPORT_MFA_MODE) is not supported: no login takes it as its second factor; use auto, otp or cross-platform")
 	}
 	return fmt.Errorf("--mfa-mode=%s (or TELEPORT_MFA_MODE) is none of auto, otp, cross-platform and platform", mode)
 }
@@ -43,8 +42,8 @@ func (a *app) securityKeys() login.Authenticator {
 }
 
 // explainMode says what else there is where the second factor of --mfa-mode cannot be had.
-func explainMode(err error) error {
-	if errors.Is(err, login.ErrUnsupported) && strings.Contains(err.Error(), "--mfa-mode=") {
+func explainMode(err error, mode string) error {
+	if errors.Is(err, login.ErrUnsupported) && mode != "" && mode != "auto" {
 		return withHint(err, "--mfa-mode=auto asks for what you have; tsh mfa add adds another device")
 	}
 	return err

@@ -41,6 +41,7 @@ type wish struct {
 	ask func() (*session, error)
 	// mayAsk: there is somebody to ask, or somewhere to ask them.
 	mayAsk bool
+	nobody error // why there is not, if it is more than that there is no terminal
 	// atOnce does not wait for another process: the answers are there, or it is wanted so.
 	atOnce   bool
 	hint     string // beside ^C
@@ -196,7 +197,11 @@ func (w *wish) checkAsk() error {
 	if w.mayAsk {
 		return nil
 	}
-	return fmt.Errorf("logging in to %s: %w", w.target.proxy, login.ErrCannotAsk)
+	nobody := login.ErrCannotAsk
+	if w.nobody != nil {
+		nobody = w.nobody
+	}
+	return fmt.Errorf("logging in to %s: %w", w.target.proxy, nobody)
 }
 
 // decide says what to do now: take a session that is there, ask, fail, or, with none of
