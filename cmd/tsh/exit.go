@@ -174,8 +174,8 @@ func knownErrors() []knownError {
 		{isA[*sshclient.AuthError], "auth_failed", ""},
 		{is(sshclient.ErrNoAnswer), "timeout", ""},
 		{is(context.DeadlineExceeded), "timeout", ""},
-		{isA[*net.OpError], "unreachable", ""},
-		{isA[*net.DNSError], "unreachable", ""},
+		{isA[*net.DNSError], "unreachable", "check the name, and that this machine has a network"},
+		{isA[*net.OpError], "unreachable", "check the name, the port and the network; HTTPS_PROXY names an HTTP proxy where one is needed"},
 	}
 }
 

@@ -155,6 +155,8 @@ func unsupportedFlags() []*unsupportedFlag {
 	return []*unsupportedFlag{
 		{name: "relay", variable: "TELEPORT_RELAY", neutral: []string{"none"}},
 		{name: "cert-format"},
+		{name: "kube-cluster"},
+		{name: "scope"},
 		{name: "compat"},
 		{name: "os-log", bool: true, variable: "TELEPORT_OS_LOG"},
 		{name: "jumphost", short: "J"},

@@ -147,5 +147,5 @@ func (e *clusterError) Error() string {
 
 // hint names the clusters there are.
 func (e *clusterError) hint() string {
-	return "the clusters here are: " + text.Line(someNames(slices.Sorted(slices.Values(e.known))))
+	return "the clusters here are: " + text.Cut(text.Line(someNames(slices.Sorted(slices.Values(e.known)))), 1000)
 }
