@@ -53,7 +53,7 @@ func newCrowd(t *testing.T, home string) *crowd {
 	}
 	c.log.since()
 	clock.advance(13 * time.Hour)
-	c.env = append(c.env, envTestNow+"="+clock.now().Format(time.RFC3339))
+	c.env = append(c.env, envTestAhead+"="+clock.ahead().String())
 	return c
 }
 

@@ -5,7 +5,6 @@ import (
 	"net"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -65,5 +64,5 @@ func (w *world) front(ts *testscript.TestScript, _ bool, _ []string) {
 // ahead puts the clock of tsh, and of tsh alone, that far ahead: ahead DURATION.
 func (w *world) ahead(ts *testscript.TestScript, _ bool, args []string) {
 	d := duration(ts, args[0])
-	ts.Setenv(envTestNow, w.clock.now().Add(d).Format(time.RFC3339))
+	ts.Setenv(envTestAhead, (w.clock.ahead() + d).String())
 }

@@ -17,10 +17,17 @@ import (
 	"github.com/seed-087d674e/tsh/internal/devcluster"
 )
 
-// The variable that sets the clock of a tsh under test, as RFC 3339.
-const envTestNow = "TSH_TEST_NOW"
+// The variables that set the clock of a tsh under test: the time at which it stands
+// still (RFC 3339), and how far it is ahead.
+const (
+	envTestNow   = "TSH_TEST_NOW"
+	envTestAhead = "TSH_TEST_AHEAD"
+)
 
 func TestMain(m *testing.M) {
+	if ahead, err := time.ParseDuration(os.Getenv(envTestAhead)); err == nil {
+		testOnlyNow = func() time.Time { return time.Now().Add(ahead) }
+	}
 	if at, err := time.Parse(time.RFC3339, os.Getenv(envTestNow)); err == nil {
 		testOnlyNow = func() time.Time { return at }
 	}
@@ -129,6 +136,13 @@ func (c *settableClock) now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return time.Now().Add(c.offset)
+}
+
+// ahead is how far this clock is ahead of that of the machine.
+func (c *settableClock) ahead() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.offset
 }
 
 func (c *settableClock) advance(d time.Duration) {
@@ -282,5 +296,5 @@ func (w *world) answers(ts *testscript.TestScript, _ bool, args []string) {
 func (w *world) later(ts *testscript.TestScript, _ bool, args []string) {
 	d := duration(ts, args[0])
 	w.clock.advance(d)
-	ts.Setenv(envTestNow, w.clock.now().Format(time.RFC3339))
+	ts.Setenv(envTestAhead, w.clock.ahead().String())
 }

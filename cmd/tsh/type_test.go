@@ -117,7 +117,7 @@ func (w *world) keys(ts *testscript.TestScript, answer string) string {
 func scriptEnv(ts *testscript.TestScript) []string {
 	var env []string
 	for _, name := range []string{
-		"HOME", "PATH", "TELEPORT_HOME", "TSH_KEYSTORE", "SSH_AUTH_SOCK", "SSL_CERT_FILE", "TSH_CA_FILE", "PROXY", "LISTENS", "LANG", "TERM", envTestNow, "TELEPORT_PROXY", "TELEPORT_USER", "TELEPORT_LOGIN",
+		"HOME", "PATH", "TELEPORT_HOME", "TSH_KEYSTORE", "SSH_AUTH_SOCK", "SSL_CERT_FILE", "TSH_CA_FILE", "PROXY", "LISTENS", "LANG", "TERM", envTestNow, envTestAhead, "TELEPORT_PROXY", "TELEPORT_USER", "TELEPORT_LOGIN",
 		"NO_COLOR", "TMPDIR", "TSH_EXPIRY_WARNING", "TELEPORT_MFA_MODE", "TELEPORT_HEADLESS_SKIP_CONFIRM", envTestKeys,
 		"BROWSER", "TELEPORT_LOGIN_BROWSER", "TELEPORT_LOGIN_SKIP_REMOTE_HOST_WARNING", "DISPLAY", "WSL_DISTRO_NAME", "PERSON", "BROWSER_LOG",
 	} {
