@@ -53,8 +53,9 @@ func (s *session) accept(answer *proxy.LoginResponse) (*keystore.Identity, error
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRejected, err)
 	}
-	if now := s.req.Now(); id.CheckTime(now) != nil {
-		return nil, fmt.Errorf("%w: %w%s", ErrRejected, id.CheckTime(now), skew(now, s.client.Date()))
+	now := s.req.Now()
+	if err := id.CheckTime(now); err != nil {
+		return nil, fmt.Errorf("%w: %w%s", ErrRejected, err, skew(now, s.client.Date()))
 	}
 	return id, nil
 }

@@ -3,11 +3,8 @@ package main
 import (
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
-
-	"github.com/creack/pty"
 )
 
 // maxKeyLoginTrips: TCP, TLS, ping, begin, finish, and one to spare.
@@ -19,14 +16,8 @@ func TestSecurityKeyLoginBudget(t *testing.T) {
 	withinBudget(t, func(t *testing.T) error {
 		c := startFarCluster(t, "webauthn")
 		c.plugInKey(t)
-		cmd := exec.Command(releasedTsh(t), "login", "--proxy="+c.PublicAddr(), "--user=alice")
-		cmd.Env = c.env
-		f, err := pty.Start(cmd)
-		if err != nil {
-			t.Fatal(err)
-		}
+		cmd, f, screen := c.startLogin(t)
 		defer f.Close()
-		screen := watchedScreen(t, f)
 		if !screen.waitFor("Password") {
 			t.Fatalf("the terminal shows:\n%s", screen.text())
 		}

@@ -86,9 +86,8 @@ func (c *farCluster) addKey(t *testing.T) *softkey.Key {
 	return k
 }
 
-// login types the password and the code, and returns the state of the network
-// just before the code was typed.
-func (c *farCluster) login(t *testing.T) netsim.Mark {
+// startLogin starts a login on a terminal.
+func (c *farCluster) startLogin(t *testing.T) (*exec.Cmd, *os.File, *screen) {
 	t.Helper()
 	cmd := exec.Command(releasedTsh(t), "login", "--proxy="+c.PublicAddr(), "--user=alice")
 	cmd.Env = c.env
@@ -96,8 +95,15 @@ func (c *farCluster) login(t *testing.T) netsim.Mark {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return cmd, f, watchedScreen(t, f)
+}
+
+// login types the password and the code, and returns the state of the network
+// just before the code was typed.
+func (c *farCluster) login(t *testing.T) netsim.Mark {
+	t.Helper()
+	cmd, f, screen := c.startLogin(t)
 	defer f.Close()
-	screen := watchedScreen(t, f)
 	answer := func(question, text string) {
 		if !screen.waitFor(question) {
 			t.Fatalf("%q was not asked; the terminal shows:\n%s", question, screen.text())

@@ -82,8 +82,8 @@ func parseHeadlessID(s string) (string, error) {
 
 func (a *app) runHeadlessApprove(ctx context.Context, o approveOptions) error {
 	approved := false
-	err := a.withSession(ctx, func(ctx context.Context, s *session) (err error) {
-		approved, err = a.decideHeadless(ctx, s, o)
+	err := a.withAPI(ctx, func(ctx context.Context, s *session, client *api.Client) (err error) {
+		approved, err = a.decideHeadless(ctx, s, client, o)
 		return err
 	})
 	switch {
@@ -106,14 +106,8 @@ type headlessDecision struct {
 }
 
 // decideHeadless asks the person and tells the cluster.
-func (a *app) decideHeadless(ctx context.Context, s *session, o approveOptions) (approved bool, err error) {
+func (a *app) decideHeadless(ctx context.Context, s *session, client *api.Client, o approveOptions) (approved bool, err error) {
 	looked := a.ui.waiting("the headless login " + o.id)
-	defer looked()
-	client, err := a.connectAPI(ctx, s)
-	if err != nil {
-		return false, err
-	}
-	defer client.Close()
 	wanted, err := client.HeadlessLogin(ctx, o.id)
 	looked()
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"strconv"
 
+	"github.com/seed-087d674e/tsh/internal/text"
 	"github.com/seed-087d674e/tsh/profile"
 	"github.com/seed-087d674e/tsh/proxy"
 )
@@ -114,11 +115,12 @@ func (t *loginTarget) sameAddress() bool {
 	return t.rememberedPort() == t.addr.WebPort
 }
 
-// loginHint is the command that logs in to where t is.
-func (t *loginTarget) loginHint() string {
-	command := "tsh login --proxy=" + t.proxy
-	if t.known == nil || takesPassword(t.known) {
-		command += fmt.Sprintf(" --user=%s", t.user)
+// loginHint is the command that logs user in to proxy, of which known is what an earlier
+// login left, or nil. Where a connector says who the person is, no name is needed.
+func loginHint(proxy, user string, known *profile.Profile) string {
+	command := "tsh login --proxy=" + text.Line(proxy)
+	if known == nil || takesPassword(known) {
+		command += " --user=" + text.Line(user)
 	}
 	return command
 }

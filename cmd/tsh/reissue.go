@@ -107,7 +107,7 @@ func (a *app) change(ctx context.Context, store *profile.Store, p *profile.Profi
 	}
 	if o.request.wanted() {
 		before := s.id
-		if err := a.request(ctx, s, o.request, nil); err != nil {
+		if err := a.request(ctx, s, o.request); err != nil {
 			return err
 		}
 		commit := store.CommitAlone

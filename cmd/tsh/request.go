@@ -106,36 +106,25 @@ func (e *reasonError) Error() string {
 // requestFresh does what a login that has just been made is to ask for. It changes
 // the identity of the session, nothing else: what is not approved is not stored.
 func (a *app) requestFresh(ctx context.Context, s *session, o requestOptions) error {
-	if o.id != "" {
-		return a.request(ctx, s, o, nil)
-	}
 	// The cluster may want everything to be asked for. That costs a connection of its
 	// own to find out, which is only made where it shows or where somebody expects it.
 	if o.off() || !o.wanted() && o.reason == "" && !o.nowait && hasAccount(s.id) {
 		return nil
 	}
-	client, err := a.connectAPI(ctx, s)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	return a.request(ctx, s, o, client)
+	return a.request(ctx, s, o)
 }
 
 // hasAccount reports whether the certificate allows an account on some server.
 func hasAccount(id *keystore.Identity) bool { return len(readClaims(id.SSHCert, nil).logins) > 0 }
 
 // request asks for access, or looks up what was asked for, waits for the decision and
-// has it put into the certificates of the session. client is the connection to use,
-// nil for a new one.
-func (a *app) request(ctx context.Context, s *session, o requestOptions, client *api.Client) error {
-	if client == nil {
-		var err error
-		if client, err = a.connectAPI(ctx, s); err != nil {
-			return err
-		}
-		defer client.Close()
+// has it put into the certificates of the session.
+func (a *app) request(ctx context.Context, s *session, o requestOptions) error {
+	client, err := a.connectAPI(ctx, s)
+	if err != nil {
+		return err
 	}
+	defer client.Close()
 	r, err := a.openRequest(ctx, client, s, o)
 	if err != nil || r == nil {
 		return err
@@ -199,12 +188,8 @@ func (a *app) openRequest(ctx context.Context, client *api.Client, s *session, o
 // awaitRequest waits until somebody has decided, at most as long as the certificates
 // last that it is asked with.
 func (a *app) awaitRequest(ctx context.Context, client *api.Client, s *session, r *api.AccessRequest) (*api.AccessRequest, error) {
-	var user string
-	if takesPassword(s.profile) { // else the cluster says who it is
-		user = " --user=" + text.Line(s.id.User)
-	}
 	a.ui.say("Access request %s for %s: waiting for somebody to approve it. Ctrl-C ends the wait, not the request;", r.ID, rolesOf(r))
-	a.ui.say("tsh login --proxy=%s%s --request-id=%s takes it up again.", text.Line(s.profile.WebProxyAddr), user, r.ID)
+	a.ui.say("%s --request-id=%s takes it up again.", loginHint(s.profile.WebProxyAddr, s.id.User, s.profile), r.ID)
 	waiting := ctx
 	if end, ok := s.id.Expiry(); ok {
 		var cancel context.CancelFunc

@@ -210,7 +210,7 @@ func (a *app) relogin(ctx context.Context, cause error, before *session) (*sessi
 		},
 	})
 	if errors.Is(err, login.ErrCannotAsk) {
-		return nil, withHint(cause, "log in first: %s", target.loginHint())
+		return nil, withHint(cause, "log in first: %s", loginHint(target.proxy, target.user, target.known))
 	}
 	return s, err
 }

@@ -63,13 +63,23 @@ func (c *Cluster) startOf(login *ssoLogin, state string) consoleResponse {
 	return consoleResponse{RedirectURL: base + "/authorize?" + query.Encode()}
 }
 
-// idpStart shows the form.
-func (c *Cluster) idpStart(w http.ResponseWriter, r *http.Request) {
+// idpForm reads the form of a request and returns the connector that it is for; nil if
+// there is none, which has been answered then.
+func (c *Cluster) idpForm(w http.ResponseWriter, r *http.Request) *Connector {
 	securityHeaders(w.Header())
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	connector := c.sso.named(r.PathValue("connector"))
 	if connector == nil || r.ParseForm() != nil {
 		c.notFound(w, r)
+		return nil
+	}
+	return connector
+}
+
+// idpStart shows the form.
+func (c *Cluster) idpStart(w http.ResponseWriter, r *http.Request) {
+	connector := c.idpForm(w, r)
+	if connector == nil {
 		return
 	}
 	carried := signIn{State: r.Form.Get("state"), Challenge: r.Form.Get("code_challenge")}
@@ -81,11 +91,8 @@ func (c *Cluster) idpStart(w http.ResponseWriter, r *http.Request) {
 
 // idpSignIn takes the form.
 func (c *Cluster) idpSignIn(w http.ResponseWriter, r *http.Request) {
-	securityHeaders(w.Header())
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	connector := c.sso.named(r.PathValue("connector"))
-	if connector == nil || r.ParseForm() != nil {
-		c.notFound(w, r)
+	connector := c.idpForm(w, r)
+	if connector == nil {
 		return
 	}
 	back := providerAnswer{state: r.PostForm.Get("state")}
