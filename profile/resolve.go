@@ -49,11 +49,13 @@ func (s *Store) Resolve(typed string) string {
 // very name, and where it is not known.
 func (s *Store) ReachedAs(name string) string {
 	for _, e := range s.readTyped() {
-		if host := strings.Trim(hostOf(e.Typed), "[]"); e.Name == name && !strings.EqualFold(host, name) {
-			return host
-		} else if e.Name == name {
-			return ""
+		if e.Name != name {
+			continue
 		}
+		if host := strings.Trim(hostOf(e.Typed), "[]"); !strings.EqualFold(host, name) {
+			return host
+		}
+		break
 	}
 	return ""
 }
