@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"strings"
 	"sync"
@@ -13,8 +12,6 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
-
-	"github.com/seed-087d674e/tsh/internal/text"
 )
 
 const (
@@ -35,6 +32,7 @@ type Client struct {
 	heard    *atomic.Uint64 // changes when anything comes from the node
 	asking   atomic.Bool    // a keepalive is under way
 	cancel   func()         // releases the context that the dial ran under
+	channels channelTable   // what the node may open channels for
 
 	dead chan struct{} // closed when the connection is over
 	err  error         // why; readable once dead is closed
@@ -100,21 +98,13 @@ func because(ctx context.Context, err error) error {
 func newClient(host string, conn ssh.Conn, chans <-chan ssh.NewChannel, reqs <-chan *ssh.Request) *Client {
 	c := &Client{host: host, conn: conn, dead: make(chan struct{})}
 	c.teleport = strings.HasPrefix(string(conn.ServerVersion()), "SSH-2.0-Teleport")
-	go refuseChannels(chans)
+	go c.channels.serve(chans)
 	go answerRequests(reqs)
 	go func() {
 		c.err = conn.Wait()
 		close(c.dead)
 	}()
 	return c
-}
-
-// refuseChannels turns away every channel the node opens: none was asked for.
-func refuseChannels(chans <-chan ssh.NewChannel) {
-	for ch := range chans {
-		slog.Debug("node opened a channel nobody asked for", "type", text.Line(short(ch.ChannelType())))
-		_ = ch.Reject(ssh.Prohibited, "not requested") // fails only if the connection is gone
-	}
 }
 
 // answerRequests says yes to the question whether we are still here and no to
@@ -130,8 +120,6 @@ func answer(r *ssh.Request) {
 }
 
 const keepalive = "keepalive@openssh.com"
-
-func short(s string) string { return s[:min(len(s), 100)] }
 
 // Close ends the connection and every session on it.
 func (c *Client) Close() error {

@@ -85,7 +85,7 @@ func (h *handshake) run(ctx context.Context, raw net.Conn) (*Client, error) {
 	if !stop() && err == nil {
 		// ctx ended just before the handshake did; raw is closed or about to be.
 		go ssh.DiscardRequests(reqs)
-		go refuseChannels(chans)
+		go new(channelTable).serve(chans)
 		err = context.Cause(ctx)
 	}
 	if err != nil {

@@ -3,16 +3,10 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
-	"github.com/seed-087d674e/tsh/internal/text"
-	"github.com/seed-087d674e/tsh/proxy"
 	"github.com/seed-087d674e/tsh/sshclient"
 )
 
@@ -110,135 +104,18 @@ func (a *app) runSSH(ctx context.Context, o sshOptions) error {
 
 // sshWith runs the command with the credentials of s.
 func (a *app) sshWith(ctx context.Context, s *session, o sshOptions) error {
-	tlsConfig, err := s.id.TLSConfig()
-	if err != nil {
-		return err
-	}
-	sshConfig, err := s.id.SSHClientConfig()
-	if err != nil {
-		return err
-	}
-	sshConfig.BannerCallback = func(message string) error {
-		a.ui.say("%s", strings.TrimSuffix(message, "\n"))
-		return nil
-	}
 	connected := a.ui.waiting(o.target.Host)
 	defer connected()
-	authorities, err := a.globals.trust.authorities()
-	if err != nil {
-		return err
-	}
-	transport, err := proxy.Dial(ctx, proxy.Config{
-		WebAddr:     s.profile.WebProxyAddr,
-		SSHAddr:     s.profile.SSHProxyAddr,
-		TLSRouting:  s.profile.TLSRouting,
-		ConnUpgrade: s.profile.ConnUpgrade,
-		Insecure:    a.globals.insecure,
-		RootCAs:     authorities,
-		TLS:         tlsConfig,
-		Cluster:     s.id.RootCluster(),
-	})
+	transport, err := a.dialProxy(ctx, s)
 	if err != nil {
 		return err
 	}
 	defer transport.Close()
-	o.target.Cluster = s.cluster
-	client, err := sshclient.Dial(ctx, transport, o.target, sshConfig)
+	client, err := a.dialNode(ctx, s, transport, o.target)
 	if err != nil {
-		return a.explainSSH(ctx, err, s, o.target.Host)
+		return err
 	}
 	defer client.Close()
 	connected()
 	return a.runRemote(ctx, client, s, o)
-}
-
-// runRemote runs the command or the shell on a node that has let us in.
-func (a *app) runRemote(ctx context.Context, client *sshclient.Client, s *session, o sshOptions) error {
-	command := sshclient.Command{
-		Args:   o.command,
-		Stdin:  a.io.in,
-		Stdout: a.io.out,
-		Stderr: a.io.err,
-		Env:    sessionEnv(s.profile.WebProxyAddr),
-	}
-	begun := false
-	command.Started = func() { begun = true }
-	var terminal *rawTerminal
-	if a.wantsPTY(o) {
-		terminal = newRawTerminal(a.io)
-		defer terminal.leave()
-		command.PTY = &sshclient.PTY{Term: os.Getenv("TERM"), Size: terminal.size(), Resize: terminal.resizes()}
-		if a.globals.escapes {
-			command.EscapeChar = '~'
-		}
-		command.Started = func() {
-			begun = true
-			terminal.enter(a.guard)
-		}
-	}
-	err := client.Run(ctx, command)
-	if terminal != nil && begun {
-		terminal.leave()
-		if ctx.Err() == nil {
-			fmt.Fprintf(a.io.err, "Connection to %s closed.\n", text.Line(o.target.Host))
-		}
-	}
-	if err != nil && begun {
-		return &begunError{err}
-	}
-	return err
-}
-
-// wantsPTY decides as OpenSSH does: a terminal for a shell, and for a command
-// if asked; but only where stdin is one.
-func (a *app) wantsPTY(o sshOptions) bool {
-	if o.noTTY || !o.tty && o.command != "" {
-		return false
-	}
-	if term.IsTerminal(int(a.io.in.Fd())) {
-		return true
-	}
-	if o.tty {
-		a.ui.say("No terminal is allocated, because stdin is not one.")
-	}
-	return false
-}
-
-// sessionEnv are the variables a session gets from here.
-func sessionEnv(webAddr string) map[string]string {
-	env := map[string]string{"SSH_SESSION_WEBPROXY_ADDR": webAddr}
-	for _, name := range []string{"LANG", "LANGUAGE"} {
-		if value := os.Getenv(name); value != "" {
-			env[name] = value
-		}
-	}
-	return env
-}
-
-// explainSSH adds what a person can do about a connection that failed.
-func (a *app) explainSSH(ctx context.Context, err error, s *session, host string) error {
-	var auth *sshclient.AuthError
-	if errors.As(err, &auth) {
-		logins := readClaims(s.id.SSHCert, nil).logins
-		if len(logins) == 0 {
-			return withHint(err, "your certificate allows no account on any server; ask the cluster's administrator")
-		}
-		return withHint(err, "your certificate allows these accounts: %s", strings.Join(logins, ", "))
-	}
-	var node *proxy.NodeError
-	if errors.As(err, &node) && node.Ambiguous() {
-		a.showCandidates(ctx, s, host)
-		return withHint(err, "name one of them by its ID: tsh ssh ACCOUNT@ID")
-	}
-	return err
-}
-
-// showCandidates lists the servers that host may stand for. That they cannot
-// be listed is no further error: there is one to report already.
-func (a *app) showCandidates(ctx context.Context, s *session, host string) {
-	nodes, err := a.listNodes(ctx, s, lsOptions{query: "name == " + strconv.Quote(host)})
-	if err != nil || len(nodes) == 0 {
-		return
-	}
-	_ = a.writeNodes(a.io.err, nodes, true)
 }

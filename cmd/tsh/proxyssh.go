@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/seed-087d674e/tsh/sshclient"
+)
+
+// proxySSHOptions say which node's SSH server stdin and stdout are connected to.
+type proxySSHOptions struct {
+	host, port string
+}
+
+func (a *app) proxyCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "proxy",
+		Short: "Connect other programs through the proxy",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(a.proxySSHCommand())
+	return cmd
+}
+
+func (a *app) proxySSHCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "ssh [flags] [ACCOUNT@]HOST[:PORT]",
+		Short: "Connect OpenSSH to a server, as its ProxyCommand",
+		Long: "proxy ssh connects its input and output to the SSH server of HOST. It is meant for the\n" +
+			"ProxyCommand of OpenSSH, which logs in by itself.",
+		Example: "  ssh -o ProxyCommand='tsh proxy ssh %r@%h:%p' root@web-1",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o, err := parseProxySSH(args[0])
+			if err != nil {
+				return asTransport(err)
+			}
+			return asTransport(a.withSession(cmd.Context(), func(ctx context.Context, s *session) error {
+				return a.proxySSH(ctx, s, o)
+			}))
+		},
+	}
+	fs := cmd.Flags()
+	fs.StringVarP(&a.globals.cluster, "cluster", "c", "", "the `CLUSTER` of the server [TELEPORT_CLUSTER]")
+	a.globals.addKeystore(fs)
+	return cmd
+}
+
+// parseProxySSH reads [account@]host[:port].
+func parseProxySSH(arg string) (proxySSHOptions, error) {
+	o := proxySSHOptions{host: arg[strings.LastIndexByte(arg, '@')+1:], port: "0"}
+	if host, port, err := net.SplitHostPort(o.host); err == nil {
+		o.host, o.port = host, port
+	}
+	target, err := sshclient.ParseTarget(o.host)
+	if err != nil {
+		return o, &usageError{err}
+	}
+	o.host = target.Host
+	return o, nil
+}
+
+func (a *app) proxySSH(ctx context.Context, s *session, o proxySSHOptions) error {
+	transport, err := a.dialProxy(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer transport.Close()
+	conn, err := transport.DialNode(ctx, net.JoinHostPort(o.host, o.port), s.cluster)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	go func() { _, _ = io.Copy(conn, a.io.in) }()
+	if _, err = io.Copy(a.io.out, conn); errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
