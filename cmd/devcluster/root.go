@@ -70,14 +70,15 @@ It is for trying tsh out and for tests, never for production: whoever logs in
 runs commands as the OS user that started it.`,
 		Example: `  devcluster start --dir ./dev
   devcluster users add alice --dir ./dev --roles access --logins root,alice
-  devcluster requests ls --dir ./dev`,
+  devcluster requests ls --dir ./dev
+  devcluster nodes ls --dir ./dev`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 		Args:              cobra.NoArgs,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.AddCommand(newStart(), newUsers(), newRequests())
+	root.AddCommand(newStart(), newUsers(), newRequests(), newNodes())
 	return root
 }
 

@@ -67,9 +67,10 @@ func rooms() map[string]room {
 		"internal/demo":     {tool, 1, []string{devcluster, netsim, testenv, release}},
 		"internal/soak":     {tool, 1, []string{devcluster, release}},
 
-		// Tests alone: what a real browser, and what other servers take part in.
+		// Tests alone: what a real browser, what other servers and what other clients take part in.
 		"internal/browsertest": {tool, 1, []string{devcluster, testenv}},
 		"internal/networktest": {tool, 1, []string{devcluster, testenv}},
+		"internal/friendstest": {tool, 1, []string{devcluster, testenv, release}},
 
 		"examples": {examples, 0, []string{"credentials", "api", "profile", "proxy", "keystore", "sshclient", "login"}},
 	}

@@ -101,6 +101,7 @@ type Cluster struct {
 	enrolments enrolments
 	tokensOnly bool
 	nodes      []*node
+	dials      atomic.Int64 // connections to nodes
 	limits     *rateLimits
 	sso        *sso
 	browsers   webSessions

@@ -36,6 +36,7 @@ type node struct {
 	hostname string
 	addr     string
 	labels   map[string]string
+	sshd     bool // it is an OpenSSH server at addr
 
 	signerOnce sync.Once
 	signer     ssh.Signer

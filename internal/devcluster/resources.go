@@ -47,8 +47,12 @@ func (c *Cluster) visible(ctx context.Context, f nodeFilter) ([]visibleNode, err
 	if err != nil {
 		return nil, status.Errorf(codes.InvalidArgument, "failed to parse predicate expression: %v", err)
 	}
+	nodes, err := c.allNodes()
+	if err != nil {
+		return nil, status.Error(codes.Internal, err.Error())
+	}
 	var out []visibleNode
-	for _, n := range c.nodes {
+	for _, n := range nodes {
 		logins := roles.loginsFor(n.labels)
 		if len(logins) == 0 || !n.hasLabels(f.labels) || !n.hasKeywords(f.keywords) {
 			continue
@@ -92,8 +96,12 @@ func (n *node) hasKeywords(words []string) bool {
 }
 
 func (c *Cluster) serverMessage(n *node) *pb.Server {
+	subKind := ""
+	if n.sshd {
+		subKind = subKindSSHD
+	}
 	return &pb.Server{
-		Kind: kindNode, Version: "v2",
+		Kind: kindNode, SubKind: subKind, Version: "v2",
 		Metadata: &pb.Metadata{
 			Name: n.id, Namespace: "default", Labels: n.labels,
 			Expires: timestamppb.New(c.now().Add(announceTTL)), Revision: revision(kindNode, n.id),

@@ -25,7 +25,11 @@ func (c *Cluster) findTarget(t *pb.TargetHost) (*node, error) {
 	if t.Cluster != c.settings.Name {
 		return nil, unknownCluster(t.Cluster)
 	}
-	found := matchNodes(c.nodes, host, port)
+	nodes, err := c.allNodes()
+	if err != nil {
+		return nil, status.Error(codes.Internal, err.Error())
+	}
+	found := matchNodes(nodes, host, port)
 	switch {
 	case len(found) == 1:
 		return found[0], nil

@@ -55,9 +55,12 @@ func (c *Cluster) proxySSH(stream grpc.ServerStream) error {
 		return err
 	}
 	ctx := stream.Context()
-	client, server := newPipe(callerAddr(ctx), n.tcpAddr())
+	c.dials.Add(1)
+	client, err := cluster.reachNode(ctx, n)
+	if err != nil {
+		return status.Errorf(codes.Unavailable, "failed to dial target host\n\t%v", err)
+	}
 	defer client.Close()
-	cluster.goFunc(func() { cluster.serveNode(n, server) })
 	if err := stream.SendMsg(&pb.ProxySSHResponse{Details: &pb.ClusterDetails{}}); err != nil {
 		return err
 	}
@@ -71,6 +74,19 @@ func (c *Cluster) proxySSH(stream grpc.ServerStream) error {
 		return status.FromContextError(ctx.Err()).Err()
 	}
 	return err
+}
+
+// Transports is how many connections to nodes there were, of this cluster and through it.
+func (c *Cluster) Transports() int { return int(c.dials.Load()) }
+
+// reachNode connects to the SSH server of a node.
+func (c *Cluster) reachNode(ctx context.Context, n *node) (net.Conn, error) {
+	if n.sshd {
+		return c.dialSSHD(n)
+	}
+	client, server := newPipe(callerAddr(ctx), n.tcpAddr())
+	c.goFunc(func() { c.serveNode(n, server) })
+	return client, nil
 }
 
 // forwardToNode copies the client's frames to the node. A client that begins
