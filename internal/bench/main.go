@@ -1,155 +1,69 @@
-// Command bench measures whole runs of programs against each other: wall time,
-// CPU time and peak memory, interleaved in one go, so that whatever else the
-// machine does hits all alike. It prints medians and their ratios to the
-// smallest Go program. TSH_BENCH_OTHER names the binary of another client to be
-// measured beside; without it those rows are left out, visibly.
+// Command bench measures tsh against OpenSSH and, where TSH_REFERENCE names its
+// binary, against another tsh: all in one run, in turns, so that whatever else the
+// machine does hits all alike. It prints medians and ratios. What is not there to
+// compare with is left out, visibly. Arguments choose sections.
 package main
 
 import (
-	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
+	"strings"
 	"time"
-
-	"github.com/seed-087d674e/tsh/internal/release"
 )
 
-const rounds = 41
+// section is one table.
+type section struct {
+	name, title string
+	run         func(*lab) error
+}
+
+func sections() []section {
+	return []section{
+		{"start", "start-up", startUp},
+		{"slopes", "round trips, as the slope of time over round-trip time (25 and 125 ms)", slopes},
+		{"proxy", "proxy ssh", proxySSH},
+		{"bulk", "bulk data over one session, loopback", bulk},
+		{"scp", "scp, loopback", copyBig},
+		{"files", "many small files, 50 ms round trips", copySmall},
+		{"many", "one command on 200 servers", fanOut},
+		{"ls", "a list of 10,000 servers", listMany},
+	}
+}
 
 func main() {
-	if err := run(); err != nil {
+	if err := run(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run() (err error) {
-	dir, err := os.MkdirTemp("", "tsh-bench-")
-	if err != nil {
-		return err
+func run(chosen []string) (err error) {
+	var names []string
+	for _, s := range sections() {
+		names = append(names, s.name)
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if err := build(dir); err != nil {
-		return err
-	}
-	subjects, err := prepare(dir)
-	if err != nil {
-		return err
-	}
-	for range rounds {
-		for _, s := range subjects {
-			if err := s.once(); err != nil {
-				return err
-			}
+	for _, name := range chosen {
+		if !slices.Contains(names, name) {
+			return fmt.Errorf("no section is called %s; there are %s", name, strings.Join(names, ", "))
 		}
 	}
-	report(subjects)
-	return nil
-}
-
-func build(dir string) error {
-	return release.Command(context.Background(), dir+string(filepath.Separator), "./cmd/tsh", "./internal/bench/hello").Run()
-}
-
-// subject is one command line that is measured.
-type subject struct {
-	name    string
-	path    string
-	args    []string
-	home    string
-	samples []sample
-}
-
-// sample is what one run took.
-type sample struct {
-	wall, cpu time.Duration
-	peak      int64 // bytes; 0 where the system does not say
-}
-
-// prepare lists the subjects; the first is the floor.
-func prepare(dir string) ([]*subject, error) {
-	home, empty := filepath.Join(dir, "home"), filepath.Join(dir, "empty")
-	if err := os.CopyFS(home, os.DirFS(filepath.Join("testdata", "fixtures", "18.3", "home"))); err != nil {
-		return nil, fmt.Errorf("run it from the project's root: %w", err)
-	}
-	if err := os.Mkdir(empty, 0o700); err != nil {
-		return nil, err
-	}
-	tsh := filepath.Join(dir, "tsh")
-	subjects := []*subject{
-		{name: "go hello", path: filepath.Join(dir, "hello"), home: empty},
-		{name: "tsh version", path: tsh, args: []string{"version"}, home: empty},
-		{name: "tsh status", path: tsh, args: []string{"status"}, home: home},
-	}
-	if ssh, err := exec.LookPath("ssh"); err == nil {
-		subjects = append(subjects, &subject{name: "ssh -V", path: ssh, args: []string{"-V"}, home: empty})
-	} else {
-		fmt.Println("left out: ssh -V (ssh is not installed)")
-	}
-	if other := os.Getenv("TSH_BENCH_OTHER"); other != "" {
-		subjects = append(subjects,
-			&subject{name: "other version", path: other, args: []string{"version", "--client"}, home: empty},
-			&subject{name: "other status", path: other, args: []string{"status"}, home: home})
-	} else {
-		fmt.Println("left out: another client (TSH_BENCH_OTHER is not set)")
-	}
-	return subjects, nil
-}
-
-func (s *subject) once() error {
-	cmd := exec.Command(s.path, s.args...)
-	cmd.Env = append(os.Environ(), "TELEPORT_HOME="+s.home)
-	start := time.Now()
-	err := cmd.Run()
-	wall := time.Since(start)
+	l, err := newLab()
 	if err != nil {
-		return fmt.Errorf("%s: %w", s.name, err)
+		return err
 	}
-	s.samples = append(s.samples, sample{
-		wall: wall,
-		cpu:  cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(),
-		peak: peakMemory(cmd.ProcessState),
-	})
+	defer func() { err = errors.Join(err, l.close()) }()
+	for _, s := range sections() {
+		if len(chosen) > 0 && !slices.Contains(chosen, s.name) {
+			continue
+		}
+		fmt.Printf("\n%s\n", s.title)
+		begin := time.Now()
+		if err := s.run(l); err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+		fmt.Printf("  (%.0f s)\n", time.Since(begin).Seconds())
+	}
 	return nil
-}
-
-func report(subjects []*subject) {
-	floor := subjects[0].median()
-	fmt.Printf("%-14s %10s %6s %10s %6s %10s %6s   (medians of %d; x = times go hello)\n", "", "wall", "x", "cpu", "x", "memory", "x", rounds)
-	for _, s := range subjects {
-		m := s.median()
-		fmt.Printf("%-14s %8.2fms %6.2f %8.2fms %6.2f %8.1fMB %6.2f\n", s.name,
-			milliseconds(m.wall), ratio(m.wall, floor.wall), milliseconds(m.cpu), ratio(m.cpu, floor.cpu), float64(m.peak)/1e6, ratio(m.peak, floor.peak))
-	}
-}
-
-func (s *subject) median() sample {
-	return sample{
-		wall: middle(s.samples, func(x sample) time.Duration { return x.wall }),
-		cpu:  middle(s.samples, func(x sample) time.Duration { return x.cpu }),
-		peak: middle(s.samples, func(x sample) int64 { return x.peak }),
-	}
-}
-
-func middle[T cmp.Ordered](samples []sample, of func(sample) T) T {
-	values := make([]T, len(samples))
-	for i, s := range samples {
-		values[i] = of(s)
-	}
-	slices.Sort(values)
-	return values[len(values)/2]
-}
-
-func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
-
-func ratio[T ~int64](a, b T) float64 {
-	if b == 0 {
-		return 0
-	}
-	return float64(a) / float64(b)
 }
