@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/seed-087d674e/tsh/internal/rpc"
@@ -31,14 +33,20 @@ type RemoteCluster struct {
 	Labels        map[string]string
 }
 
-// RemoteClusters lists the leaf clusters that the user may see, in no particular
-// order. The client has to be connected to the root. There may be 1024 of them.
+// RemoteClusters lists the leaf clusters that the user may see, sorted by name. The
+// client has to be connected to the root. There may be 1024 of them.
 //
 // Errors: *Error; and one for a list that does not end.
-func (c *Client) RemoteClusters(ctx context.Context) ([]RemoteCluster, error) {
+func (c *Client) RemoteClusters(ctx context.Context) ([]*RemoteCluster, error) {
+	all, err := c.remoteClusters(ctx)
+	slices.SortFunc(all, func(x, y *RemoteCluster) int { return strings.Compare(x.Name, y.Name) })
+	return all, err
+}
+
+func (c *Client) remoteClusters(ctx context.Context) ([]*RemoteCluster, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	var all []RemoteCluster
+	var all []*RemoteCluster
 	request := clusterwire.RemoteClustersRequest{PageSize: clustersPage}
 	for pages := 0; ; pages++ {
 		data, err := c.exchange(ctx, methodRemoteClusters, &request)
@@ -55,7 +63,7 @@ func (c *Client) RemoteClusters(ctx context.Context) ([]RemoteCluster, error) {
 			return nil, err
 		}
 		for _, r := range page.Clusters {
-			all = append(all, RemoteCluster{r.Metadata.Name, r.Status.Connection, r.Status.LastHeartbeat.Time(), r.Metadata.Labels})
+			all = append(all, &RemoteCluster{r.Metadata.Name, r.Status.Connection, r.Status.LastHeartbeat.Time(), r.Metadata.Labels})
 		}
 		request.PageToken = page.NextPageToken
 		if request.PageToken == "" && len(all) <= maxAuthorities {
@@ -69,7 +77,7 @@ func (c *Client) RemoteClusters(ctx context.Context) ([]RemoteCluster, error) {
 
 // remoteClusters14 is how servers of 14 list leaf clusters: by HTTP, on a connection
 // of its own that does not negotiate HTTP/2.
-func (c *Client) remoteClusters14(ctx context.Context) ([]RemoteCluster, error) {
+func (c *Client) remoteClusters14(ctx context.Context) ([]*RemoteCluster, error) {
 	failed := func(err error) error { return &Error{Method: pathRemoteClusters14, Addr: c.addr, err: err} }
 	route := c.route
 	route.HTTP1 = true
@@ -114,9 +122,9 @@ func (c *Client) remoteClusters14(ctx context.Context) ([]RemoteCluster, error) 
 	if err != nil {
 		return nil, failed(err)
 	}
-	var all []RemoteCluster
+	var all []*RemoteCluster
 	for _, r := range list {
-		all = append(all, RemoteCluster{r.Metadata.Name, r.Status.Connection, r.Status.LastHeartbeat, r.Metadata.Labels})
+		all = append(all, &RemoteCluster{r.Metadata.Name, r.Status.Connection, r.Status.LastHeartbeat, r.Metadata.Labels})
 	}
 	return all, nil
 }

@@ -86,7 +86,7 @@ func escapeUnshown(data []byte) []byte {
 
 // shown reports whether r is layout of a document, or prints as itself.
 func shown(r rune) bool {
-	return r == '\n' || r >= ' ' && text.Line(string(r)) == string(r)
+	return r == '\n' || r >= ' ' && r < 0x7f || r >= ' ' && text.Line(string(r)) == string(r)
 }
 
 // writeData prints v in a machine format.
@@ -123,8 +123,15 @@ func (t *table) add(cells ...string) {
 }
 
 func (t *table) write(w io.Writer) error {
-	widths := t.columnWidths()
 	b := bufio.NewWriter(w)
+	t.begin(b)
+	_ = b.WriteByte('\n')
+	return b.Flush()
+}
+
+// begin prints the titles and the rows there are, and returns how wide the columns are.
+func (t *table) begin(b *bufio.Writer) []int {
+	widths := t.columnWidths()
 	writeRow(b, t.titles, widths)
 	dashes := make([]string, len(widths))
 	for i, n := range widths {
@@ -134,8 +141,7 @@ func (t *table) write(w io.Writer) error {
 	for _, row := range t.rows {
 		writeRow(b, row, widths)
 	}
-	fmt.Fprintln(b)
-	return b.Flush()
+	return widths
 }
 
 func (t *table) columnWidths() []int {
