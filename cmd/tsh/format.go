@@ -129,6 +129,21 @@ func (t *table) write(w io.Writer) error {
 	return b.Flush()
 }
 
+// writeBare prints the rows alone, without the last column.
+func (t *table) writeBare(w io.Writer) error {
+	b := bufio.NewWriter(w)
+	last := len(t.titles) - 1
+	for i := range t.rows {
+		t.rows[i] = t.rows[i][:last]
+	}
+	t.titles = make([]string, last)
+	widths := t.columnWidths()
+	for _, row := range t.rows {
+		writeRow(b, row, widths)
+	}
+	return b.Flush()
+}
+
 // begin prints the titles and the rows there are, and returns how wide the columns are.
 func (t *table) begin(b *bufio.Writer) []int {
 	widths := t.columnWidths()

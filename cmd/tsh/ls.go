@@ -159,6 +159,9 @@ func (a *app) listNodes(ctx context.Context, s *session, o lsOptions) ([]*api.No
 	return collectNodes(client.Nodes(ctx, o.request()), order)
 }
 
+// selectsAll reports whether no server is left out.
+func (o *lsOptions) selectsAll() bool { return len(o.labels) == 0 && o.search == "" && o.query == "" }
+
 func (o *lsOptions) request() api.NodesRequest {
 	return api.NodesRequest{Labels: o.labels, Search: splitQuoted(o.search), Predicate: o.query}
 }

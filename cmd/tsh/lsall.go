@@ -169,9 +169,12 @@ func (a *app) fill(ctx context.Context, l *allList, c *clusterList) {
 func (a *app) printAll(l *allList, failed int) error {
 	var rows []placedNode
 	for _, c := range l.places {
+		var names []string
 		for _, n := range c.nodes {
+			names = append(names, n.Spec.Hostname)
 			rows = append(rows, placedNode{c.session.profile.WebProxyAddr, c.session.cluster, n})
 		}
+		a.rememberHosts(c.session, names, c.err == nil && l.opts.selectsAll())
 	}
 	p := &nodePrinter{app: a, format: l.format, verbose: l.opts.verbose, places: true}
 	if err := p.begin(rows); err != nil {

@@ -31,9 +31,13 @@ func (a *app) streamNodes(ctx context.Context, s *session, o lsOptions, order no
 	request := o.request()
 	request.Sort = order.streams()
 	var head []*api.Node
+	var names []string
 	for node, failure := range client.Nodes(ctx, request) {
 		if err = failure; err != nil {
 			break
+		}
+		if len(names) < maxCachedNames {
+			names = append(names, node.Spec.Hostname)
 		}
 		if p.begun {
 			err = p.add(placedNode{node: node})
@@ -48,6 +52,7 @@ func (a *app) streamNodes(ctx context.Context, s *session, o lsOptions, order no
 	if err != nil && !p.begun {
 		return err
 	}
+	a.rememberHosts(s, names, err == nil && o.selectsAll())
 	if !p.begun {
 		order.sort(head)
 		if p.begin(placed(head)) == nil && len(head) == 0 && p.format == formatText {

@@ -46,6 +46,7 @@ func run(args []string, s streams) int {
 	root.SetArgs(args)
 	if len(args) > 0 && strings.HasPrefix(args[0], cobra.ShellCompRequestCmd) {
 		completeValues(root)
+		a.completeNames(root)
 	}
 	cmd, err := root.ExecuteContextC(ctx)
 	if cause := context.Cause(ctx); err != nil && cause != nil {
@@ -108,6 +109,11 @@ func (a *app) rootCommand() *cobra.Command {
 		PersistentPreRunE: a.prepare,
 		// Without a command there is nothing to do but say what there is.
 		RunE: func(cmd *cobra.Command, args []string) error {
+			for _, shell := range []string{"bash", "zsh"} { // as other clients have it
+				if cmd.Flags().Changed("completion-script-" + shell) {
+					return a.printCompletion(shell)
+				}
+			}
 			if version {
 				return a.runVersion(cmd.Context(), versionOptions{client: true, format: formatFlag{value: formatText, allowed: []string{formatText}}})
 			}
@@ -126,10 +132,14 @@ func (a *app) rootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
 	a.globals.addFlags(root.PersistentFlags())
 	root.Flags().BoolVar(&version, "version", false, "print the version of tsh")
+	for _, shell := range []string{"bash", "zsh"} {
+		root.Flags().Bool("completion-script-"+shell, false, "")
+		root.Flags().Lookup("completion-script-" + shell).Hidden = true
+	}
 	root.AddCommand(
 		a.loginCommand(), a.logoutCommand(), a.statusCommand(), a.lsCommand(),
 		a.sshCommand(), a.proxyCommand(), a.mfaCommand(), a.envCommand(), a.doctorCommand(), a.versionCommand(),
-		a.profilesCommand(), a.useCommand(), a.headlessCommand(),
+		a.profilesCommand(), a.useCommand(), a.headlessCommand(), a.clustersCommand(), a.completionCommand(),
 	)
 	_ = root.RegisterFlagCompletionFunc("proxy", completeProxy) // fails for an unknown flag only
 	checkHelp(root)

@@ -97,6 +97,7 @@ func TestScripts(t *testing.T) {
 			"nosecret":    withWorld((*world).noSecret),
 			"scans":       withWorld((*world).scans),
 			"portal":      withWorld((*world).portal),
+			"tab":         withWorld((*world).tab),
 		},
 	})
 }

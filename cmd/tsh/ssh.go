@@ -117,5 +117,6 @@ func (a *app) sshWith(ctx context.Context, s *session, o sshOptions) error {
 	}
 	defer client.Close()
 	connected()
+	a.rememberHosts(s, []string{o.target.Host}, false)
 	return a.runRemote(ctx, client, s, o)
 }
