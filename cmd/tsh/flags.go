@@ -163,7 +163,6 @@ func unsupportedFlags() []*unsupportedFlag {
 		{name: "piv-slot", variable: "TELEPORT_PIV_SLOT"},
 		// These are variables alone.
 		{name: "request-mode", variable: "TELEPORT_REQUEST_MODE", neutral: []string{"off"}, noFlag: true},
-		{name: "global-config", variable: "TELEPORT_GLOBAL_TSH_CONFIG", noFlag: true},
 		// It asks for what is the case anyway: no version is compared.
 		{name: "skip-version-check", bool: true, neutral: []string{"true"}},
 	}
