@@ -74,8 +74,9 @@ type addressed interface {
 // credentials, or of the one that Config.Cluster names. Should the connection break, the next call makes a new one. Its
 // methods may be called from several goroutines.
 type Client struct {
-	conn *rpc.Conn
-	addr string
+	conn  *rpc.Conn
+	addr  string
+	route proxy.Config
 }
 
 // Connect connects to an auth server, through the proxy. A certificate that
@@ -120,7 +121,7 @@ func (cfg *Config) connectWith(ctx context.Context, c credentials.Credentials) (
 		if cfg.Cluster != cluster {
 			route.Leaf = cfg.Cluster
 		}
-		client := &Client{addr: route.WebAddr}
+		client := &Client{addr: route.WebAddr, route: route}
 		client.conn = rpc.NewConn(func(ctx context.Context) (net.Conn, error) { return proxy.DialAuth(ctx, route) })
 		if err = client.conn.Connect(ctx); err == nil {
 			return client, nil
