@@ -55,6 +55,9 @@ type Config struct {
 	RootCAs  *x509.CertPool
 	// Dial makes TCP connections; nil for the network's own.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Headers returns the names and values of headers that the request to an
+	// address for an upgrade has besides; nil for none.
+	Headers func(addr string) [][2]string
 }
 
 // routed are credentials that know how their proxy is reached.
@@ -135,7 +138,7 @@ func (cfg *Config) connectWith(ctx context.Context, c credentials.Credentials) (
 func (cfg *Config) routes(c credentials.Credentials) ([]proxy.Config, error) {
 	base := proxy.Config{
 		SSHAddr: cfg.SSHAddr, TLSRouting: cfg.SSHAddr == "", ConnUpgrade: cfg.ConnUpgrade,
-		Insecure: cfg.Insecure, RootCAs: cfg.RootCAs, Dial: cfg.Dial,
+		Insecure: cfg.Insecure, RootCAs: cfg.RootCAs, Dial: cfg.Dial, Headers: cfg.Headers,
 	}
 	addrs := cfg.Addrs
 	if r, ok := c.(routed); ok && len(addrs) == 0 {

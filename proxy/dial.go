@@ -55,6 +55,9 @@ type Config struct {
 	HTTP1 bool
 	// Dial makes TCP connections; nil for the network's own.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Headers returns the names and values of headers that the request to WebAddr
+	// for an upgrade has besides; nil for none.
+	Headers func(addr string) [][2]string
 
 	server string // cluster of the server that TLS is made with; empty for Cluster
 }
@@ -162,7 +165,7 @@ func (c *Config) upgraded(ctx context.Context, form upgradeForm) (net.Conn, erro
 	if err != nil {
 		return nil, err
 	}
-	inner, err := form(ctx, outer, c.addr())
+	inner, err := form(ctx, outer, c.addr(), c.Headers)
 	if err != nil {
 		_ = outer.Close()
 		return nil, err

@@ -185,6 +185,7 @@ func (a *app) connectCluster(ctx context.Context, s *session, cluster string) (*
 		ConnUpgrade: s.profile.ConnUpgrade,
 		Insecure:    a.globals.insecure,
 		RootCAs:     authorities,
+		Headers:     a.settings.Headers,
 	}
 	if !s.profile.TLSRouting {
 		config.SSHAddr = s.profile.SSHProxyAddr

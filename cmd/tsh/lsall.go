@@ -68,17 +68,12 @@ func (a *app) runLsAll(ctx context.Context, l *allList) error {
 func (a *app) checkAll() error {
 	g := &a.globals
 	switch {
-	case g.userFlag, !isFrom(g.proxy, "TELEPORT_PROXY"), !isFrom(g.cluster, "TELEPORT_CLUSTER", "TELEPORT_SITE"):
+	case g.userFlag, g.clusterFlag, g.proxy != "" && g.proxy != os.Getenv("TELEPORT_PROXY"):
 		return usagef("--all goes to all logins and their clusters: --proxy, --user and --cluster say otherwise")
 	case g.headless.on:
 		return usagef("--all lists stored logins, and --headless stores none")
 	}
 	return g.refuseIdentity("ls --all")
-}
-
-// isFrom reports whether value is empty or that of one of the variables.
-func isFrom(value string, variables ...string) bool {
-	return value == "" || slices.ContainsFunc(variables, func(name string) bool { return os.Getenv(name) == value })
 }
 
 // validSessions are the logins that are valid, in the order of their names. Those that

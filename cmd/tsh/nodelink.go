@@ -28,6 +28,7 @@ func (a *app) dialProxy(ctx context.Context, s *session) (*proxy.Transport, erro
 		RootCAs:     authorities,
 		TLS:         tlsConfig,
 		Cluster:     s.id.RootCluster(),
+		Headers:     a.settings.Headers,
 	})
 }
 

@@ -189,8 +189,8 @@ func (p *nodePrinter) name(n *api.Node) {
 
 // isWord reports whether a server's name can be given to other commands.
 func isWord(name string) bool {
-	_, err := sshclient.ParseTarget(name)
-	return err == nil && !strings.ContainsAny(name, " \t'\"@")
+	target, err := sshclient.ParseTarget(name)
+	return err == nil && target.Host == name && !strings.ContainsAny(name, " \t'\"@")
 }
 
 func (p *nodePrinter) cells(n placedNode) []string {
