@@ -16,8 +16,9 @@ _tsh() {
 	out=$("${words[0]/#\~\//$HOME/}" __complete "${words[@]:1}" 2>/dev/null) || return 0
 	directive=${out##*:}
 	[[ $full == -*=* ]] && prefix=${full%%=*}=
-	for ((i = ${#full}; i > 0; i--)); do # readline knows the word from here on only
-		[[ $COMP_WORDBREAKS == *"${full:i-1:1}"* ]] && { keep=$i; break; }
+	for ((i = ${#full}; i > 0; i--)); do # readline knows the word from here on only, an @ included
+		candidate=${full:i-1:1}
+		[[ $COMP_WORDBREAKS == *"$candidate"* ]] && { [[ $candidate == @ ]] && ((i--)); keep=$i; break; }
 	done
 	while IFS=$'\t' read -r candidate _; do
 		[[ -n $candidate && $prefix$candidate == "$full"* ]] && COMPREPLY+=("$prefix$candidate")

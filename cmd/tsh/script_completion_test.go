@@ -3,7 +3,9 @@ package main
 import (
 	"io"
 	"os/exec"
+	"regexp"
 	"strings"
+	"time"
 
 	"github.com/creack/pty"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -11,18 +13,13 @@ import (
 	"github.com/seed-087d674e/tsh/internal/testenv"
 )
 
-// shellProgram makes a shell that a script needs; it is missing visibly.
-func (w *world) shellProgram(ts *testscript.TestScript, name string) string {
-	return testenv.Program(w.services.t, name)
-}
-
 // tab types the beginning of a line and the tab key into a shell in which completion is set
 // up, and waits for what the shell makes of it: tab bash|zsh 'typed' 'line'.
-func (w *world) tab(ts *testscript.TestScript, neg bool, args []string) {
+func (w *world) tab(ts *testscript.TestScript, _ bool, args []string) {
 	shell, typed, want := args[0], args[1], args[2]
 	command := map[string][]string{"bash": {"--norc", "--noprofile", "-i"}, "zsh": {"-f", "-i"}}[shell]
 	setUp := map[string]string{"bash": "", "zsh": "autoload -U compinit; compinit -D; "}[shell]
-	cmd := exec.Command(w.shellProgram(ts, shell), command...)
+	cmd := exec.Command(testenv.Program(w.services.t, shell), command...)
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Env = scriptEnv(ts)
 	f, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 24, Cols: 200})
@@ -37,9 +34,38 @@ func (w *world) tab(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	_, err = io.WriteString(f, typed+"\t")
 	ts.Check(err)
-	found := screen.waitFor(want)
-	shown := strings.ReplaceAll(screen.text(), "\x07", "")
-	if found == neg {
-		ts.Fatalf("%s makes of %q:\n%q", shell, typed, shown)
+	late := time.After(20 * time.Second)
+	for !strings.Contains(rendered(screen.text()), want) {
+		select {
+		case <-screen.more:
+			continue
+		case <-screen.done:
+		case <-late:
+		}
+		ts.Fatalf("%s makes of %q:\n%q", shell, typed, screen.text())
 	}
+}
+
+// rendered is what a terminal shows of the output of a line editor, more or less.
+func rendered(output string) string {
+	output = regexp.MustCompile("\x1b\\[[0-9;?]*[A-Za-z]|\x1b[=>]|\x07").ReplaceAllString(output, "")
+	var line []rune
+	at := 0
+	for _, r := range output {
+		switch {
+		case r == '\r':
+			at = 0
+		case r == '\n':
+			line, at = nil, 0
+		case r == '\b':
+			at = max(at-1, 0)
+		case at < len(line):
+			line[at] = r
+			at++
+		default:
+			line = append(line, r)
+			at++
+		}
+	}
+	return string(line)
 }
