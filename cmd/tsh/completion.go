@@ -16,6 +16,7 @@ const flagValues = `--add-keys-to-agent auto no yes only
 tsh ls --format text json yaml names
 tsh login --format file openssh tls kubernetes
 --format text json yaml
+--kind ssh kube db app desktop
 --keystore file keyring keyring,file memory
 --mfa-mode auto otp cross-platform platform
 --migrate-keys file keyring

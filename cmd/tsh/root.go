@@ -108,7 +108,8 @@ func (a *app) rootCommand() *cobra.Command {
 		Use:   "tsh",
 		Short: "Log in to a Teleport cluster and connect to its servers",
 		Long: "tsh logs in to a Teleport cluster through its web proxy, keeps short-lived\n" +
-			"certificates under ~/.tsh, and connects to servers through the proxy.",
+			"certificates under ~/.tsh, and connects to servers through the proxy. Kubernetes (kube),\n" +
+			"databases (db) and applications (apps) are for the official client, on the same login.",
 		Example: "  tsh login --proxy=teleport.example.com --user=alice\n" +
 			"  tsh ls env=prod\n" +
 			"  tsh ssh root@web-1 uptime",
@@ -148,7 +149,9 @@ func (a *app) rootCommand() *cobra.Command {
 		a.loginCommand(), a.logoutCommand(), a.statusCommand(), a.lsCommand(),
 		a.sshCommand(), a.proxyCommand(), a.mfaCommand(), a.envCommand(), a.doctorCommand(), a.versionCommand(),
 		a.profilesCommand(), a.useCommand(), a.headlessCommand(), a.clustersCommand(), a.completionCommand(),
+		a.resolveCommand(), a.sessionsCommand(),
 	)
+	root.AddCommand(elsewhereCommands()...)
 	_ = root.RegisterFlagCompletionFunc("proxy", completeProxy) // fails for an unknown flag only
 	checkHelp(root)
 	return root

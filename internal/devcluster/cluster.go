@@ -104,6 +104,7 @@ type Cluster struct {
 	limits     *rateLimits
 	sso        *sso
 	browsers   webSessions
+	trackers   trackers
 	root       *Cluster               // of a leaf: the cluster it trusts
 	leaf       *Cluster               // nil if there is none
 	refusal    atomic.Pointer[string] // see RefuseCalls
