@@ -73,11 +73,14 @@ func TestCompletedCopies(t *testing.T) {
 		}
 	}
 	// What others have put there is no more than that.
-	long := strings.Repeat(strings.Repeat("x", 100)+"\n", 4000)
+	long := strings.Repeat(strings.Repeat("x", 50)+"\n", 4000)
 	if err := os.WriteFile(nameFile(p, p.Cluster), []byte("web-1\n$(x)\n-o\n"+long), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if names := cachedNames(nameFile(p, p.Cluster)); len(names) != maxCachedNames || names[0] != "web-1" || names[1] != strings.Repeat("x", 100) {
+	if names := cachedNames(nameFile(p, p.Cluster)); len(names) != maxCachedNames || names[0] != "web-1" || names[1] != strings.Repeat("x", 50) {
 		t.Errorf("%d names", len(names))
+	}
+	if err := os.WriteFile(nameFile(p, p.Cluster), []byte(long+long), 0o600); err != nil || cachedNames(nameFile(p, p.Cluster)) != nil {
+		t.Errorf("a file without end is read: %v", err)
 	}
 }

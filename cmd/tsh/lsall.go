@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"sync"
 
 	"github.com/seed-087d674e/tsh/api"
@@ -54,7 +53,9 @@ func (a *app) runLsAll(ctx context.Context, l *allList) error {
 	defer done()
 	families := make([][]*clusterList, len(roots))
 	atOnce(len(roots), proxiesAtOnce, func(i int) { families[i] = a.family(ctx, roots[i]) })
-	l.places = slices.Concat(families...)
+	for _, family := range families {
+		l.places = append(l.places, family...)
+	}
 	atOnce(len(l.places), clustersAtOnce, func(i int) { a.fill(ctx, l, l.places[i]) })
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

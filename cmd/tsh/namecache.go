@@ -3,13 +3,14 @@ package main
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
+	"github.com/seed-087d674e/tsh/internal/durable"
 	"github.com/seed-087d674e/tsh/profile"
 )
 
@@ -104,12 +105,7 @@ func isPlain(name string) bool {
 
 // cachedNames are the names in a file.
 func cachedNames(path string) (names []string) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxNameFile))
+	data, err := durable.ReadFile(path, maxNameFile)
 	if err != nil {
 		return nil
 	}
@@ -143,19 +139,13 @@ func replaceFile(path, data string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), "new-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(data)
-	if failure := f.Close(); err == nil {
-		err = failure
-	}
+	draft := path + ".new" + strconv.Itoa(os.Getpid())
+	err := os.WriteFile(draft, []byte(data), 0o600)
 	if err == nil {
-		err = os.Rename(f.Name(), path)
+		err = os.Rename(draft, path)
 	}
 	if err != nil {
-		_ = os.Remove(f.Name())
+		_ = os.Remove(draft)
 	}
 	return err
 }

@@ -25,9 +25,21 @@ func (a *app) sessionsCommand() *cobra.Command {
 	return cmd
 }
 
+// words is a flag that may be repeated, with a comma-separated list each time.
+type words []string
+
+func (w *words) String() string { return "" }
+func (w *words) Type() string   { return "string" }
+
+// Set implements pflag.Value.
+func (w *words) Set(s string) error {
+	*w = append(*w, strings.Split(s, ",")...)
+	return nil
+}
+
 // sessionsOptions are the flags of sessions ls.
 type sessionsOptions struct {
-	kinds  []string
+	kinds  words
 	format formatFlag
 }
 
@@ -44,7 +56,7 @@ func (a *app) sessionsLsCommand() *cobra.Command {
 	}
 	fs := cmd.Flags()
 	fs.StringVarP(&a.globals.cluster, "cluster", "c", "", "the `CLUSTER` to ask [TELEPORT_CLUSTER]")
-	fs.StringSliceVar(&o.kinds, "kind", nil, "only sessions of `KIND` ssh, kube, db, app or desktop; may be repeated")
+	fs.Var(&o.kinds, "kind", "only sessions of `KIND` ssh, kube, db, app or desktop; may be repeated")
 	o.format.addFlag(fs, formatText, formatJSON, formatYAML)
 	a.globals.addKeystore(fs)
 	addNegations(fs)
