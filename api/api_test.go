@@ -180,7 +180,7 @@ func TestNodesPages(t *testing.T) {
 		}
 		break
 	}
-	if server.calls.Load() != calls+1 || server.conns.Load() != 1 {
+	if asked := server.calls.Load() - calls; asked < 1 || asked > 2 || server.conns.Load() != 1 { // one page ahead
 		t.Errorf("%d calls for one node, %d connections", server.calls.Load()-calls, server.conns.Load())
 	}
 }

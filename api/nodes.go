@@ -31,49 +31,91 @@ type NodesRequest struct {
 	// Predicate is an expression in the cluster's language, for instance
 	// labels["env"] == "prod" && hasPrefix(name, "web").
 	Predicate string
+	// Sort is SortName or SortNameDown; "" leaves the order to the cluster.
+	Sort string
 }
 
-// Nodes lists the nodes that the user may see, in no particular order. Pages
-// are fetched while the caller goes on; the first error ends the list. It may
-// take 5 minutes if ctx has no deadline, and have 200,000 nodes and 64 MiB.
+// Orders of a list: by host name, whatever its case, then ID.
+const (
+	SortName     = "name"
+	SortNameDown = "-name"
+)
+
+// Nodes lists the nodes that the user may see, in the order of req.Sort. A page is
+// fetched while the caller is busy with the one before; the first error ends the list. It
+// may take 5 minutes if ctx has no deadline, and have 200,000 nodes and 64 MiB; two
+// pages of it are in memory at once.
 //
 // Errors: *Error; one in the predicate is the server's.
 func (c *Client) Nodes(ctx context.Context, req NodesRequest) iter.Seq2[*Node, error] {
+	return c.list(ctx, req, pageSize)
+}
+
+// list is Nodes with this many to a page.
+func (c *Client) list(ctx context.Context, req NodesRequest, limit int32) iter.Seq2[*Node, error] {
 	return func(yield func(*Node, error) bool) {
-		l := nodeList{client: c, request: req, limit: pageSize, memory: maxMemory}
+		l := nodeList{client: c, request: req, limit: limit, memory: maxMemory}
 		if _, limited := ctx.Deadline(); !limited {
 			var cancel context.CancelFunc
 			ctx, cancel = context.WithTimeout(ctx, listTimeout)
 			defer cancel()
 			l.patience = callTimeout
 		}
-		seen := 0
-		for range maxPages {
-			page, err := l.next(ctx)
-			if l.patience > 0 && ctx.Err() == context.DeadlineExceeded {
-				err = fmt.Errorf("%s has not come to the end of its nodes after %v: %w", c.addr, listTimeout, ctx.Err())
+		ctx, cancel := context.WithCancel(ctx)
+		pages := make(chan fetchedPage)
+		go l.fetchAll(ctx, pages)
+		defer func() { // whoever fetches is gone afterwards
+			cancel()
+			for range pages {
 			}
-			if err != nil {
-				yield(nil, err)
+		}()
+		seen := 0
+		for page := range pages {
+			if page.err != nil {
+				yield(nil, page.err)
 				return
 			}
-			for _, resource := range page {
-				if resource.Node == nil {
+			for i := range page.nodes {
+				server := page.nodes[i].Node
+				if server == nil {
 					continue
 				}
 				if seen++; seen > maxNodes {
 					yield(nil, fmt.Errorf("%s lists more than %d nodes", c.addr, maxNodes))
 					return
 				}
-				if !yield(newNode(resource.Node), nil) {
+				if !yield(newNode(server), nil) {
 					return
 				}
 			}
-			if l.key == "" {
-				return
-			}
 		}
-		yield(nil, fmt.Errorf("%s has not come to the end of its nodes after %d pages", c.addr, maxPages))
+	}
+}
+
+// fetchedPage is a page, or why there is none.
+type fetchedPage struct {
+	nodes []wire.PaginatedResource
+	err   error
+}
+
+// fetchAll fetches page after page, one ahead of the caller, who takes all that come,
+// and closes pages.
+func (l *nodeList) fetchAll(ctx context.Context, pages chan<- fetchedPage) {
+	defer close(pages)
+	for n := 0; ; n++ {
+		var page fetchedPage
+		if n == maxPages {
+			page.err = fmt.Errorf("%s has not come to the end of its nodes after %d pages", l.client.addr, maxPages)
+		} else {
+			page.nodes, page.err = l.next(ctx)
+		}
+		if l.patience > 0 && ctx.Err() == context.DeadlineExceeded {
+			page.err = fmt.Errorf("%s has not come to the end of its nodes after %v: %w", l.client.addr, listTimeout, ctx.Err())
+		}
+		pages <- page
+		if page.err != nil || l.key == "" {
+			return
+		}
 	}
 }
 
@@ -145,7 +187,14 @@ func (l *nodeList) fetch(ctx context.Context) ([]wire.PaginatedResource, string,
 
 // call is the call for the next page.
 func (l *nodeList) call() (method string, request any) {
+	sort := wire.SortBy{Field: "kind"} // as other clients ask
+	if l.request.Sort != "" {
+		sort = wire.SortBy{Field: "name", Descending: l.request.Sort == SortNameDown}
+	}
 	if l.old {
+		if sort.Field = ""; l.request.Sort != "" {
+			sort.Field = "hostname"
+		}
 		return methodListResources, &wire.ListResourcesRequest{
 			ResourceType:   "node",
 			Namespace:      "default",
@@ -154,6 +203,7 @@ func (l *nodeList) call() (method string, request any) {
 			Labels:         l.request.Labels,
 			Predicate:      l.request.Predicate,
 			SearchKeywords: l.request.Search,
+			SortBy:         sort,
 		}
 	}
 	return methodListUnified, &wire.ListUnifiedResourcesRequest{
@@ -163,6 +213,6 @@ func (l *nodeList) call() (method string, request any) {
 		Labels:         l.request.Labels,
 		Predicate:      l.request.Predicate,
 		SearchKeywords: l.request.Search,
-		SortBy:         wire.SortBy{Field: "kind"},
+		SortBy:         sort,
 	}
 }

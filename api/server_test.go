@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -21,6 +22,7 @@ import (
 	"google.golang.org/grpc/mem"
 
 	"github.com/seed-087d674e/tsh/credentials"
+	"github.com/seed-087d674e/tsh/internal/wire"
 )
 
 func testContext(t testing.TB) context.Context {
@@ -101,7 +103,21 @@ func startAuth(t testing.TB, handle func(method string, request []byte) ([]byte,
 		if err != nil {
 			return err
 		}
-		return stream.SendMsg(reply)
+		if !strings.HasSuffix(method, "/GetActiveSessionTrackers") {
+			return stream.SendMsg(reply)
+		}
+		var all struct { // of a call with many answers
+			Messages [][]byte `wire:"1"`
+		}
+		if err := wire.Unmarshal(reply, &all); err != nil {
+			return err
+		}
+		for _, message := range all.Messages {
+			if err := stream.SendMsg(message); err != nil {
+				return err
+			}
+		}
+		return nil
 	}))
 	host := s.issue(t, func(c *x509.Certificate) {
 		c.DNSNames = []string{"*.teleport.cluster.local"}

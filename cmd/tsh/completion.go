@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -15,13 +16,13 @@ const flagValues = `--add-keys-to-agent auto no yes only
 tsh ls --format text json yaml names
 tsh login --format file openssh tls kubernetes
 --format text json yaml
+--kind ssh kube db app desktop
 --keystore file keyring keyring,file memory
 --mfa-mode auto otp cross-platform platform
 --migrate-keys file keyring
 --mlock off auto best_effort strict
+--sort name address id label:
 --type TOTP WEBAUTHN
---cluster
---login
 --ttl
 --user`
 
@@ -45,10 +46,9 @@ func completeValues(cmd *cobra.Command) {
 	}
 }
 
-// checkHelp has the commands of cobra's own refuse names that mean nothing.
+// checkHelp has the help command refuse names that mean nothing.
 func checkHelp(root *cobra.Command) {
 	root.InitDefaultHelpCmd()
-	root.InitDefaultCompletionCmd("completion")
 	for _, c := range root.Commands() {
 		switch c.Name() {
 		case "help":
@@ -58,9 +58,34 @@ func checkHelp(root *cobra.Command) {
 				}
 				return nil
 			}
-		case "completion":
-			c.Args = noArgs
-			c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 		}
 	}
+}
+
+// completionCommand takes the place of the library's, whose scripts evaluate what is typed,
+// and do not know that @ begins a word in bash.
+func (a *app) completionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "completion bash|zsh|fish|powershell",
+		Short: "Print a script that has a shell complete commands, servers and accounts",
+		Long: "completion prints what a shell needs to complete commands, flags, servers, accounts, clusters\n" +
+			"and logins. Servers and clusters are those that tsh ls, ssh and clusters have seen; no\n" +
+			"network is used.",
+		Example: "  eval \"$(tsh completion bash)\"                    # in ~/.bashrc\n" +
+			"  eval \"$(tsh completion zsh)\"                     # in ~/.zshrc, after compinit\n" +
+			"  tsh completion fish > ~/.config/fish/completions/tsh.fish\n" +
+			"  tsh completion powershell | Out-String | Invoke-Expression",
+		ValidArgs: []string{"bash", "zsh", "fish", "powershell"},
+		Args:      oneArg("the name of a shell: bash, zsh, fish or powershell"),
+		RunE:      func(_ *cobra.Command, args []string) error { return a.printCompletion(args[0]) },
+	}
+}
+
+func (a *app) printCompletion(shell string) error {
+	script, ok := map[string]string{"bash": bashCompletion, "zsh": zshCompletion, "fish": fishCompletion, "powershell": powershellCompletion}[shell]
+	if !ok {
+		return usagef("%q: there is completion for bash, zsh, fish and powershell", shell)
+	}
+	_, err := io.WriteString(a.out, script)
+	return err
 }

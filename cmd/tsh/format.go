@@ -86,7 +86,7 @@ func escapeUnshown(data []byte) []byte {
 
 // shown reports whether r is layout of a document, or prints as itself.
 func shown(r rune) bool {
-	return r == '\n' || r >= ' ' && text.Line(string(r)) == string(r)
+	return r == '\n' || r >= ' ' && r < 0x7f || r >= ' ' && text.Line(string(r)) == string(r)
 }
 
 // writeData prints v in a machine format.
@@ -123,8 +123,30 @@ func (t *table) add(cells ...string) {
 }
 
 func (t *table) write(w io.Writer) error {
-	widths := t.columnWidths()
 	b := bufio.NewWriter(w)
+	t.begin(b)
+	_ = b.WriteByte('\n')
+	return b.Flush()
+}
+
+// writeBare prints the rows alone, without the last column.
+func (t *table) writeBare(w io.Writer) error {
+	b := bufio.NewWriter(w)
+	last := len(t.titles) - 1
+	for i := range t.rows {
+		t.rows[i] = t.rows[i][:last]
+	}
+	t.titles = make([]string, last)
+	widths := t.columnWidths()
+	for _, row := range t.rows {
+		writeRow(b, row, widths)
+	}
+	return b.Flush()
+}
+
+// begin prints the titles and the rows there are, and returns how wide the columns are.
+func (t *table) begin(b *bufio.Writer) []int {
+	widths := t.columnWidths()
 	writeRow(b, t.titles, widths)
 	dashes := make([]string, len(widths))
 	for i, n := range widths {
@@ -134,8 +156,7 @@ func (t *table) write(w io.Writer) error {
 	for _, row := range t.rows {
 		writeRow(b, row, widths)
 	}
-	fmt.Fprintln(b)
-	return b.Flush()
+	return widths
 }
 
 func (t *table) columnWidths() []int {

@@ -50,6 +50,12 @@ func (a *app) runLogout(ctx context.Context) error {
 		return err
 	}
 	removed, err := store.Logout(ctx, name, a.globals.user)
+	if a.logoutFilter() == "" {
+		forgetNames("", "")
+	}
+	for _, l := range removed.Logins {
+		forgetNames(l.Proxy, l.User)
+	}
 	if err == nil && len(removed.Logins) == 0 && a.logoutFilter() != "" {
 		err = fmt.Errorf("%s: %w", a.logoutFilter(), errNothingMatched)
 	}

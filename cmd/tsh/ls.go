@@ -1,10 +1,7 @@
 package main
 
 import (
-	"cmp"
 	"context"
-	"fmt"
-	"io"
 	"slices"
 	"strings"
 
@@ -14,7 +11,6 @@ import (
 	"github.com/seed-087d674e/tsh/api"
 	"github.com/seed-087d674e/tsh/credentials"
 	"github.com/seed-087d674e/tsh/internal/text"
-	"github.com/seed-087d674e/tsh/sshclient"
 )
 
 // lsOptions are the flags of ls.
@@ -22,6 +18,8 @@ type lsOptions struct {
 	verbose bool
 	search  string
 	query   string
+	sort    string
+	all     bool
 	labels  map[string]string
 	format  formatFlag
 }
@@ -34,8 +32,10 @@ func (a *app) lsCommand() *cobra.Command {
 		Aliases:     []string{"list"},
 		Short:       "List the servers you may connect to",
 		Long: "ls lists the cluster's servers that your roles let you see: all of them, or those with the\n" +
-			"labels given, or those in which every word occurs (as with --search).",
-		Example: "  tsh ls\n  tsh ls env=prod,role=web\n  tsh ls --search=db,eu\n  tsh ls --format=names",
+			"labels given, or those in which every word occurs (as with --search). The list is printed\n" +
+			"as it comes; with --all it is that of every cluster of every login here that is valid.",
+		Example: "  tsh ls\n  tsh ls env=prod,role=web\n  tsh ls --search=db,eu\n  tsh ls --all --sort=label:env\n" +
+			"  tsh ls --query='labels[\"env\"] == \"prod\"' --format=names",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.parseArgs(args); err != nil {
 				return err
@@ -48,6 +48,8 @@ func (a *app) lsCommand() *cobra.Command {
 	fs.BoolVarP(&o.verbose, "verbose", "v", false, "show node IDs and all labels, cut nothing")
 	fs.StringVar(&o.search, "search", "", "show servers that match all of these comma-separated `WORDS`")
 	fs.StringVar(&o.query, "query", "", "show servers that match a predicate `EXPRESSION`")
+	fs.StringVar(&o.sort, "sort", "name", "sort by `KEY` name, address, id or label:NAME; -KEY for the other way round")
+	fs.BoolVarP(&o.all, "all", "R", false, "ask all clusters of all logins that are valid")
 	o.format.addFlag(fs, formatText, formatJSON, formatYAML, formatNames)
 	a.globals.addKeystore(fs)
 	addNegations(fs)
@@ -130,23 +132,19 @@ func (a *app) runLs(ctx context.Context, o lsOptions) error {
 	if err != nil {
 		return err
 	}
-	var nodes []*api.Node
-	err = a.withSession(ctx, func(ctx context.Context, s *session) error {
-		nodes, err = a.listNodes(ctx, s, o)
-		return err
-	})
+	order, err := parseOrder(o.sort)
 	if err != nil {
 		return err
 	}
-	switch format {
-	case formatText:
-		return a.printNodes(nodes, o.verbose)
-	case formatNames:
-		return a.printNames(nodes)
+	if o.all {
+		return a.runLsAll(ctx, &allList{opts: o, order: order, format: format})
 	}
-	return writeData(a.out, format, nodes)
+	return a.withSession(ctx, func(ctx context.Context, s *session) error {
+		return a.streamNodes(ctx, s, o, order, &nodePrinter{app: a, format: format, verbose: o.verbose})
+	})
 }
 
+// listNodes is the whole list, in order.
 func (a *app) listNodes(ctx context.Context, s *session, o lsOptions) ([]*api.Node, error) {
 	defer a.ui.waiting("cluster " + text.Line(s.cluster))()
 	client, err := a.connectCluster(ctx, s, s.cluster)
@@ -154,18 +152,18 @@ func (a *app) listNodes(ctx context.Context, s *session, o lsOptions) ([]*api.No
 		return nil, err
 	}
 	defer client.Close()
-	nodes := []*api.Node{}
-	request := api.NodesRequest{Labels: o.labels, Search: splitQuoted(o.search), Predicate: o.query}
-	for node, err := range client.Nodes(ctx, request) {
-		if err != nil {
-			return nil, err
-		}
-		nodes = append(nodes, node)
+	order, err := parseOrder(o.sort)
+	if err != nil {
+		return nil, err
 	}
-	slices.SortFunc(nodes, func(x, y *api.Node) int {
-		return cmp.Or(strings.Compare(x.Spec.Hostname, y.Spec.Hostname), strings.Compare(x.Metadata.Name, y.Metadata.Name))
-	})
-	return nodes, nil
+	return collectNodes(client.Nodes(ctx, o.request()), order)
+}
+
+// selectsAll reports whether no server is left out.
+func (o *lsOptions) selectsAll() bool { return len(o.labels) == 0 && o.search == "" && o.query == "" }
+
+func (o *lsOptions) request() api.NodesRequest {
+	return api.NodesRequest{Labels: o.labels, Search: splitQuoted(o.search), Predicate: o.query}
 }
 
 // connectAPI connects to the auth server of the cluster that was logged in to, the
@@ -187,51 +185,12 @@ func (a *app) connectCluster(ctx context.Context, s *session, cluster string) (*
 		ConnUpgrade: s.profile.ConnUpgrade,
 		Insecure:    a.globals.insecure,
 		RootCAs:     authorities,
+		Headers:     a.settings.Headers,
 	}
 	if !s.profile.TLSRouting {
 		config.SSHAddr = s.profile.SSHProxyAddr
 	}
 	return api.Connect(ctx, config)
-}
-
-func (a *app) printNodes(nodes []*api.Node, verbose bool) error {
-	if len(nodes) == 0 {
-		a.ui.say("No server matches, or your roles show you none.")
-	}
-	return a.writeNodes(a.out, nodes, verbose)
-}
-
-func (a *app) writeNodes(w io.Writer, nodes []*api.Node, verbose bool) error {
-	t := table{titles: []string{"Node Name", "Address", "Labels"}, shrink: 2}
-	if verbose {
-		t.titles = []string{"Node Name", "Node ID", "Address", "Labels"}
-	} else {
-		t.width = stdoutWidth(a.io)
-	}
-	for _, n := range nodes {
-		labels := formatLabels(n.Labels(), verbose)
-		if verbose {
-			t.add(n.Spec.Hostname, n.Metadata.Name, nodeAddress(n), labels)
-		} else {
-			t.add(n.Spec.Hostname, nodeAddress(n), labels)
-		}
-	}
-	return t.write(w)
-}
-
-// printNames prints what can be given to other commands as a word each; a name
-// that would be taken for something else there is left out, and said.
-func (a *app) printNames(nodes []*api.Node) error {
-	for _, n := range nodes {
-		if _, err := sshclient.ParseTarget(n.Spec.Hostname); err != nil || strings.ContainsAny(n.Spec.Hostname, " \t'\"@") {
-			a.ui.warn("left out: a server named %s (ID %s)", text.Line(n.Spec.Hostname), text.Line(n.Metadata.Name))
-			continue
-		}
-		if _, err := fmt.Fprintln(a.out, n.Spec.Hostname); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func nodeAddress(n *api.Node) string {

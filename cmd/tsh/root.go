@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/seed-087d674e/tsh/internal/tshconfig"
 	"github.com/seed-087d674e/tsh/profile"
 )
 
@@ -26,6 +27,9 @@ type app struct {
 	guard   *guard
 	store   *profile.Store // see openStore
 
+	settings    *tshconfig.Config // what the files say; see useSettings
+	settingsErr error             // ... or why they say nothing
+
 	storeless       bool  // nothing is to be stored, whatever happens
 	headlessRefused error // why this command cannot log in headless
 }
@@ -35,7 +39,7 @@ var testOnlyNow func() time.Time
 
 // run carries out one command line and returns the exit code.
 func run(args []string, s streams) int {
-	a := &app{io: s, out: &dataWriter{w: s.out}, ui: newTUI(s), now: time.Now, guard: new(guard)}
+	a := &app{io: s, out: &dataWriter{w: s.out}, ui: newTUI(s), now: time.Now, guard: new(guard), settings: new(tshconfig.Config)}
 	if testOnlyNow != nil {
 		a.now = testOnlyNow
 	}
@@ -43,9 +47,14 @@ func run(args []string, s streams) int {
 	defer stop()
 
 	root := a.rootCommand()
+	args, err := a.useSettings(ctx, root, args)
+	if err != nil {
+		return a.report(err)
+	}
 	root.SetArgs(args)
 	if len(args) > 0 && strings.HasPrefix(args[0], cobra.ShellCompRequestCmd) {
 		completeValues(root)
+		a.completeNames(root)
 	}
 	cmd, err := root.ExecuteContextC(ctx)
 	if cause := context.Cause(ctx); err != nil && cause != nil {
@@ -99,7 +108,8 @@ func (a *app) rootCommand() *cobra.Command {
 		Use:   "tsh",
 		Short: "Log in to a Teleport cluster and connect to its servers",
 		Long: "tsh logs in to a Teleport cluster through its web proxy, keeps short-lived\n" +
-			"certificates under ~/.tsh, and connects to servers through the proxy.",
+			"certificates under ~/.tsh, and connects to servers through the proxy. Kubernetes (kube),\n" +
+			"databases (db) and applications (apps) are for the official client, on the same login.",
 		Example: "  tsh login --proxy=teleport.example.com --user=alice\n" +
 			"  tsh ls env=prod\n" +
 			"  tsh ssh root@web-1 uptime",
@@ -108,6 +118,11 @@ func (a *app) rootCommand() *cobra.Command {
 		PersistentPreRunE: a.prepare,
 		// Without a command there is nothing to do but say what there is.
 		RunE: func(cmd *cobra.Command, args []string) error {
+			for _, shell := range []string{"bash", "zsh"} { // as other clients have it
+				if cmd.Flags().Changed("completion-script-" + shell) {
+					return a.printCompletion(shell)
+				}
+			}
 			if version {
 				return a.runVersion(cmd.Context(), versionOptions{client: true, format: formatFlag{value: formatText, allowed: []string{formatText}}})
 			}
@@ -126,11 +141,17 @@ func (a *app) rootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
 	a.globals.addFlags(root.PersistentFlags())
 	root.Flags().BoolVar(&version, "version", false, "print the version of tsh")
+	for _, shell := range []string{"bash", "zsh"} {
+		root.Flags().Bool("completion-script-"+shell, false, "")
+		root.Flags().Lookup("completion-script-" + shell).Hidden = true
+	}
 	root.AddCommand(
 		a.loginCommand(), a.logoutCommand(), a.statusCommand(), a.lsCommand(),
 		a.sshCommand(), a.proxyCommand(), a.mfaCommand(), a.envCommand(), a.doctorCommand(), a.versionCommand(),
-		a.profilesCommand(), a.useCommand(), a.headlessCommand(),
+		a.profilesCommand(), a.useCommand(), a.headlessCommand(), a.clustersCommand(), a.completionCommand(),
+		a.resolveCommand(), a.sessionsCommand(),
 	)
+	root.AddCommand(elsewhereCommands()...)
 	_ = root.RegisterFlagCompletionFunc("proxy", completeProxy) // fails for an unknown flag only
 	checkHelp(root)
 	return root
@@ -149,6 +170,9 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 	}
 	// The standard logger, which net/http complains to, writes there as well.
 	slog.SetDefault(slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: level})))
+	if err := a.checkSettings(cmd); err != nil {
+		return err
+	}
 	if err := a.admitHeadless(cmd); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -96,6 +97,7 @@ func TestScripts(t *testing.T) {
 			"nosecret":    withWorld((*world).noSecret),
 			"scans":       withWorld((*world).scans),
 			"portal":      withWorld((*world).portal),
+			"tab":         withWorld((*world).tab),
 		},
 	})
 }
@@ -153,7 +155,7 @@ func (c *settableClock) advance(d time.Duration) {
 
 // cluster starts a cluster: cluster [second-factor=otp|webauthn|on] [suite=legacy] [motd=text] [name=dev.example]
 // [emulate=14] [headless-wait=1s] [headless-look=1s] [separate-ports] [listen=[::1]:0] [mfa=tokens] [leaf=name] [request-access=always] [request-prompt=text]
-// [hostnames=a,b] [label=key=value] [public-host=127.0.0.1] [public=host:port].
+// [hostnames=a,b] [nodes=N] [label=key=value] [public-host=127.0.0.1] [public=host:port].
 // Its address becomes $PROXY, its certificate authority the one tsh trusts.
 func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
 	config := devcluster.Config{
@@ -181,6 +183,8 @@ func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
 			config.Suite = value
 		case "motd":
 			config.MOTD = unescape(value)
+		case "nodes":
+			config.Nodes, _ = strconv.Atoi(value)
 		case "label":
 			name, value, _ := strings.Cut(value, "=")
 			config.NodeLabels = map[string]string{name: unescape(value)}

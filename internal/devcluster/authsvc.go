@@ -2,6 +2,7 @@ package devcluster
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -54,7 +55,7 @@ func (c *Cluster) authServices() []*grpc.ServiceDesc {
 		return &grpc.ServiceDesc{ServiceName: name, HandlerType: (*any)(nil), Methods: methods}
 	}
 	main := service(authName, append(auth, c.requestMethods()...)...)
-	main.Streams = append(c.requestStreams(), c.headlessStreams()...)
+	main.Streams = slices.Concat(c.requestStreams(), c.headlessStreams(), c.sessionStreams())
 	return []*grpc.ServiceDesc{
 		main,
 		service(trustName, unary(trustName, "GetCertAuthorities", c.rpcCertAuthorities), unary(trustName, "GetCertAuthority", c.rpcCertAuthority)),

@@ -194,6 +194,7 @@ func (s *session) begin() {
 // run delivers the output, then the exit status, and closes the channel. If
 // the client leaves first, the program and all its children are ended.
 func (s *session) run() {
+	defer s.track()()
 	c := s.child
 	var copies sync.WaitGroup
 	copies.Go(func() { _, _ = io.Copy(s.channel, c.stdout) })
