@@ -49,6 +49,8 @@ const (
 	// refreshAfter is the age at which a connection that works is replaced: what is in
 	// between may forget one that is too old.
 	refreshAfter = 3 * time.Minute
+	// readRest is how long a stream on which nothing can be sent any more is read from.
+	readRest = time.Second
 	// closeWait bounds the wait for the last bytes to be on their way.
 	closeWait = 250 * time.Millisecond
 )

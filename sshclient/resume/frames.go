@@ -18,13 +18,24 @@ func (c *Conn) attach(l *link) {
 	c.link, c.repairing, c.ackDue = l, false, false
 	c.heard, c.flight = time.Now(), time.Time{}
 	l.pumps.Add(2)
+	read := make(chan struct{})
 	go func() {
 		defer l.pumps.Done()
+		defer close(read)
 		l.fail(c.receive(l))
 	}()
 	go func() {
 		defer l.pumps.Done()
-		l.fail(c.send(l))
+		err := c.send(l)
+		// A stream that takes no more may still have something to say, goodbye for one.
+		late := time.NewTimer(readRest)
+		defer late.Stop()
+		select {
+		case <-read:
+		case <-late.C:
+		case <-c.ctx.Done():
+		}
+		l.fail(err)
 	}()
 }
 
