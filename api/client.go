@@ -55,6 +55,9 @@ type Config struct {
 	RootCAs  *x509.CertPool
 	// Dial makes TCP connections; nil for the network's own.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Headers returns the names and values of headers that the request to an
+	// address for an upgrade has besides; nil for none.
+	Headers func(addr string) [][2]string
 }
 
 // routed are credentials that know how their proxy is reached.
@@ -71,8 +74,9 @@ type addressed interface {
 // credentials, or of the one that Config.Cluster names. Should the connection break, the next call makes a new one. Its
 // methods may be called from several goroutines.
 type Client struct {
-	conn *rpc.Conn
-	addr string
+	conn  *rpc.Conn
+	addr  string
+	route proxy.Config
 }
 
 // Connect connects to an auth server, through the proxy. A certificate that
@@ -117,7 +121,7 @@ func (cfg *Config) connectWith(ctx context.Context, c credentials.Credentials) (
 		if cfg.Cluster != cluster {
 			route.Leaf = cfg.Cluster
 		}
-		client := &Client{addr: route.WebAddr}
+		client := &Client{addr: route.WebAddr, route: route}
 		client.conn = rpc.NewConn(func(ctx context.Context) (net.Conn, error) { return proxy.DialAuth(ctx, route) })
 		if err = client.conn.Connect(ctx); err == nil {
 			return client, nil
@@ -134,7 +138,7 @@ func (cfg *Config) connectWith(ctx context.Context, c credentials.Credentials) (
 func (cfg *Config) routes(c credentials.Credentials) ([]proxy.Config, error) {
 	base := proxy.Config{
 		SSHAddr: cfg.SSHAddr, TLSRouting: cfg.SSHAddr == "", ConnUpgrade: cfg.ConnUpgrade,
-		Insecure: cfg.Insecure, RootCAs: cfg.RootCAs, Dial: cfg.Dial,
+		Insecure: cfg.Insecure, RootCAs: cfg.RootCAs, Dial: cfg.Dial, Headers: cfg.Headers,
 	}
 	addrs := cfg.Addrs
 	if r, ok := c.(routed); ok && len(addrs) == 0 {

@@ -81,3 +81,19 @@ func TestLeafCluster(t *testing.T) {
 		}
 	}
 }
+
+// The root lists its leaf; a cluster without leaves lists none.
+func TestRemoteClusters(t *testing.T) {
+	ctx, cluster := startFamily(t, nil)
+	config := api.Config{Addrs: []string{cluster.PublicAddr()}, Credentials: []credentials.Credentials{logIn(t, ctx, cluster)}}
+	root, err := api.Connect(ctx, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	leaves, err := root.RemoteClusters(ctx)
+	if err != nil || len(leaves) != 1 || leaves[0].Name != "leaf.example" || leaves[0].Status != "online" ||
+		leaves[0].Labels["env"] != "dev" || time.Since(leaves[0].LastHeartbeat).Abs() > time.Minute {
+		t.Errorf("%+v, %v", leaves, err)
+	}
+}

@@ -48,6 +48,9 @@ type Options struct {
 	RememberedPort int
 	// Dial makes TCP connections; nil for the network's own.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Headers returns the names and values of headers that requests to a web
+	// address, host:port, have besides; nil for none.
+	Headers func(addr string) [][2]string
 }
 
 // Client calls the web API of one proxy, over one connection that is kept
@@ -168,6 +171,7 @@ func (c *Client) reach(ctx context.Context, pingPath string) (*link, *Ping, erro
 type link struct {
 	addr string // host:port
 	http *http.Transport
+	more headerFunc
 	life context.Context // of connections and of attempts to make one
 	end  context.CancelFunc
 
@@ -177,7 +181,7 @@ type link struct {
 }
 
 func newLink(opts *Options, port int) *link {
-	l := &link{addr: joinHostPort(opts.Addr.Host, port)}
+	l := &link{addr: joinHostPort(opts.Addr.Host, port), more: opts.Headers}
 	l.life, l.end = context.WithCancel(context.Background())
 	dial := dialFunc(opts.Dial)
 	var protocols http.Protocols
@@ -305,6 +309,7 @@ func (l *link) do(ctx context.Context, c call) ([]byte, error) {
 	if c.body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	l.more.add(req.Header, l.addr)
 	start := time.Now()
 	// The transport itself follows no redirect.
 	answer, err := l.http.RoundTrip(req)

@@ -232,11 +232,11 @@ func FuzzHTTPAnswer(f *testing.F) {
 				return err
 			},
 			func(ctx context.Context, c net.Conn) error {
-				_, err := upgrade(ctx, c, "proxy.test:443")
+				_, err := upgrade(ctx, c, "proxy.test:443", nil)
 				return err
 			},
 			func(ctx context.Context, c net.Conn) error {
-				_, err := upgradeOld(ctx, c, "proxy.test:443")
+				_, err := upgradeOld(ctx, c, "proxy.test:443", nil)
 				return err
 			},
 		} {

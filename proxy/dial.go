@@ -23,6 +23,7 @@ const (
 	alpnTransport = "teleport-proxy-ssh-grpc"
 	alpnAuth      = "teleport-auth@"
 	alpnHTTP2     = "h2"
+	alpnHTTP1     = "http/1.1"
 
 	methodProxySSH     = "/teleport.transport.v1.TransportService/ProxySSH"
 	methodProxyCluster = "/teleport.transport.v1.TransportService/ProxyCluster"
@@ -50,8 +51,14 @@ type Config struct {
 	// Leaf is the cluster whose auth server DialAuth connects to, where that is
 	// not Cluster. TLS needs its host authority too.
 	Leaf string
+	// HTTP1 has DialAuth make a connection that does not negotiate HTTP/2: some of
+	// what servers of 14 can do is reached by HTTP/1.1 alone.
+	HTTP1 bool
 	// Dial makes TCP connections; nil for the network's own.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Headers returns the names and values of headers that the request to WebAddr
+	// for an upgrade has besides; nil for none.
+	Headers func(addr string) [][2]string
 
 	server string // cluster of the server that TLS is made with; empty for Cluster
 }
@@ -159,7 +166,7 @@ func (c *Config) upgraded(ctx context.Context, form upgradeForm) (net.Conn, erro
 	if err != nil {
 		return nil, err
 	}
-	inner, err := form(ctx, outer, c.addr())
+	inner, err := form(ctx, outer, c.addr(), c.Headers)
 	if err != nil {
 		_ = outer.Close()
 		return nil, err
@@ -272,8 +279,12 @@ func DialAuth(ctx context.Context, cfg Config) (net.Conn, error) {
 	}
 	auth := cfg
 	auth.server = cfg.Leaf
+	speaks := alpnHTTP2
+	if cfg.HTTP1 {
+		speaks = alpnHTTP1
+	}
 	if cfg.TLSRouting {
-		return auth.connect(ctx, alpnAuth+encodeCluster(auth.serverCluster()), alpnHTTP2)
+		return auth.connect(ctx, alpnAuth+encodeCluster(auth.serverCluster()), speaks)
 	}
 	t, err := Dial(ctx, cfg)
 	if err != nil {
@@ -283,7 +294,7 @@ func DialAuth(ctx context.Context, cfg Config) (net.Conn, error) {
 	defer cancel()
 	conn, err := t.dialCluster(ctx, auth.serverCluster())
 	if err == nil {
-		conn, err = auth.secure(ctx, conn, alpnHTTP2)
+		conn, err = auth.secure(ctx, conn, speaks)
 	}
 	if err != nil {
 		_ = t.Close()

@@ -21,11 +21,11 @@ const upgradeProtocol = "alpn-ping"
 // upgrade turns conn, a TLS connection to the web listener, into one that
 // carries bytes to where the proxy would route them by ALPN: a WebSocket
 // (RFC 6455) whose messages are the bytes.
-func upgrade(ctx context.Context, conn net.Conn, host string) (net.Conn, error) {
+func upgrade(ctx context.Context, conn net.Conn, host string, more headerFunc) (net.Conn, error) {
 	var nonce [16]byte
 	_, _ = rand.Read(nonce[:])
 	key := base64.StdEncoding.EncodeToString(nonce[:])
-	answer, r, err := askUpgrade(ctx, conn, host, map[string]string{
+	answer, r, err := askUpgrade(ctx, conn, host, more, map[string]string{
 		"Upgrade":                "websocket",
 		"Sec-Websocket-Key":      key,
 		"Sec-Websocket-Version":  "13",
@@ -42,7 +42,7 @@ func upgrade(ctx context.Context, conn net.Conn, host string) (net.Conn, error) 
 
 // askUpgrade asks for an upgrade with these headers and returns the answer, and what
 // follows it: that belongs to the tunnel, and nothing limits it.
-func askUpgrade(ctx context.Context, conn net.Conn, host string, headers map[string]string) (*http.Response, *bufio.Reader, error) {
+func askUpgrade(ctx context.Context, conn net.Conn, host string, more headerFunc, headers map[string]string) (*http.Response, *bufio.Reader, error) {
 	stop := closeOnDone(ctx, conn)
 	defer stop()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+host+"/webapi/connectionupgrade", nil)
@@ -53,6 +53,7 @@ func askUpgrade(ctx context.Context, conn net.Conn, host string, headers map[str
 	for name, value := range headers {
 		req.Header.Set(name, value)
 	}
+	more.add(req.Header, host)
 	if err := req.Write(conn); err != nil {
 		return nil, nil, causeOr(ctx, err)
 	}

@@ -96,7 +96,7 @@ func TestUpgradeRequest(t *testing.T) {
 		sent <- req
 		_ = far.Close()
 	}()
-	if _, err := upgrade(testContext(t), near, "proxy.test:443"); err == nil {
+	if _, err := upgrade(testContext(t), near, "proxy.test:443", nil); err == nil {
 		t.Error("no answer was taken for one")
 	}
 	got := <-sent
@@ -138,7 +138,7 @@ func TestUpgradeRefused(t *testing.T) {
 			}
 			_ = far.Close()
 		}()
-		if _, err := upgrade(testContext(t), near, "proxy.test:443"); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := upgrade(testContext(t), near, "proxy.test:443", nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.60q: %v", answer, err)
 		}
 		_ = near.Close()

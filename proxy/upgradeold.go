@@ -15,13 +15,13 @@ import (
 
 // upgradeForm turns a TLS connection to a web server into one that carries
 // bytes to where the proxy would route them by ALPN.
-type upgradeForm func(ctx context.Context, conn net.Conn, host string) (net.Conn, error)
+type upgradeForm func(ctx context.Context, conn net.Conn, host string, more headerFunc) (net.Conn, error)
 
 // upgradeOld is the form of 14.x, which does not know the one that upgrade has:
 // what follows the answer are packets, so that the server can keep the
 // connection alive with empty ones.
-func upgradeOld(ctx context.Context, conn net.Conn, host string) (net.Conn, error) {
-	answer, r, err := askUpgrade(ctx, conn, host, map[string]string{
+func upgradeOld(ctx context.Context, conn net.Conn, host string, more headerFunc) (net.Conn, error) {
+	answer, r, err := askUpgrade(ctx, conn, host, more, map[string]string{
 		"Upgrade":            upgradeProtocol,
 		"X-Teleport-Upgrade": upgradeProtocol, // some balancers drop the other
 	})

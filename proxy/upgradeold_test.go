@@ -104,7 +104,7 @@ func TestUpgradeDoesNotFallBack(t *testing.T) {
 			}
 			_ = far.Close()
 		}()
-		if _, err := upgradeOld(testContext(t), near, "proxy.test:443"); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := upgradeOld(testContext(t), near, "proxy.test:443", nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.40q: %v", answer, err)
 		}
 		_ = near.Close()

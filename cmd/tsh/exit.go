@@ -10,6 +10,7 @@ import (
 	"github.com/seed-087d674e/tsh/api"
 	"github.com/seed-087d674e/tsh/api/mfa"
 	"github.com/seed-087d674e/tsh/internal/durable"
+	"github.com/seed-087d674e/tsh/internal/tshconfig"
 	"github.com/seed-087d674e/tsh/keystore"
 	"github.com/seed-087d674e/tsh/login"
 	"github.com/seed-087d674e/tsh/profile"
@@ -141,6 +142,7 @@ func knownErrors() []knownError {
 		{isA[*durable.UnfinishedError], "unfinished", "see what is wrong with the disk; tsh doctor says what is left to do"},
 		{isTurnPending, "login_pending", "answer it there, or end that process; tsh login --force asks here"},
 		{isA[*turnError], "login_failed", "try again, here: tsh login"},
+		{isA[*tshconfig.FileError], "config_file", "mend it, or move the file away; version, help, status, logout and doctor go on without it"},
 		{isUsage, "usage", ""},
 		{isA[*identityError], "identity_file", "make another one: tsh login --out=FILE --proxy=HOST"},
 		{isA[*existsError], "file_exists", "--overwrite replaces it"},

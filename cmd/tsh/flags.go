@@ -23,11 +23,13 @@ type globals struct {
 	login    string
 	auth     string
 	cluster  string // set by commands that have --cluster, and by the environment
-	ttl      int    // minutes
-	insecure bool
-	debug    bool
-	json     bool
-	escapes  bool
+
+	clusterFlag bool // the cluster was given as a flag
+	ttl         int  // minutes
+	insecure    bool
+	debug       bool
+	json        bool
+	escapes     bool
 
 	addKeysToAgent string
 	useAgent       bool
@@ -93,7 +95,7 @@ func environment() map[string][]string {
 
 // complete fills flags that were not given from the environment.
 func (g *globals) complete(fs *pflag.FlagSet) error {
-	g.keystoreGiven = fs.Changed("keystore")
+	g.keystoreGiven, g.clusterFlag = fs.Changed("keystore"), fs.Changed("cluster")
 	g.userFlag, g.fileFlag = fs.Changed("user"), fs.Changed("identity")
 	g.headless.note(fs)
 	for name, variables := range environment() {
@@ -165,7 +167,6 @@ func unsupportedFlags() []*unsupportedFlag {
 		{name: "piv-slot", variable: "TELEPORT_PIV_SLOT"},
 		// These are variables alone.
 		{name: "request-mode", variable: "TELEPORT_REQUEST_MODE", neutral: []string{"off"}, noFlag: true},
-		{name: "global-config", variable: "TELEPORT_GLOBAL_TSH_CONFIG", noFlag: true},
 		// It asks for what is the case anyway: no version is compared.
 		{name: "skip-version-check", bool: true, neutral: []string{"true"}},
 	}

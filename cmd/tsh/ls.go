@@ -187,6 +187,7 @@ func (a *app) connectCluster(ctx context.Context, s *session, cluster string) (*
 		ConnUpgrade: s.profile.ConnUpgrade,
 		Insecure:    a.globals.insecure,
 		RootCAs:     authorities,
+		Headers:     a.settings.Headers,
 	}
 	if !s.profile.TLSRouting {
 		config.SSHAddr = s.profile.SSHProxyAddr
@@ -223,7 +224,7 @@ func (a *app) writeNodes(w io.Writer, nodes []*api.Node, verbose bool) error {
 // that would be taken for something else there is left out, and said.
 func (a *app) printNames(nodes []*api.Node) error {
 	for _, n := range nodes {
-		if _, err := sshclient.ParseTarget(n.Spec.Hostname); err != nil || strings.ContainsAny(n.Spec.Hostname, " \t'\"@") {
+		if target, err := sshclient.ParseTarget(n.Spec.Hostname); err != nil || target.Host != n.Spec.Hostname || strings.ContainsAny(n.Spec.Hostname, " \t'\"@") {
 			a.ui.warn("left out: a server named %s (ID %s)", text.Line(n.Spec.Hostname), text.Line(n.Metadata.Name))
 			continue
 		}

@@ -14,7 +14,8 @@ import (
 
 // proxySSHOptions say which node's SSH server stdin and stdout are connected to.
 type proxySSHOptions struct {
-	host, port string
+	target sshclient.Target
+	find   *nodeQuery // of a proxy template; see found
 }
 
 func (a *app) proxyCommand() *cobra.Command {
@@ -38,6 +39,9 @@ func (a *app) proxySSHCommand() *cobra.Command {
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o, err := parseProxySSH(args[0])
+			if err == nil {
+				o.find, err = a.template(cmd.Flags(), &o.target)
+			}
 			if err != nil {
 				return asTransport(err)
 			}
@@ -53,26 +57,24 @@ func (a *app) proxySSHCommand() *cobra.Command {
 }
 
 // parseProxySSH reads [account@]host[:port].
-func parseProxySSH(arg string) (proxySSHOptions, error) {
-	o := proxySSHOptions{host: arg[strings.LastIndexByte(arg, '@')+1:], port: "0"}
-	if host, port, err := net.SplitHostPort(o.host); err == nil {
-		o.host, o.port = host, port
-	}
-	target, err := sshclient.ParseTarget(o.host)
-	if err != nil {
+func parseProxySSH(arg string) (o proxySSHOptions, err error) {
+	if o.target, err = sshclient.ParseTarget(arg[strings.LastIndexByte(arg, '@')+1:]); err != nil {
 		return o, &usageError{err}
 	}
-	o.host = target.Host
 	return o, nil
 }
 
 func (a *app) proxySSH(ctx context.Context, s *session, o proxySSHOptions) error {
+	target, err := a.found(ctx, s, o.find, o.target)
+	if err != nil {
+		return err
+	}
 	transport, err := a.dialProxy(ctx, s)
 	if err != nil {
 		return err
 	}
 	defer transport.Close()
-	conn, err := transport.DialNode(ctx, net.JoinHostPort(o.host, o.port), s.cluster)
+	conn, err := transport.DialNode(ctx, target.HostPort(), s.cluster)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/seed-087d674e/tsh/internal/tshconfig"
 	"github.com/seed-087d674e/tsh/profile"
 )
 
@@ -26,6 +27,9 @@ type app struct {
 	guard   *guard
 	store   *profile.Store // see openStore
 
+	settings    *tshconfig.Config // what the files say; see useSettings
+	settingsErr error             // ... or why they say nothing
+
 	storeless       bool  // nothing is to be stored, whatever happens
 	headlessRefused error // why this command cannot log in headless
 }
@@ -35,7 +39,7 @@ var testOnlyNow func() time.Time
 
 // run carries out one command line and returns the exit code.
 func run(args []string, s streams) int {
-	a := &app{io: s, out: &dataWriter{w: s.out}, ui: newTUI(s), now: time.Now, guard: new(guard)}
+	a := &app{io: s, out: &dataWriter{w: s.out}, ui: newTUI(s), now: time.Now, guard: new(guard), settings: new(tshconfig.Config)}
 	if testOnlyNow != nil {
 		a.now = testOnlyNow
 	}
@@ -43,6 +47,10 @@ func run(args []string, s streams) int {
 	defer stop()
 
 	root := a.rootCommand()
+	args, err := a.useSettings(ctx, root, args)
+	if err != nil {
+		return a.report(err)
+	}
 	root.SetArgs(args)
 	if len(args) > 0 && strings.HasPrefix(args[0], cobra.ShellCompRequestCmd) {
 		completeValues(root)
@@ -149,6 +157,9 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 	}
 	// The standard logger, which net/http complains to, writes there as well.
 	slog.SetDefault(slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: level})))
+	if err := a.checkSettings(cmd); err != nil {
+		return err
+	}
 	if err := a.admitHeadless(cmd); err != nil {
 		return err
 	}

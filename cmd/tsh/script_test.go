@@ -96,6 +96,7 @@ func TestScripts(t *testing.T) {
 			"nosecret":    withWorld((*world).noSecret),
 			"scans":       withWorld((*world).scans),
 			"portal":      withWorld((*world).portal),
+			"gate":        withWorld((*world).gate),
 		},
 	})
 }

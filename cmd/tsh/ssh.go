@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/seed-087d674e/tsh/sshclient"
 )
@@ -17,6 +18,7 @@ type sshOptions struct {
 	noTTY   bool
 	target  sshclient.Target
 	command string
+	find    *nodeQuery // of a proxy template; see found
 }
 
 func (a *app) sshCommand() *cobra.Command {
@@ -36,7 +38,7 @@ func (a *app) sshCommand() *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := o.parseArgs(args, a); err != nil {
+			if err := o.parseArgs(cmd.Flags(), args, a); err != nil {
 				return asTransport(err)
 			}
 			return asTransport(a.runSSH(cmd.Context(), o))
@@ -57,7 +59,7 @@ func (a *app) sshCommand() *cobra.Command {
 	return cmd
 }
 
-func (o *sshOptions) parseArgs(args []string, a *app) error {
+func (o *sshOptions) parseArgs(fs *pflag.FlagSet, args []string, a *app) error {
 	if o.tty && o.noTTY {
 		return usagef("-t and -T exclude each other")
 	}
@@ -68,7 +70,9 @@ func (o *sshOptions) parseArgs(args []string, a *app) error {
 	if err != nil {
 		return &usageError{err}
 	}
-	target.Port = o.port
+	if o.port != 0 {
+		target.Port = o.port
+	}
 	if target.Login == "" {
 		if target.Login = a.globals.login; target.Login == "" {
 			if target.Login, err = osUser(); err != nil {
@@ -77,6 +81,9 @@ func (o *sshOptions) parseArgs(args []string, a *app) error {
 		}
 	}
 	o.target = target
+	if o.find, err = a.template(fs, &o.target); err != nil {
+		return err
+	}
 	words := args[1:]
 	if len(words) > 0 && words[0] == "--" {
 		words = words[1:]
@@ -104,6 +111,10 @@ func (a *app) runSSH(ctx context.Context, o sshOptions) error {
 func (a *app) sshWith(ctx context.Context, s *session, o sshOptions) error {
 	connected := a.ui.waiting(o.target.Host)
 	defer connected()
+	var err error
+	if o.target, err = a.found(ctx, s, o.find, o.target); err != nil {
+		return err
+	}
 	transport, err := a.dialProxy(ctx, s)
 	if err != nil {
 		return err

@@ -51,7 +51,7 @@ func (a *app) webClient(addr proxy.Addr, rememberedPort int) (*proxy.Client, err
 // webOptions is how this run talks to web servers of proxies.
 func (a *app) webOptions() (proxy.Options, error) {
 	pool, err := a.globals.trust.authorities()
-	return proxy.Options{Insecure: a.globals.insecure, RootCAs: pool}, err
+	return proxy.Options{Insecure: a.globals.insecure, RootCAs: pool, Headers: a.settings.Headers}, err
 }
 
 // trustHint says what a person can do about a certificate that is not trusted.

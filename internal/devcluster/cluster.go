@@ -122,6 +122,7 @@ type Cluster struct {
 	router   *tlsRouter
 	web      *http.Server
 	adminWeb *http.Server
+	legacy   *http.Server // see newLegacyServer
 	grpcAuth *grpc.Server
 	grpcSSH  *grpc.Server
 	queues   [routeCount]*connQueue
@@ -241,6 +242,7 @@ func assemble(s *state, cfg Config, listener net.Listener) (*Cluster, error) {
 	}
 	c.web = c.newWebServer()
 	c.adminWeb = c.newAdminServer()
+	c.legacy = c.newLegacyServer()
 	if err := c.newGRPCServers(); err != nil {
 		return nil, err
 	}
@@ -275,6 +277,7 @@ func (c *Cluster) serve() {
 	}
 	c.goFunc(func() { _ = c.web.Serve(c.queues[routeWeb]) })
 	c.goFunc(func() { _ = c.adminWeb.Serve(c.admin) })
+	c.goFunc(func() { _ = c.legacy.Serve(c.queues[routeAuthHTTP]) })
 	c.goFunc(func() { _ = c.grpcAuth.Serve(c.queues[routeAuth]) })
 	c.goFunc(func() { _ = c.grpcSSH.Serve(c.queues[routeSSH]) })
 }
@@ -322,6 +325,7 @@ func (c *Cluster) Close() error {
 		}
 		_ = c.web.Close()
 		_ = c.adminWeb.Close()
+		_ = c.legacy.Close()
 		c.gate.Lock()
 		c.grpcAuth.Stop()
 		c.grpcSSH.Stop()

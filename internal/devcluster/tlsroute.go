@@ -37,7 +37,8 @@ const (
 	routeAuth
 	routeSSH
 	routeTunnel
-	routeLeaf // the auth server of the leaf cluster
+	routeLeaf     // the auth server of the leaf cluster
+	routeAuthHTTP // the auth server of 14.x, without HTTP/2
 	routeCount
 )
 
@@ -91,6 +92,7 @@ func (c *Cluster) newTLSRouter() (*tlsRouter, error) {
 		NextProtos: []string{alpnTunnel},
 	}
 	r.configs[routeAuth] = mutual(authCert)
+	r.configs[routeAuthHTTP] = legacyTLS(r.configs[routeAuth])
 	r.configs[routeSSH] = mutual(proxyCert)
 	r.configs[routeSSH].NextProtos = []string{alpnH2, alpnSSH}
 	if c.is14() {
@@ -155,6 +157,7 @@ func (c *Cluster) serveTLS(raw net.Conn, inner bool) {
 			if to, err = c.router.pick(hello, inner); err != nil {
 				return nil, err
 			}
+			to = c.older(to, hello)
 			return c.router.configs[to], nil
 		},
 	})

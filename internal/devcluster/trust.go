@@ -105,8 +105,10 @@ func (c *Cluster) rpcRemoteClusters(ctx context.Context, _ *pb.Empty) (*pb.Remot
 	name := c.leaf.settings.Name
 	page.RemoteClusters = append(page.RemoteClusters, &pb.RemoteCluster{
 		Kind: "remote_cluster", Version: "v3",
-		Metadata: &pb.Metadata{Name: name, Namespace: "default", Revision: revision("remote_cluster", name)},
-		Status:   &pb.RemoteClusterStatus{Connection: "online", LastHeartbeat: timestamppb.New(c.now())},
+		Metadata: &pb.Metadata{
+			Name: name, Namespace: "default", Labels: map[string]string{"env": "dev"}, Revision: revision("remote_cluster", name),
+		},
+		Status: &pb.RemoteClusterStatus{Connection: "online", LastHeartbeat: timestamppb.New(c.now())},
 	})
 	return page, nil
 }
