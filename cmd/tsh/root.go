@@ -137,7 +137,7 @@ func (a *app) rootCommand() *cobra.Command {
 	root.AddCommand(
 		a.loginCommand(), a.logoutCommand(), a.statusCommand(), a.lsCommand(),
 		a.sshCommand(), a.proxyCommand(), a.mfaCommand(), a.envCommand(), a.doctorCommand(), a.versionCommand(),
-		a.profilesCommand(), a.useCommand(), a.headlessCommand(),
+		a.profilesCommand(), a.useCommand(), a.headlessCommand(), a.configCommand(),
 	)
 	_ = root.RegisterFlagCompletionFunc("proxy", completeProxy) // fails for an unknown flag only
 	checkHelp(root)
