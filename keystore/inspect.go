@@ -5,6 +5,9 @@ import (
 	"errors"
 	"io/fs"
 	"strings"
+	"time"
+
+	"golang.org/x/crypto/ssh"
 
 	"github.com/seed-087d674e/tsh/internal/durable"
 )
@@ -138,16 +141,34 @@ func (h *hostsInspection) conflicts() (out []*ConflictError) {
 }
 
 // Authorities returns what is trusted for clusters at a proxy, as Load would, without
-// an identity. Clusters of which nothing is known are left out.
+// an identity; with AllAuthorities also what is trusted for all others. Clusters of
+// which nothing is known are left out.
 func (d Dir) Authorities(proxy string, clusters ...string) ([]Authority, error) {
+	found, _, err := d.trusted(proxy, clusters)
+	return found, err
+}
+
+func (d Dir) trusted(proxy string, clusters []string) ([]Authority, trust, error) {
 	if err := CheckName("proxy", proxy); err != nil {
-		return nil, err
+		return nil, trust{}, err
 	}
 	for _, c := range clusters {
 		if err := CheckName("cluster", c); err != nil {
-			return nil, err
+			return nil, trust{}, err
 		}
 	}
-	found, _, err := barePaths(d.Home, proxy, "", "").loadAuthorities(clusters, false)
-	return found, err
+	return barePaths(d.Home, proxy, "", "").loadAuthorities(clusters, d.AllAuthorities)
+}
+
+// CheckHost judges the key that a host of a cluster has shown, at the time now, as an
+// identity does that connects to it, from what is trusted for the cluster at the proxy.
+// It returns a *HostKeyError for a host that is not to be trusted.
+func (d Dir) CheckHost(proxy, cluster, host string, key ssh.PublicKey, now time.Time) error {
+	d.AllAuthorities = false
+	found, t, err := d.trusted(proxy, []string{cluster})
+	if err != nil {
+		return err
+	}
+	id := &Identity{Authorities: found, revoked: t.revoked, Now: func() time.Time { return now }}
+	return id.checkHostKey(host, nil, key)
 }

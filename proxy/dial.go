@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"time"
 
 	"github.com/seed-087d674e/tsh/internal/rpc"
 	"github.com/seed-087d674e/tsh/internal/wire"
@@ -225,6 +226,10 @@ func Dial(ctx context.Context, cfg Config) (*Transport, error) {
 
 // Close ends the connection and with it all those that DialNode has returned.
 func (t *Transport) Close() error { return t.conn.Close() }
+
+// Renew has the next use make a new connection, unless the present one is younger than
+// age: it may have died without a word. What goes over the old one stays there.
+func (t *Transport) Renew(age time.Duration) { t.conn.Renew(age) }
 
 // DialNode asks the proxy to connect to a node's SSH server. hostport has the
 // node's name, address or UUID and its port, 0 for whichever it has; cluster

@@ -41,6 +41,7 @@ type globals struct {
 	noRelogin      bool // set by commands that have --no-relogin
 	browser        browserOptions
 	trust          trust
+	noResume       bool // set by commands that have --no-resume
 
 	headless headlessFlags
 	mlock    string // see keepOutOfSwap
@@ -86,6 +87,7 @@ func environment() map[string][]string {
 		"mlock":             {"TELEPORT_MLOCK_MODE"},
 		"skip-confirm":      {"TELEPORT_HEADLESS_SKIP_CONFIRM"},
 		"ca-file":           {"TSH_CA_FILE"},
+		"no-resume":         {"TELEPORT_NO_RESUME"},
 
 		"use-local-ssh-agent": {"TELEPORT_USE_LOCAL_SSH_AGENT"},
 	}

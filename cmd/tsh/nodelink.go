@@ -7,6 +7,7 @@ import (
 
 	"github.com/seed-087d674e/tsh/proxy"
 	"github.com/seed-087d674e/tsh/sshclient"
+	"github.com/seed-087d674e/tsh/sshclient/resume"
 )
 
 // dialProxy connects to the proxy of s: one connection, over which all its nodes are reached.
@@ -43,7 +44,10 @@ func (a *app) dialNode(ctx context.Context, s *session, over sshclient.Dialer, t
 		return nil
 	}
 	target.Cluster = s.cluster
-	client, err := sshclient.Dial(ctx, over, target, config)
+	client, err := sshclient.Dial(ctx, a.nodeDialer(s, over), target, config)
+	if errors.Is(err, resume.ErrIdentification) { // which has nothing to do with who it is
+		client, err = sshclient.Dial(ctx, over, target, config)
+	}
 	if err != nil {
 		return nil, a.explainSSH(ctx, err, s, target.Host)
 	}

@@ -16,6 +16,7 @@ import (
 type proxySSHOptions struct {
 	target sshclient.Target
 	find   *nodeQuery // of a proxy template; see found
+	suffix hostSuffix
 }
 
 func (a *app) proxyCommand() *cobra.Command {
@@ -30,6 +31,7 @@ func (a *app) proxyCommand() *cobra.Command {
 }
 
 func (a *app) proxySSHCommand() *cobra.Command {
+	var suffix hostSuffix
 	cmd := &cobra.Command{
 		Use:   "ssh [flags] [ACCOUNT@]HOST[:PORT]",
 		Short: "Connect OpenSSH to a server, as its ProxyCommand",
@@ -39,6 +41,7 @@ func (a *app) proxySSHCommand() *cobra.Command {
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o, err := parseProxySSH(args[0])
+			o.suffix = suffix
 			if err == nil {
 				o.find, err = a.template(cmd.Flags(), &o.target)
 			}
@@ -52,6 +55,7 @@ func (a *app) proxySSHCommand() *cobra.Command {
 	}
 	fs := cmd.Flags()
 	fs.StringVarP(&a.globals.cluster, "cluster", "c", "", "the `CLUSTER` of the server [TELEPORT_CLUSTER]")
+	suffix.addFlags(fs)
 	a.globals.addKeystore(fs)
 	return cmd
 }
@@ -74,7 +78,7 @@ func (a *app) proxySSH(ctx context.Context, s *session, o proxySSHOptions) error
 		return err
 	}
 	defer transport.Close()
-	conn, err := transport.DialNode(ctx, target.HostPort(), s.cluster)
+	conn, err := transport.DialNode(ctx, o.suffix.node(target, s).HostPort(), s.cluster)
 	if err != nil {
 		return err
 	}

@@ -25,6 +25,7 @@ const envUnalias = "TSH_UNALIAS"
 // Where an alias stands for another program, that is run here: it returns only with an
 // error then, whatever the program's status was.
 func (a *app) useSettings(ctx context.Context, root *cobra.Command, args []string) ([]string, error) {
+	root.InitDefaultHelpFlag()
 	var user string
 	if home, err := profile.Home(); err == nil { // or else a command says so that needs it
 		user = tshconfig.UserFile(home)
@@ -34,7 +35,13 @@ func (a *app) useSettings(ctx context.Context, root *cobra.Command, args []strin
 		root.ValidArgs = append(root.ValidArgs, alias.Name+"\t"+text.Line(alias.Command))
 	}
 	a.helpAboutAliases(root)
-	if len(a.settings.Aliases) == 0 || len(args) > 0 && strings.HasPrefix(args[0], cobra.ShellCompRequestCmd) {
+	if len(args) > 0 && strings.HasPrefix(args[0], cobra.ShellCompRequestCmd) {
+		return args, nil
+	}
+	if at := commandWord(root, args); a.settingsErr != nil && at >= 0 && !isCommand(root, args[at]) {
+		return args, a.settingsErr // the word may be an alias
+	}
+	if len(a.settings.Aliases) == 0 {
 		return args, nil
 	}
 	args, err := a.withoutAliases(ctx, root, args)
@@ -88,7 +95,6 @@ func (a *app) helpAboutAliases(root *cobra.Command) {
 // withoutAliases replaces the command's word, as long as it is an alias, by what that
 // stands for. Every alias counts once.
 func (a *app) withoutAliases(ctx context.Context, root *cobra.Command, args []string) ([]string, error) {
-	root.InitDefaultHelpFlag()
 	spent := strings.FieldsFunc(os.Getenv(envUnalias), func(r rune) bool { return r == ',' || r == ' ' })
 	foreign := len(spent) // these are what the person or another tsh has spent
 	for {
@@ -101,7 +107,7 @@ func (a *app) withoutAliases(ctx context.Context, root *cobra.Command, args []st
 			return args, nil
 		}
 		if i := slices.Index(spent, alias.Name); i >= 0 {
-			if found, _, _ := root.Find(args[at : at+1]); found != root {
+			if isCommand(root, alias.Name) {
 				return args, nil // the command that the alias hides
 			}
 			if i < foreign {
@@ -119,6 +125,11 @@ func (a *app) withoutAliases(ctx context.Context, root *cobra.Command, args []st
 		}
 		args = slices.Concat(args[:at], words[1:])
 	}
+}
+
+func isCommand(root *cobra.Command, word string) bool {
+	found, _, _ := root.Find([]string{word})
+	return found != root
 }
 
 func (a *app) expandAlias(alias tshconfig.Alias, args []string) ([]string, error) {

@@ -13,13 +13,12 @@ import (
 
 // sshOptions are the flags of ssh.
 type sshOptions struct {
-	port     int
-	tty      bool
-	noTTY    bool
-	noResume bool
-	target   sshclient.Target
-	command  string
-	find     *nodeQuery // of a proxy template; see found
+	port    int
+	tty     bool
+	noTTY   bool
+	target  sshclient.Target
+	command string
+	find    *nodeQuery // of a proxy template; see found
 }
 
 func (a *app) sshCommand() *cobra.Command {
@@ -53,8 +52,7 @@ func (a *app) sshCommand() *cobra.Command {
 	fs.BoolVarP(&o.noTTY, "no-tty", "T", false, "allocate no terminal")
 	relogin := fs.VarPF(negation{boolValue{&a.globals.noRelogin}}, "relogin", "", "log in if the credentials are missing or expired (default true)")
 	relogin.NoOptDefVal = "true"
-	fs.BoolVar(&o.noResume, "no-resume", false, "accepted for other clients' scripts: connections are never resumed")
-	fs.Lookup("no-resume").Hidden = true
+	a.globals.addResume(fs)
 	a.globals.addKeystore(fs)
 	addNegations(fs)
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return asTransport(flagError(err)) })

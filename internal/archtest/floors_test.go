@@ -29,13 +29,14 @@ type room struct {
 func rooms() map[string]room {
 	const text, durable, rpc, wire = "internal/text", "internal/durable", "internal/rpc", "internal/wire"
 	const keyring, sshagent, doctor, fido2 = "internal/keyring", "internal/sshagent", "internal/doctor", "internal/fido2"
-	const roots, tshconfig = "internal/roots", "internal/tshconfig"
+	const roots, tshconfig, sshconfig = "internal/roots", "internal/tshconfig", "internal/sshconfig"
 	const devcluster, netsim, testenv = "internal/devcluster", "internal/netsim", "internal/testenv"
 	const release = "internal/release"
 	return map[string]room{
 		text:          {client, 0, nil},
 		roots:         {client, 0, nil},
 		tshconfig:     {client, 0, []string{text}},
+		sshconfig:     {client, 0, []string{text}},
 		durable:       {client, 0, []string{text}},
 		rpc:           {client, 0, []string{text}},
 		wire:          {client, 0, []string{text}},
@@ -52,7 +53,7 @@ func rooms() map[string]room {
 		doctor:        {client, 3, []string{"profile", "proxy", "keystore", durable, keyring, sshagent, text}},
 		fido2:         {client, 4, []string{"login", text}},
 		"cmd/tsh": {program, 4, []string{
-			"login", "api", "credentials", "profile", "proxy", "keystore", "sshclient", durable, keyring, sshagent, doctor, fido2, roots, tshconfig, "internal/qr", text,
+			"login", "api", "credentials", "profile", "proxy", "keystore", "sshclient", durable, keyring, sshagent, doctor, fido2, roots, tshconfig, sshconfig, "internal/qr", text,
 		}},
 
 		devcluster:       {server, 0, nil},

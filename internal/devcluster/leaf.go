@@ -38,7 +38,7 @@ func (c *Cluster) openLeaf(cfg Config) error {
 	leaf, err := assemble(s, Config{
 		Dir: s.dir, Name: cfg.Leaf, Suite: cfg.Suite, SecondFactor: factorOff, PublicAddr: c.settings.PublicAddr,
 		Hostnames: hostnames, NodeLabels: cfg.NodeLabels, Clock: cfg.Clock, Log: cfg.Log,
-		PasswordCost: bcrypt.MinCost, NoRateLimit: true,
+		PasswordCost: bcrypt.MinCost, NoRateLimit: true, NoResumption: !c.resumes(),
 	}, c.listener)
 	if err != nil {
 		return errors.Join(err, s.close())

@@ -66,7 +66,7 @@ func (a Alias) Expand(program string, args []string) ([]string, error) {
 		})
 	}
 	if needed > len(args) {
-		return nil, fmt.Errorf("alias %s needs %d arguments, not %d; it stands for: %s (%s)", a.Name, needed, len(args), a.Command, a.Where)
+		return nil, fmt.Errorf("alias %s needs at least %d argument(s), not %d; it stands for: %s (%s)", a.Name, needed, len(args), a.Command, a.Where)
 	}
 	for i, arg := range args {
 		if !used[i] {

@@ -40,8 +40,8 @@ func TestAliasesThatCannotBeUsed(t *testing.T) {
 		"tsh 'ssh":         "is not closed",
 		`tsh "ssh`:         "is not closed",
 		`tsh \`:            "follows the backslash",
-		"tsh ssh $0@$2":    "alias x needs 3 arguments, not 1; it stands for: tsh ssh $0@$2 (f:1)",
-		"echo $4000000000": "needs 4000000001 arguments",
+		"tsh ssh $0@$2":    "alias x needs at least 3 argument(s), not 1; it stands for: tsh ssh $0@$2 (f:1)",
+		"echo $4000000000": "needs at least 4000000001 argument(s)",
 	} {
 		got, err := Alias{"x", command, "f:1"}.Expand("tsh", []string{"a"})
 		if err == nil || !strings.Contains(err.Error(), want) {
