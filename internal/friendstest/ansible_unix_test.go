@@ -14,7 +14,7 @@ import (
 // Ansible over 50 servers at once: OpenSSH with tsh proxy ssh, 50 times at a time
 // and without a connection that is shared.
 func TestAnsible(t *testing.T) {
-	ansible, playbook := testenv.Program(t, "ansible"), testenv.Program(t, "ansible-playbook")
+	playbook := testenv.Program(t, "ansible-playbook")
 	const hosts = 50
 	w := newWorld(t, func(c *devcluster.Config) { c.Nodes = hosts })
 	var inventory strings.Builder
@@ -26,10 +26,6 @@ func TestAnsible(t *testing.T) {
 		"[ssh_connection]\nssh_args = -F "+w.config+" -o ControlMaster=no\n")
 	w.env = append(w.env, "ANSIBLE_CONFIG="+w.home+"/ansible.cfg", "ANSIBLE_LOCAL_TEMP="+w.home+"/ansible")
 
-	out := w.must("", ansible, "-i", list, "-f", fmt.Sprint(hosts), "all", "-m", "raw", "-a", "echo it is $((6 * 7))")
-	if n := strings.Count(out, "it is 42"); n != hosts {
-		t.Errorf("%d of %d servers answered:\n%s", n, hosts, out)
-	}
 	play := w.file("play.yaml", `
 - hosts: all
   gather_facts: false
@@ -39,9 +35,9 @@ func TestAnsible(t *testing.T) {
       register: id
     - name: it is a server of the cluster
       assert:
-        that: id.stdout | trim | length == 36
+        that: id.stdout | trim | length == 36 # a UUID
 `)
-	out = w.must("", playbook, "-i", list, "-f", fmt.Sprint(hosts), play)
+	out := w.must("", playbook, "-i", list, "-f", fmt.Sprint(hosts), play)
 	if n := strings.Count(out, "ok=2 "); n != hosts {
 		t.Errorf("%d of %d servers played:\n%s", n, hosts, out)
 	}

@@ -4,9 +4,11 @@ package friendstest
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seed-087d674e/tsh/internal/testenv"
 )
@@ -102,7 +104,27 @@ func TestControlMaster(t *testing.T) {
 	w := newWorld(t, nil)
 	socket := filepath.Join(w.home, "mux")
 	host := w.host("node-1")
-	w.mustOpenSSH("", "ssh", "-M", "-S", socket, "-f", "-N", host)
+	program, args := w.openssh("ssh", "-M", "-S", socket, "-N", host)
+	master := exec.CommandContext(t.Context(), program, args...)
+	master.Env = w.env
+	if err := master.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- master.Wait() }()
+	late, again := time.NewTimer(patience), time.NewTicker(20*time.Millisecond)
+	defer late.Stop()
+	defer again.Stop()
+	check, args := w.openssh("ssh", "-S", socket, "-O", "check", host)
+	for w.run("", check, args...).status != 0 {
+		select {
+		case err := <-ended:
+			t.Fatalf("the master ended: %v", err)
+		case <-late.C:
+			t.Fatal("the master is not ready")
+		case <-again.C: // another program is waited for
+		}
+	}
 	before := w.cluster.Transports()
 	for range 3 {
 		if out := w.mustOpenSSH("", "ssh", "-S", socket, host, "echo hi"); out != "hi\n" {
@@ -113,4 +135,5 @@ func TestControlMaster(t *testing.T) {
 		t.Errorf("%d more connections to nodes", n)
 	}
 	w.mustOpenSSH("", "ssh", "-S", socket, "-O", "exit", host)
+	<-ended
 }
