@@ -51,6 +51,14 @@ func TestMain(m *testing.M) {
 	if testOnlyDir, err = os.MkdirTemp("", "friends-"); err != nil {
 		panic(err)
 	}
+	if _, err = testOnlyProgram(); err != nil {
+		panic(err)
+	}
+	// Sessions run in this process's home directory: the start-up files of whoever
+	// runs the tests are none of theirs.
+	if err = os.Setenv("HOME", testOnlyDir); err != nil {
+		panic(err)
+	}
 	status := m.Run()
 	_ = os.RemoveAll(testOnlyDir)
 	os.Exit(status)
