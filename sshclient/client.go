@@ -33,6 +33,7 @@ type Client struct {
 	asking   atomic.Bool    // a keepalive is under way
 	cancel   func()         // releases the context that the dial ran under
 	channels channelTable   // what the node may open channels for
+	remote   remoteTable    // where it listens for us
 
 	dead chan struct{} // closed when the connection is over
 	err  error         // why; readable once dead is closed
@@ -156,6 +157,11 @@ func (c *Client) lost() error {
 	case <-wait.C:
 		return nil
 	}
+	return c.lostReason()
+}
+
+// lostReason is why the connection, which is dead, is over.
+func (c *Client) lostReason() error {
 	if c.err == nil || errors.Is(c.err, io.EOF) || errors.Is(c.err, net.ErrClosed) {
 		return fmt.Errorf("connection lost: %w", io.ErrUnexpectedEOF)
 	}

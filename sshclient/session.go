@@ -38,6 +38,10 @@ type Command struct {
 	Stderr io.Writer         // nil discards; with a PTY the node sends both to Stdout
 	PTY    *PTY              // nil: no terminal
 	Env    map[string]string // the node is free to ignore any of it
+	// Before, if set, is called once the node has opened the session, before it is asked
+	// for anything in it: what the command depends on may be waited for, at no cost if
+	// it was asked for at the same time. Its error is the end of Run.
+	Before func() error
 	// Started, if set, is called once when the node has granted the command and
 	// before anything is read from Stdin or written to the outputs: the moment to
 	// change the local terminal. Run waits for it. It is not called if the
@@ -95,13 +99,8 @@ func (s *session) run(ctx context.Context, result chan<- error) {
 
 func (s *session) notOpened(err error) error {
 	s.limit.Stop() // it has answered
-	var rejected *ssh.OpenChannelError
-	if errors.As(err, &rejected) {
-		message := clean(rejected.Message)
-		if message == "" {
-			message = rejected.Reason.String()
-		}
-		return &RefusedError{Host: s.client.host, Request: "session", Message: message}
+	if errors.As(err, new(*ssh.OpenChannelError)) {
+		return s.client.refusedChannel("session", err)
 	}
 	if lost := s.client.lost(); lost != nil {
 		return s.fail(lost)
@@ -112,6 +111,11 @@ func (s *session) notOpened(err error) error {
 // start sends the requests that lead to a running command. Only what can make
 // it run differently than asked for waits for an answer.
 func (s *session) start() error {
+	if s.cmd.Before != nil {
+		if err := s.cmd.Before(); err != nil {
+			return err
+		}
+	}
 	if err := s.sendEnv(); err != nil {
 		return s.notStarted("env", err)
 	}
