@@ -73,7 +73,7 @@ func (c *Client) Listen(ctx context.Context, network, address string, serve func
 	err := c.within(ctx, c.timeout, func(late func() bool) error {
 		granted, reply, err := c.conn.SendRequest(request, true, payload)
 		if late() {
-			if granted {
+			if granted && c.remote.settle(l, reply) == nil {
 				_ = l.Close()
 			}
 			return nil

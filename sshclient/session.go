@@ -69,9 +69,7 @@ type session struct {
 	over           chan struct{} // closed when Run returns
 }
 
-func (s *session) fail(err error) error {
-	return &Error{Op: OpSession, Host: s.client.host, Err: err}
-}
+func (s *session) fail(err error) error { return s.client.sessionError(err) }
 
 // run reports its result before it closes the channel: a connection that
 // stalls must not hold up a result that is known.

@@ -82,7 +82,7 @@ func bad() map[string]string {
 		"L 8080:d b:80":           `contains ' '`,
 		"L 8080:d\x1b[2Jb:80":     "contains",
 		"L 8080:db\\:80":          "contains",
-		"L 8080:\xff:80":          "contains",
+		"L 8080:\xff:80":          "not valid UTF-8",
 		"R host:/tmp/x:":          "not a port",
 		"R ":                      "not a port",
 		"D 0":                     "port 0 is for -R",
