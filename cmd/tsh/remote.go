@@ -19,9 +19,13 @@ func (a *app) runRemote(ctx context.Context, client *sshclient.Client, s *sessio
 		Stdout: a.io.out,
 		Stderr: a.io.err,
 		Env:    sessionEnv(s.profile.WebProxyAddr),
+		Before: o.before,
 	}
 	begun := false
-	command.Started = func() { begun = true }
+	command.Started = func() {
+		begun = true
+		o.forward.detach()
+	}
 	var terminal *rawTerminal
 	if a.wantsPTY(o) {
 		terminal = newRawTerminal(a.io)

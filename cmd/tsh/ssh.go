@@ -18,6 +18,10 @@ type sshOptions struct {
 	noResume bool
 	target   sshclient.Target
 	command  string
+
+	forward              forwardOptions
+	exitOnForwardFailure bool         // a port that the server does not forward is an error
+	before               func() error // see sshclient.Command
 }
 
 func (a *app) sshCommand() *cobra.Command {
@@ -29,7 +33,8 @@ func (a *app) sshCommand() *cobra.Command {
 		Long: "ssh connects to a server through the proxy and runs a command there, or a shell.\n" +
 			"HOST is a server's name, address or ID. The exit status is the command's; 255 means that\n" +
 			"the connection failed. Everything after HOST belongs to the command.",
-		Example: "  tsh ssh root@web-1\n  tsh ssh -l root web-1 uptime\n  tar c . | tsh ssh root@web-1 tar x",
+		Example: "  tsh ssh root@web-1\n  tsh ssh -l root web-1 uptime\n  tar c . | tsh ssh root@web-1 tar x\n" +
+			"  tsh ssh -N -L 5432:db.internal:5432 root@web-1\n  tsh ssh -N -D 1080 root@web-1\n  tsh ssh --local -L 8080:localhost:80 root@web-1 curl localhost:8080",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return asTransport(usagef("%s needs a host", cmd.CommandPath()))
@@ -49,6 +54,7 @@ func (a *app) sshCommand() *cobra.Command {
 	fs.IntVarP(&o.port, "port", "p", 0, "the server's `PORT`; any if not given")
 	fs.BoolVarP(&o.tty, "tty", "t", false, "allocate a terminal for a command, too")
 	fs.BoolVarP(&o.noTTY, "no-tty", "T", false, "allocate no terminal")
+	o.forward.addFlags(fs)
 	relogin := fs.VarPF(negation{boolValue{&a.globals.noRelogin}}, "relogin", "", "log in if the credentials are missing or expired (default true)")
 	relogin.NoOptDefVal = "true"
 	fs.BoolVar(&o.noResume, "no-resume", false, "accepted for other clients' scripts: connections are never resumed")
@@ -84,7 +90,7 @@ func (o *sshOptions) parseArgs(args []string, a *app) error {
 		words = words[1:]
 	}
 	o.command = strings.Join(words, " ")
-	return nil
+	return o.forward.validate(words)
 }
 
 // asTransport gives err the exit code that OpenSSH has for it; the remote
@@ -99,6 +105,9 @@ func asTransport(err error) error {
 }
 
 func (a *app) runSSH(ctx context.Context, o sshOptions) error {
+	if done, err := a.toBackground(ctx, &o.forward); done {
+		return err
+	}
 	return a.withSession(ctx, func(ctx context.Context, s *session) error { return a.sshWith(ctx, s, o) })
 }
 
@@ -117,5 +126,5 @@ func (a *app) sshWith(ctx context.Context, s *session, o sshOptions) error {
 	}
 	defer client.Close()
 	connected()
-	return a.runRemote(ctx, client, s, o)
+	return a.runConnected(ctx, client, s, o)
 }

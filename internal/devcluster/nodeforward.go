@@ -271,3 +271,20 @@ func (f *nodeForwards) close() {
 	f.mu.Unlock()
 	f.wg.Wait()
 }
+
+// ForbidForwarding takes the option to forward ports from all preset roles.
+// Connections that there are keep what they have.
+func (c *Cluster) ForbidForwarding() error {
+	return c.state.update(func(tx *stateTx) error {
+		for _, r := range presetRoles() {
+			if found, err := tx.get(bucketRoles, r.Name, &r); err != nil || !found {
+				return err
+			}
+			r.PortForwarding = false
+			if err := tx.put(bucketRoles, r.Name, r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

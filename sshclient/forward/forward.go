@@ -70,7 +70,7 @@ func Listen(cfg Config) (*Set, error) {
 		s.local = append(s.local, listeners...)
 		if err != nil {
 			s.Close()
-			return nil, fmt.Errorf("cannot listen for -%c %s: %w", spec.Kind, spec, err)
+			return nil, fmt.Errorf("cannot listen for -%c %s: %v", spec.Kind, spec, err)
 		}
 	}
 	for _, l := range s.local {
