@@ -36,6 +36,7 @@ type Client struct {
 	open     connections    // what is forwarded
 	pulse    time.Duration  // how often a silent node is asked; not at all if negative
 	misses   int            // unanswered questions that end the connection; 0 for none
+	remote   remoteTable    // where it listens for us
 
 	dead chan struct{} // closed when the connection is over
 	err  error         // why; readable once dead is closed
@@ -169,6 +170,11 @@ func (c *Client) lost() error {
 	case <-wait.C:
 		return nil
 	}
+	return c.lostReason()
+}
+
+// lostReason is why the connection, which is dead, is over.
+func (c *Client) lostReason() error {
 	if c.err == nil || errors.Is(c.err, io.EOF) || errors.Is(c.err, net.ErrClosed) {
 		return fmt.Errorf("connection lost: %w", io.ErrUnexpectedEOF)
 	}

@@ -75,8 +75,7 @@ func (s *session) await(ctx context.Context, result <-chan error) error {
 		case <-life.tick:
 			if life.gone() {
 				go s.client.Close()
-				silent := time.Duration(s.client.misses+1) * s.client.pulse
-				return s.fail(fmt.Errorf("%w: silent for %v", ErrNoAnswer, silent))
+				return s.fail(life.silence())
 			}
 		}
 	}
@@ -119,6 +118,11 @@ func (h *heartbeat) gone() bool {
 	h.missed++
 	h.client.ask()
 	return false
+}
+
+// silence is why a connection is given up when nobody is there any more.
+func (h *heartbeat) silence() error {
+	return fmt.Errorf("%w: silent for %v", ErrNoAnswer, time.Duration(h.client.misses+1)*h.client.pulse)
 }
 
 // ask sends a keepalive that wants an answer, whichever. The transport has only

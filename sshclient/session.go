@@ -46,6 +46,10 @@ type Command struct {
 	// that refuses makes Run fail. One session of a Client may have an agent, or X11.
 	Agent func(ctx context.Context, channel io.ReadWriteCloser)
 	X11   *X11 // nil: no display
+	// Before, if set, is called once the node has opened the session, before it is asked
+	// for anything in it: what the command depends on may be waited for, at no cost if
+	// it was asked for at the same time. Its error is the end of Run.
+	Before func() error
 	// Started, if set, is called once when the node has granted the command and
 	// before anything is read from Stdin or written to the outputs: the moment to
 	// change the local terminal. Run waits for it. It is not called if the
@@ -76,9 +80,7 @@ type session struct {
 	over           chan struct{} // closed when Run returns
 }
 
-func (s *session) fail(err error) error {
-	return &Error{Op: OpSession, Host: s.client.host, Err: err}
-}
+func (s *session) fail(err error) error { return s.client.sessionError(err) }
 
 // run reports its result before it closes the channel: a connection that
 // stalls must not hold up a result that is known.
@@ -107,13 +109,8 @@ func (s *session) run(ctx context.Context, result chan<- error) {
 
 func (s *session) notOpened(err error) error {
 	s.limit.Stop() // it has answered
-	var rejected *ssh.OpenChannelError
-	if errors.As(err, &rejected) {
-		message := clean(rejected.Message)
-		if message == "" {
-			message = rejected.Reason.String()
-		}
-		return &RefusedError{Host: s.client.host, Request: "session", Message: message}
+	if errors.As(err, new(*ssh.OpenChannelError)) {
+		return s.client.refusedChannel("session", err)
 	}
 	if lost := s.client.lost(); lost != nil {
 		return s.fail(lost)
@@ -124,6 +121,11 @@ func (s *session) notOpened(err error) error {
 // start sends the requests that lead to a running command. Only what can make
 // it run differently than asked for waits for an answer.
 func (s *session) start() error {
+	if s.cmd.Before != nil {
+		if err := s.cmd.Before(); err != nil {
+			return err
+		}
+	}
 	if err := s.forwardX11(); err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ func (a *app) runRemote(ctx context.Context, client *sshclient.Client, s *sessio
 		Stdout:    a.io.out,
 		Stderr:    a.io.err,
 		Env:       sessionEnv(s.profile.WebProxyAddr),
+		Before:    o.before,
 		X11:       a.forwardedDisplay(ctx, o.x11),
 	}
 	o.addEnv(command.Env)
@@ -29,7 +30,10 @@ func (a *app) runRemote(ctx context.Context, client *sshclient.Client, s *sessio
 		return err
 	}
 	begun := false
-	command.Started = func() { begun = true }
+	command.Started = func() {
+		begun = true
+		o.forward.detach()
+	}
 	var terminal *rawTerminal
 	if a.wantsPTY(o) {
 		terminal = newRawTerminal(a.io)

@@ -166,8 +166,8 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 // themselves.
 func flagError(err error) error {
 	message := err.Error()
-	if _, named, ok := strings.Cut(message, "\" flag: --"); ok { // a value that names its flag itself
-		message = "--" + named
+	if _, named, ok := strings.Cut(message, "\" flag: -"); ok { // a value that names its flag itself
+		message = "-" + named
 	}
 	if i := strings.Index(message, "strconv."); i >= 0 {
 		reason := message[strings.LastIndex(message, ": ")+2:]

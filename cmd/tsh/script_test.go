@@ -96,6 +96,9 @@ func TestScripts(t *testing.T) {
 			"nosecret":    withWorld((*world).noSecret),
 			"scans":       withWorld((*world).scans),
 			"portal":      withWorld((*world).portal),
+			"service":     withWorld((*world).service),
+			"freeport":    withWorld((*world).freePort),
+			"forbid":      withWorld((*world).forbid),
 		},
 	})
 }

@@ -17,6 +17,9 @@ type sshOptions struct {
 	noResume bool
 	target   sshclient.Target
 	command  string
+
+	forward forwardOptions
+	before  func() error // see sshclient.Command
 }
 
 func (a *app) sshCommand() *cobra.Command {
@@ -30,7 +33,8 @@ func (a *app) sshCommand() *cobra.Command {
 			"HOST is a server's name, address or ID. The exit status is the command's; 255 means that\n" +
 			"the connection failed. Flags may stand before or after HOST; what follows the first other\n" +
 			"word belongs to the command, and so does everything after -- .",
-		Example: "  tsh ssh root@web-1\n  tsh ssh -l root web-1 uptime\n  tar c . | tsh ssh root@web-1 tar x",
+		Example: "  tsh ssh root@web-1\n  tsh ssh -l root web-1 uptime\n  tar c . | tsh ssh root@web-1 tar x\n" +
+			"  tsh ssh -N -L 5432:db.internal:5432 root@web-1\n  tsh ssh -N -D 1080 root@web-1\n  tsh ssh --local -L 8080:localhost:80 root@web-1 curl localhost:8080",
 		Args: func(cmd *cobra.Command, args []string) error {
 			var err error
 			if words, err = sshWords(cmd, args); err == nil {
@@ -57,6 +61,7 @@ func (a *app) sshCommand() *cobra.Command {
 	fs.StringVarP(&a.globals.cluster, "cluster", "c", "", "the `CLUSTER` of the server [TELEPORT_CLUSTER]")
 	fs.IntVarP(&o.port, "port", "p", 0, "the server's `PORT`; any if not given")
 	o.sessionOptions.addFlags(fs)
+	o.forward.addFlags(fs)
 	relogin := fs.VarPF(negation{boolValue{&a.globals.noRelogin}}, "relogin", "", "log in if the credentials are missing or expired (default true)")
 	relogin.NoOptDefVal = "true"
 	fs.BoolVar(&o.noResume, "no-resume", false, "accepted for other clients' scripts: connections are never resumed")
@@ -95,7 +100,7 @@ func (o *sshOptions) parseArgs(args []string, a *app) error {
 	if o.subsystem && o.command == "" {
 		return usagef("-s needs the name of a subsystem")
 	}
-	return nil
+	return o.forward.validate(words)
 }
 
 // asTransport gives err the exit code that OpenSSH has for it; the remote
@@ -110,6 +115,9 @@ func asTransport(err error) error {
 }
 
 func (a *app) runSSH(ctx context.Context, o sshOptions) error {
+	if done, err := a.toBackground(ctx, &o.forward); done {
+		return err
+	}
 	return a.withSession(ctx, func(ctx context.Context, s *session) error { return a.sshWith(ctx, s, o) })
 }
 
@@ -128,5 +136,5 @@ func (a *app) sshWith(ctx context.Context, s *session, o sshOptions) error {
 	}
 	defer client.Close()
 	connected()
-	return a.runRemote(ctx, client, s, o)
+	return a.runConnected(ctx, client, s, o)
 }

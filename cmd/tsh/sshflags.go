@@ -45,7 +45,7 @@ type sessionOptions struct {
 	logLevel      hush
 	link          linkOptions
 
-	exitOnForwardFailure bool
+	exitOnForwardFailure bool // a port that the server does not forward is an error
 }
 
 // addFlags adds the flags, most of which have the letters that OpenSSH gives them.
@@ -107,6 +107,9 @@ func (o *sessionOptions) settle(a *app, fs *pflag.FlagSet) error {
 	}
 	if err := o.settleLog(a); err != nil {
 		return err
+	}
+	if detached() {
+		return nil // it has been said before
 	}
 	for _, warning := range warnings {
 		a.ui.warn("%s", warning)
