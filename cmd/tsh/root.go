@@ -27,6 +27,7 @@ type app struct {
 	store   *profile.Store // see openStore
 	link    linkOptions
 
+	batch           bool  // nobody is to be asked anything
 	storeless       bool  // nothing is to be stored, whatever happens
 	headlessRefused error // why this command cannot log in headless
 }

@@ -100,6 +100,9 @@ func (o *sshOptions) parseArgs(args []string, a *app) error {
 	if o.subsystem && o.command == "" {
 		return usagef("-s needs the name of a subsystem")
 	}
+	if o.clearForwards {
+		o.forward.specs = nil
+	}
 	return o.forward.validate(words)
 }
 

@@ -45,6 +45,7 @@ type sessionOptions struct {
 	logLevel      hush
 	link          linkOptions
 
+	clearForwards        bool
 	exitOnForwardFailure bool // a port that the server does not forward is an error
 }
 
@@ -103,7 +104,7 @@ func (o *sessionOptions) settle(a *app, fs *pflag.FlagSet) error {
 		a.link.network = "tcp6"
 	}
 	if o.batch {
-		a.globals.noRelogin = true
+		a.batch, a.globals.noRelogin = true, true
 	}
 	if err := o.settleLog(a); err != nil {
 		return err

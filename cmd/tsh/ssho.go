@@ -82,7 +82,7 @@ func (r *optionReader) warn(name, key string) {
 // withoutEffect are the other options that OpenSSH has or had.
 const withoutEffect = `bindaddress bindinterface canonicaldomains canonicalizefallbacklocal canonicalizehostname
 canonicalizemaxdots canonicalizepermittedcnames casignaturealgorithms certificatefile challengeresponseauthentication
-channeltimeout checkhostip cipher ciphers clearallforwardings compression compressionlevel connectionattempts controlmaster
+channeltimeout checkhostip cipher ciphers compression compressionlevel connectionattempts controlmaster
 controlpath controlpersist dsaauthentication enableescapecommandline enablesshkeysign fingerprinthash globalknownhostsfile
 gssapiauthentication gssapiclientidentity gssapidelegatecredentials gssapikexalgorithms gssapikeyexchange
 gssapirenewalforcesrekey gssapiserveridentity gssapitrustdns hashknownhosts host hostbasedacceptedalgorithms
@@ -98,7 +98,7 @@ warnweakcrypto`
 
 // satisfied are options whose value asks for what is the case anyway, as programs pass
 // them that call ssh. There is nothing to warn of.
-const satisfied = `canonicalizehostname=no challengeresponseauthentication=no checkhostip=no clearallforwardings=no
+const satisfied = `canonicalizehostname=no challengeresponseauthentication=no checkhostip=no
 compression=no connectionattempts=1 controlmaster=no controlpath=none controlpersist=no enablesshkeysign=no
 gssapiauthentication=no gssapidelegatecredentials=no hostbasedauthentication=no identitiesonly=yes
 kbdinteractiveauthentication=no localcommand=none nohostauthenticationforlocalhost=no passwordauthentication=no
@@ -113,6 +113,7 @@ func effectiveOptions() map[string]setOption {
 		"addkeystoagent":          addKeys,
 		"addressfamily":           addressFamily,
 		"batchmode":               toBool(func(o *sessionOptions) *bool { return &o.batch }),
+		"clearallforwardings":     toBool(func(o *sessionOptions) *bool { return &o.clearForwards }),
 		"connecttimeout":          toTime(func(o *sessionOptions) *time.Duration { return &o.link.timeout }, "none"),
 		"dynamicforward":          toFlag("D"),
 		"escapechar":              escapeOption,

@@ -148,6 +148,9 @@ func (a *app) confirm(ctx context.Context, question string) (bool, error) {
 }
 
 func (a *app) askOnTTY(ctx context.Context, question string, visible bool) (string, error) {
+	if a.batch {
+		return "", fmt.Errorf("%w: BatchMode is on", login.ErrCannotAsk)
+	}
 	tty, err := openTTY()
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", login.ErrCannotAsk, err)
