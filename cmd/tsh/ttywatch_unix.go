@@ -63,15 +63,15 @@ func startWatcher(in *os.File, before *unix.Termios) (*os.File, error) {
 		Path: program, Args: []string{"tsh", watchWord}, Env: []string{}, Dir: "/",
 		Stdin: r, ExtraFiles: []*os.File{in}, SysProcAttr: &syscall.SysProcAttr{Setsid: true},
 	}
-	if err = cmd.Start(); err == nil {
-		go func() { _ = cmd.Wait() }()
-		states := ttyStates{*before, *raw}
-		_, err = w.Write(states.bytes())
+	states := ttyStates{*before, *raw}
+	if _, err = w.Write(states.bytes()); err == nil { // there is room in a pipe, so we may end now
+		err = cmd.Start()
 	}
 	if err != nil {
 		_ = w.Close()
 		return nil, err
 	}
+	go func() { _ = cmd.Wait() }()
 	return w, nil
 }
 
