@@ -96,6 +96,7 @@ func TestScripts(t *testing.T) {
 			"nosecret":    withWorld((*world).noSecret),
 			"scans":       withWorld((*world).scans),
 			"portal":      withWorld((*world).portal),
+			"xserver":     withWorld((*world).xserver),
 			"service":     withWorld((*world).service),
 			"freeport":    withWorld((*world).freePort),
 			"forbid":      withWorld((*world).forbid),
