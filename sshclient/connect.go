@@ -24,10 +24,11 @@ type Stream struct {
 	done chan struct{} // closed when both ends are
 }
 
-func newStream(ch ssh.Channel, reqs <-chan *ssh.Request) *Stream {
+func newStream(ch ssh.Channel, reqs <-chan *ssh.Request, closed func()) *Stream {
 	s := &Stream{ch: ch, said: make(chan string, 1), done: make(chan struct{})}
 	go func() {
 		answerRequests(reqs)
+		closed()
 		close(s.done)
 	}()
 	// What is not taken off the channel would stop it.
@@ -111,7 +112,7 @@ func (c *Client) Dial(ctx context.Context, network, address string) (*Stream, er
 		if err != nil {
 			return err
 		}
-		opened := newStream(ch, reqs)
+		opened := newStream(ch, reqs, c.note("to "+address))
 		if late() {
 			return opened.Close()
 		}
@@ -187,8 +188,8 @@ func (c *Client) within(ctx context.Context, limit time.Duration, f func(late fu
 
 // Wait keeps the connection alive until it is over or ctx ends; it is for a client
 // that runs no command, which does the same. The error is never nil: an *Error
-// that wraps the cause of ctx, [ErrNoAnswer] if the node was silent for a minute
-// and the connection was given up, or says that the connection is lost.
+// that wraps the cause of ctx, [ErrNoAnswer] if the node was silent for a minute (see
+// [Client.SetKeepalive]) and the connection was given up, or says that the connection is lost.
 func (c *Client) Wait(ctx context.Context) error {
 	var life heartbeat
 	life.start(c)
@@ -202,7 +203,7 @@ func (c *Client) Wait(ctx context.Context) error {
 		case <-life.tick:
 			if life.gone() {
 				go c.Close()
-				return c.sessionError(fmt.Errorf("%w: silent for %v", ErrNoAnswer, (maxMissed+1)*pulse))
+				return c.sessionError(life.silence())
 			}
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"sync"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/seed-087d674e/tsh/internal/text"
 )
 
 // maxHeld bounds the connections that wait until it is known which port the node
@@ -28,7 +30,11 @@ type Listener struct {
 
 // Incoming is somebody who has connected to a [Listener]. Either method has to be
 // called, once.
-type Incoming struct{ ch ssh.NewChannel }
+type Incoming struct {
+	ch     ssh.NewChannel
+	client *Client
+	from   string
+}
 
 // Accept takes the connection.
 func (i *Incoming) Accept() (*Stream, error) {
@@ -36,7 +42,7 @@ func (i *Incoming) Accept() (*Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newStream(ch, reqs), nil
+	return newStream(ch, reqs, i.client.note("from "+i.from)), nil
 }
 
 // Reject turns the connection away. The node is not told why.
@@ -191,12 +197,16 @@ func (t *remoteTable) open(ch ssh.NewChannel) {
 		l = t.find(func(l *Listener) bool { return l.path != "" && l.path == unix.Path })
 	}
 	t.mu.Unlock()
+	from := text.Line(short(unix.Path))
+	if from == "" {
+		from = net.JoinHostPort(clean(short(tcp.Host)), strconv.Itoa(int(tcp.Port)))
+	}
 	if l == nil {
-		slog.Debug("node opened a channel for a port nobody asked for", "address", net.JoinHostPort(clean(short(tcp.Host)), strconv.Itoa(int(tcp.Port))))
+		slog.Debug("node opened a channel for a port nobody asked for", "address", from)
 		_ = ch.Reject(ssh.Prohibited, "not requested") // fails only if the connection is gone
 		return
 	}
-	go l.serve(&Incoming{ch})
+	go l.serve(&Incoming{ch, l.client, from})
 }
 
 // forPort is the listener on a port. Nodes may write the address in another way

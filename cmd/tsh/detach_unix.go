@@ -103,3 +103,6 @@ func loginShell() *exec.Cmd {
 	cmd.Args[0] = "-" + filepath.Base(shell)
 	return cmd
 }
+
+// detached reports whether this is the second process of -f.
+func detached() bool { return os.Getenv(envDetached) != "" }

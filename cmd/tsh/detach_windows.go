@@ -22,3 +22,5 @@ func loginShell() *exec.Cmd {
 	}
 	return exec.Command(shell)
 }
+
+func detached() bool { return false }

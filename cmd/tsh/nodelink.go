@@ -20,6 +20,8 @@ func (a *app) dialProxy(ctx context.Context, s *session) (*proxy.Transport, erro
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := a.link.limit(ctx)
+	defer cancel()
 	return proxy.Dial(ctx, proxy.Config{
 		WebAddr:     s.profile.WebProxyAddr,
 		SSHAddr:     s.profile.SSHProxyAddr,
@@ -29,6 +31,7 @@ func (a *app) dialProxy(ctx context.Context, s *session) (*proxy.Transport, erro
 		RootCAs:     authorities,
 		TLS:         tlsConfig,
 		Cluster:     s.id.RootCluster(),
+		Dial:        a.link.dial(),
 	})
 }
 
@@ -39,14 +42,16 @@ func (a *app) dialNode(ctx context.Context, s *session, over sshclient.Dialer, t
 		return nil, err
 	}
 	config.BannerCallback = func(message string) error {
-		a.ui.say("%s", strings.TrimSuffix(message, "\n"))
+		a.ui.note("%s", strings.TrimSuffix(message, "\n"))
 		return nil
 	}
+	a.link.apply(config)
 	target.Cluster = s.cluster
 	client, err := sshclient.Dial(ctx, over, target, config)
 	if err != nil {
 		return nil, a.explainSSH(ctx, err, s, target.Host)
 	}
+	a.link.watch(client)
 	return client, nil
 }
 

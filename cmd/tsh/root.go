@@ -25,7 +25,9 @@ type app struct {
 	globals globals
 	guard   *guard
 	store   *profile.Store // see openStore
+	link    linkOptions
 
+	batch           bool  // nobody is to be asked anything
 	storeless       bool  // nothing is to be stored, whatever happens
 	headlessRefused error // why this command cannot log in headless
 }
@@ -109,7 +111,7 @@ func (a *app) rootCommand() *cobra.Command {
 		// Without a command there is nothing to do but say what there is.
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if version {
-				return a.runVersion(cmd.Context(), versionOptions{client: true, format: formatFlag{value: formatText, allowed: []string{formatText}}})
+				return a.runVersion(cmd.Context(), clientVersion())
 			}
 			return cmd.Help()
 		},
@@ -145,7 +147,7 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 	var logs io.Writer = io.Discard
 	level := slog.LevelError
 	if a.globals.debug {
-		logs, level = a.io.err, slog.LevelDebug
+		logs, level = a.ui.err, slog.LevelDebug
 	}
 	// The standard logger, which net/http complains to, writes there as well.
 	slog.SetDefault(slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: level})))

@@ -174,12 +174,14 @@ func (c *Cluster) serveNode(n *node, conn net.Conn) {
 }
 
 // permUser is where the name of the verified user is in the permissions,
-// permForwarding whether the roles allow to forward ports.
+// the others what the roles allow to forward.
 type permKey string
 
 const (
 	permUser       permKey = "user"
 	permForwarding permKey = "port-forwarding"
+	permAgent      permKey = "agent-forwarding"
+	permX11        permKey = "X11-forwarding"
 )
 
 // authorize accepts a user certificate, of this cluster or of its root, whose principals and
@@ -213,6 +215,8 @@ func (c *Cluster) authorize(n *node, meta ssh.ConnMetadata, key ssh.PublicKey) (
 	return &ssh.Permissions{CriticalOptions: cert.CriticalOptions, ExtraData: map[any]any{
 		permUser:       cert.KeyId,
 		permForwarding: roles.any(func(r role) bool { return r.PortForwarding }),
+		permAgent:      roles.any(func(r role) bool { return r.ForwardAgent }),
+		permX11:        roles.any(func(r role) bool { return r.PermitX11 }),
 	}}, nil
 }
 
