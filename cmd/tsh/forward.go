@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -51,6 +52,30 @@ func (f *forwardFlag) Set(value string) error {
 	}
 	*f.specs = append(*f.specs, spec)
 	return nil
+}
+
+// Append, Replace and GetSlice implement pflag.SliceValue: the flag may be repeated.
+func (f *forwardFlag) Append(value string) error { return f.Set(value) }
+
+// Replace implements pflag.SliceValue.
+func (f *forwardFlag) Replace(values []string) error {
+	*f.specs = slices.DeleteFunc(*f.specs, func(s forward.Spec) bool { return s.Kind == f.kind })
+	for _, value := range values {
+		if err := f.Set(value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// GetSlice implements pflag.SliceValue.
+func (f *forwardFlag) GetSlice() (values []string) {
+	for _, s := range *f.specs {
+		if s.Kind == f.kind {
+			values = append(values, s.String())
+		}
+	}
+	return values
 }
 
 // validate refuses what excludes each other. words are the command.
@@ -106,18 +131,30 @@ func (f *forwards) ready() error {
 		return f.failed
 	}
 	for line := range strings.SplitSeq(f.failed.Error(), "\n") {
-		f.app.sayMeanwhile("ERROR: " + line)
+		f.app.failMeanwhile(line)
 	}
 	return nil
 }
 
-// sayMeanwhile says something while a session may have the terminal, where a new
-// line does not begin a line.
+// sayMeanwhile says what is good to know while a session may have the terminal, where
+// a new line does not begin a line.
 func (a *app) sayMeanwhile(line string) {
 	if a.guard.armed() {
 		line += "\r"
 	}
-	fmt.Fprintln(a.ui.err, line)
+	if a.ui.hush == hushNothing {
+		fmt.Fprintln(a.ui.err, line)
+	}
+}
+
+// failMeanwhile is sayMeanwhile for what has failed.
+func (a *app) failMeanwhile(line string) {
+	if a.guard.armed() {
+		line += "\r"
+	}
+	if a.ui.hush != hushAll {
+		fmt.Fprintln(a.ui.err, a.ui.paint("31", "ERROR: ")+line)
+	}
 }
 
 // runConnected does on a connection what the flags say.

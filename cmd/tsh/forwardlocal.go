@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/seed-087d674e/tsh/internal/text"
 	"github.com/seed-087d674e/tsh/sshclient"
 )
 
@@ -36,7 +37,7 @@ func (a *app) runHere(ctx context.Context, client *sshclient.Client, f *forwards
 	go func() {
 		defer close(watched)
 		if err := client.Wait(over); over.Err() == nil {
-			a.sayMeanwhile("ERROR: " + err.Error() + "; nothing is forwarded any more")
+			a.failMeanwhile(text.Line(err.Error()) + "; nothing is forwarded any more")
 		}
 	}()
 	err := cmd.Wait()

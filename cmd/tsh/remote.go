@@ -30,10 +30,11 @@ func (a *app) runRemote(ctx context.Context, client *sshclient.Client, s *sessio
 		return err
 	}
 	begun := false
-	command.Started = func() {
+	started := func() {
 		begun = true
 		o.forward.detach()
 	}
+	command.Started = started
 	var terminal *rawTerminal
 	if a.wantsPTY(o) {
 		terminal = newRawTerminal(a.io)
@@ -44,7 +45,7 @@ func (a *app) runRemote(ctx context.Context, client *sshclient.Client, s *sessio
 			command.Escape = escapeKeys(char, a.io.err, terminal, client)
 		}
 		command.Started = func() {
-			begun = true
+			started()
 			terminal.enter(a.guard)
 		}
 	}
