@@ -62,7 +62,8 @@ type Set struct {
 func Listen(cfg Config) (*Set, error) {
 	s := &Set{cfg: cfg, notes: make(map[string]bool)}
 	s.life, s.end = context.WithCancel(context.Background())
-	for _, spec := range cfg.Specs {
+	for i := range cfg.Specs {
+		spec := &cfg.Specs[i]
 		if spec.Kind == Remote {
 			continue
 		}
@@ -70,7 +71,7 @@ func Listen(cfg Config) (*Set, error) {
 		s.local = append(s.local, listeners...)
 		if err != nil {
 			s.Close()
-			return nil, fmt.Errorf("cannot listen for -%c %s: %v", spec.Kind, spec, err)
+			return nil, fmt.Errorf("cannot listen for %s: %v", spec.flag(), err)
 		}
 	}
 	for _, l := range s.local {
@@ -84,21 +85,22 @@ func Listen(cfg Config) (*Set, error) {
 // waits for the answer to a global request before it sends the next.
 func (s *Set) Request(ctx context.Context) error {
 	var failed []error
-	for _, spec := range s.cfg.Specs {
+	for i := range s.cfg.Specs {
+		spec := &s.cfg.Specs[i]
 		if spec.Kind != Remote {
 			continue
 		}
-		network, address := spec.Listen.dial()
-		if spec.Listen.Path == "" {
-			// OpenSSH's words for loopback and for everything.
-			host := map[string]string{"": "localhost", "*": ""}
-			if name, ok := host[spec.Listen.Host]; ok {
-				address = net.JoinHostPort(name, strconv.Itoa(spec.Listen.Port))
-			}
+		at := spec.Listen
+		switch at.Host { // OpenSSH's words for loopback and for everything
+		case "":
+			at.Host = "localhost"
+		case "*":
+			at.Host = ""
 		}
+		network, address := at.dial()
 		l, err := s.cfg.Client.Listen(ctx, network, address, func(in *sshclient.Incoming) { s.serveRemote(spec, in) })
 		if err != nil {
-			failed = append(failed, fmt.Errorf("remote forwarding failed for -R %s: %w", spec, err))
+			failed = append(failed, fmt.Errorf("remote forwarding failed for %s: %w", spec.flag(), err))
 			continue
 		}
 		s.mu.Lock()
@@ -109,7 +111,7 @@ func (s *Set) Request(ctx context.Context) error {
 			if !spec.SOCKS() {
 				target = spec.Connect.String()
 			}
-			s.cfg.Note(fmt.Sprintf("Allocated port %d for remote forward to %s", l.Port(), target))
+			s.cfg.Note("Allocated port " + strconv.Itoa(l.Port()) + " for remote forward to " + target)
 		}
 	}
 	return errors.Join(failed...)
@@ -177,11 +179,11 @@ func (s *Set) done() {
 }
 
 // note tells of a connection that did not come about, once.
-func (s *Set) note(spec Spec, err error) {
+func (s *Set) note(spec *Spec, err error) {
 	if s.life.Err() != nil {
 		return
 	}
-	line := text.Line(fmt.Sprintf("-%c %s: %v", spec.Kind, spec, err))
+	line := text.Line(spec.flag() + ": " + err.Error())
 	s.mu.Lock()
 	count, known := len(s.notes), s.notes[line]
 	if count <= maxNotes {
@@ -219,7 +221,7 @@ func (s *Set) accept(l *listener) {
 }
 
 // serveLocal connects who came here with what the node can reach.
-func (s *Set) serveLocal(spec Spec, conn net.Conn) {
+func (s *Set) serveLocal(spec *Spec, conn net.Conn) {
 	defer conn.Close()
 	if !s.begin() {
 		return
@@ -253,7 +255,7 @@ func (s *Set) serveLocal(spec Spec, conn net.Conn) {
 }
 
 // onTheWay adds where a SOCKS client wanted to go.
-func onTheWay(spec Spec, address string, err error) error {
+func onTheWay(spec *Spec, address string, err error) error {
 	if spec.SOCKS() {
 		return fmt.Errorf("%s: %w", address, err)
 	}
@@ -261,7 +263,7 @@ func onTheWay(spec Spec, address string, err error) error {
 }
 
 // serveRemote connects who came to the node with what can be reached from here.
-func (s *Set) serveRemote(spec Spec, in *sshclient.Incoming) {
+func (s *Set) serveRemote(spec *Spec, in *sshclient.Incoming) {
 	if !s.begin() {
 		in.Reject()
 		return
@@ -285,7 +287,7 @@ func (s *Set) serveRemote(spec Spec, in *sshclient.Incoming) {
 	s.pipe(conn, stream, spec, "")
 }
 
-func (s *Set) serveRemoteSOCKS(spec Spec, in *sshclient.Incoming) {
+func (s *Set) serveRemoteSOCKS(spec *Spec, in *sshclient.Incoming) {
 	stream, err := in.Accept()
 	if err != nil {
 		return
@@ -314,8 +316,11 @@ func (s *Set) connect(network, address string) (net.Conn, error) {
 	return new(net.Dialer).DialContext(ctx, network, address)
 }
 
+// flag is the forward as it stands on a command line.
+func (s *Spec) flag() string { return "-" + string(rune(s.Kind)) + " " + s.String() }
+
 // dial is the endpoint in the words of package net.
-func (e Endpoint) dial() (network, address string) {
+func (e *Endpoint) dial() (network, address string) {
 	if e.Path != "" {
 		return "unix", e.Path
 	}
@@ -325,7 +330,7 @@ func (e Endpoint) dial() (network, address string) {
 // listener is one that -L or -D listens on.
 type listener struct {
 	net.Listener
-	spec Spec
+	spec *Spec
 	path string      // of a socket
 	made os.FileInfo // the socket as it was made
 }
@@ -340,7 +345,7 @@ func (l *listener) close() {
 	_ = l.Listener.Close() // there is nothing to lose
 }
 
-func (s *Set) listen(spec Spec) ([]*listener, error) {
+func (s *Set) listen(spec *Spec) ([]*listener, error) {
 	if spec.Listen.Path != "" {
 		l, err := listenUnix(spec.Listen.Path)
 		if err != nil {

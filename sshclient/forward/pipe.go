@@ -15,7 +15,7 @@ const pipeSize = 32 << 10
 // pipe copies both ways until both have ended, each for itself, or the set is
 // closed, and closes both. A node that refuses after all is noted before conn hears
 // of the end.
-func (s *Set) pipe(conn net.Conn, stream *sshclient.Stream, spec Spec, address string) {
+func (s *Set) pipe(conn net.Conn, stream *sshclient.Stream, spec *Spec, address string) {
 	defer context.AfterFunc(s.life, func() {
 		conn.Close()
 		stream.Close()
