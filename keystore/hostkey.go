@@ -69,6 +69,15 @@ func (id *Identity) SSHClientConfig() (*ssh.ClientConfig, error) {
 }
 
 // certSigner signs with the certificate; RSA keys never with SHA-1.
+// SSHSigner signs with the identity's key under the name of its certificate, as an
+// ssh-agent that holds both would.
+func (id *Identity) SSHSigner() (ssh.Signer, error) {
+	if id.SSHKey == nil || id.SSHCert == nil {
+		return nil, errors.New(id.owner() + " has no SSH key")
+	}
+	return certSigner(id)
+}
+
 func certSigner(id *Identity) (ssh.Signer, error) {
 	if key := agentSigner(id.SSHKey); key != nil {
 		return ssh.NewCertSigner(id.SSHCert, key.SSHSigner())

@@ -34,6 +34,10 @@ type Client struct {
 	repairs  func() bool    // the connection broke and is being repaired at the moment
 	cancel   func()         // releases the context that the dial ran under
 	channels channelTable   // what the node may open channels for
+	open     connections    // what is forwarded
+	pulse    time.Duration  // how often a silent node is asked; not at all if negative
+	misses   int            // unanswered questions that end the connection; 0 for none
+	remote   remoteTable    // where it listens for us
 
 	dead chan struct{} // closed when the connection is over
 	err  error         // why; readable once dead is closed
@@ -97,7 +101,7 @@ func because(ctx context.Context, err error) error {
 }
 
 func newClient(host string, conn ssh.Conn, chans <-chan ssh.NewChannel, reqs <-chan *ssh.Request) *Client {
-	c := &Client{host: host, conn: conn, dead: make(chan struct{})}
+	c := &Client{host: host, conn: conn, dead: make(chan struct{}), pulse: pulse, misses: maxMissed}
 	c.teleport = strings.HasPrefix(string(conn.ServerVersion()), "SSH-2.0-Teleport")
 	go c.channels.serve(chans)
 	go answerRequests(reqs)
@@ -106,6 +110,16 @@ func newClient(host string, conn ssh.Conn, chans <-chan ssh.NewChannel, reqs <-c
 		close(c.dead)
 	}()
 	return c
+}
+
+// SetKeepalive says how a node that has fallen silent is found out, from the next Run on:
+// it is asked every interval, and given up when it answered none of misses questions.
+// Interval 0 never asks, 0 misses never gives up; 15 seconds and 3 are what a client
+// begins with. It must not be called beside other methods.
+func (c *Client) SetKeepalive(interval time.Duration, misses int) {
+	if c.pulse, c.misses = interval, misses; interval <= 0 {
+		c.pulse = -1
+	}
 }
 
 // answerRequests says yes to the question whether we are still here and no to
@@ -157,6 +171,11 @@ func (c *Client) lost() error {
 	case <-wait.C:
 		return nil
 	}
+	return c.lostReason()
+}
+
+// lostReason is why the connection, which is dead, is over.
+func (c *Client) lostReason() error {
 	if c.err == nil || errors.Is(c.err, io.EOF) || errors.Is(c.err, net.ErrClosed) {
 		return fmt.Errorf("connection lost: %w", io.ErrUnexpectedEOF)
 	}

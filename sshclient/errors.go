@@ -100,7 +100,7 @@ func (e *AuthError) Error() string {
 // or the command.
 type RefusedError struct {
 	Host    string
-	Request string // what was refused: "session", "pty-req", "shell" or "exec" (RFC 4254)
+	Request string // what was refused: "session", "exec", "direct-tcpip" … (RFC 4254)
 	Message string // the node's own words, safe to print; may have several lines
 }
 

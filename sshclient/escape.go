@@ -17,8 +17,9 @@ const (
 // pieces.
 type escapes struct {
 	char   byte
-	midway bool // something has come since the last newline
-	held   bool // the escape character was typed at the start of a line
+	act    func(byte) bool // takes other characters behind it; may be nil
+	midway bool            // something has come since the last newline
+	held   bool            // the escape character was typed at the start of a line
 }
 
 // scan returns what is to be sent of p, and whether the session is to end. The
@@ -31,6 +32,9 @@ func (e *escapes) scan(p []byte) (send []byte, end bool) {
 		case e.held && b == e.char:
 			e.held = false
 			send = append(send, b)
+		case e.held && e.act != nil && e.act(b):
+			e.held = false
+			continue // as if nothing had been typed
 		case e.held:
 			e.held = false
 			send = append(send, e.char, b)
@@ -63,7 +67,7 @@ func (s *session) stdin() io.Reader {
 	}
 	t := &typed{more: make(chan struct{}, 1), room: make(chan struct{}, 1), over: s.over}
 	go func() {
-		e, buf := escapes{char: s.cmd.EscapeChar}, make([]byte, typedSize)
+		e, buf := escapes{char: s.cmd.EscapeChar, act: s.cmd.Escape}, make([]byte, typedSize)
 		for {
 			n, err := s.cmd.Stdin.Read(buf)
 			send, end := e.scan(buf[:n])

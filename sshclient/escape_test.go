@@ -38,6 +38,25 @@ func TestEscapes(t *testing.T) {
 	}
 }
 
+// Other characters behind the escape character go to whoever acts on them, and the
+// next sequence may follow at once.
+func TestEscapeActions(t *testing.T) {
+	for size := 1; size <= 12; size++ {
+		var acted string
+		e := escapes{char: '~', act: func(b byte) bool {
+			if b == 'x' {
+				return false
+			}
+			acted += string(b)
+			return true
+		}}
+		sent, end := pieces(&e, []byte("~?ls\r~#~\x1aa~?\r~x~?\r~~~.\r~."), size)
+		if string(sent) != "ls\ra~?\r~x~?\r~~.\r" || acted != "?#\x1a" || !end {
+			t.Errorf("by %d: sent %q, acted on %q, end %v", size, sent, acted, end)
+		}
+	}
+}
+
 func pieces(e *escapes, in []byte, size int) (sent []byte, end bool) {
 	for len(in) > 0 {
 		n := min(size, len(in))

@@ -22,7 +22,8 @@ const (
 //
 // A node that has not started the command within the configuration's Timeout,
 // or is silent for a minute while it runs and answers no question, makes the
-// whole connection end, with an *Error that wraps [ErrNoAnswer].
+// whole connection end, with an *Error that wraps [ErrNoAnswer]; see
+// [Client.SetKeepalive].
 //
 // When ctx ends, the session is closed and Run returns at once; the error
 // wraps the context's cause. Run does not wait for a Read of Stdin that
@@ -74,7 +75,7 @@ func (s *session) await(ctx context.Context, result <-chan error) error {
 		case <-life.tick:
 			if life.gone() {
 				go s.client.Close()
-				return s.fail(fmt.Errorf("%w: silent for %v", ErrNoAnswer, (maxMissed+1)*pulse))
+				return s.fail(life.silence())
 			}
 		}
 	}
@@ -92,11 +93,18 @@ type heartbeat struct {
 
 func (h *heartbeat) start(c *Client) {
 	h.client, h.heard = c, c.heard.Load()
-	h.ticker = time.NewTicker(pulse)
+	if c.pulse < 0 {
+		return
+	}
+	h.ticker = time.NewTicker(c.pulse)
 	h.tick = h.ticker.C
 }
 
-func (h *heartbeat) stop() { h.ticker.Stop() }
+func (h *heartbeat) stop() {
+	if h.ticker != nil {
+		h.ticker.Stop()
+	}
+}
 
 // gone reports, at a tick, whether nobody is there any more.
 func (h *heartbeat) gone() bool {
@@ -108,12 +116,17 @@ func (h *heartbeat) gone() bool {
 		h.missed = 0
 		return false
 	}
-	if h.missed == maxMissed {
+	if h.missed == h.client.misses && h.missed > 0 {
 		return true
 	}
 	h.missed++
 	h.client.ask()
 	return false
+}
+
+// silence is why a connection is given up when nobody is there any more.
+func (h *heartbeat) silence() error {
+	return fmt.Errorf("%w: silent for %v", ErrNoAnswer, time.Duration(h.client.misses+1)*h.client.pulse)
 }
 
 // ask sends a keepalive that wants an answer, whichever. The transport has only

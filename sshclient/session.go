@@ -38,6 +38,18 @@ type Command struct {
 	Stderr io.Writer         // nil discards; with a PTY the node sends both to Stdout
 	PTY    *PTY              // nil: no terminal
 	Env    map[string]string // the node is free to ignore any of it
+	// Subsystem makes Args the name of a subsystem of the node.
+	Subsystem bool
+	// Agent, if set, serves the agent protocol on a channel that the node opens for a
+	// program there, until it returns; ctx and channel end with the session. The node
+	// gets no channel before it has been asked, and a bounded number after. A node
+	// that refuses makes Run fail. One session of a Client may have an agent, or X11.
+	Agent func(ctx context.Context, channel io.ReadWriteCloser)
+	X11   *X11 // nil: no display
+	// Before, if set, is called once the node has opened the session, before it is asked
+	// for anything in it: what the command depends on may be waited for, at no cost if
+	// it was asked for at the same time. Its error is the end of Run.
+	Before func() error
 	// Started, if set, is called once when the node has granted the command and
 	// before anything is read from Stdin or written to the outputs: the moment to
 	// change the local terminal. Run waits for it. It is not called if the
@@ -48,6 +60,9 @@ type Command struct {
 	// it makes Run return an *Error that wraps [ErrEscaped]. Typed twice it is
 	// sent once, and with anything else behind it as it is.
 	EscapeChar byte
+	// Escape, if set, is asked about every other character that follows the escape
+	// character; when it returns true, neither is sent. While it runs nothing is read.
+	Escape func(char byte) bool
 }
 
 // session is one run of a command.
@@ -65,9 +80,7 @@ type session struct {
 	over           chan struct{} // closed when Run returns
 }
 
-func (s *session) fail(err error) error {
-	return &Error{Op: OpSession, Host: s.client.host, Err: err}
-}
+func (s *session) fail(err error) error { return s.client.sessionError(err) }
 
 // run reports its result before it closes the channel: a connection that
 // stalls must not hold up a result that is known.
@@ -78,6 +91,7 @@ func (s *session) run(ctx context.Context, result chan<- error) {
 		return
 	}
 	defer s.ch.Close()
+	defer s.withdraw()
 	stop := context.AfterFunc(ctx, func() { s.ch.Close() })
 	defer stop()
 	go s.watch()
@@ -95,13 +109,8 @@ func (s *session) run(ctx context.Context, result chan<- error) {
 
 func (s *session) notOpened(err error) error {
 	s.limit.Stop() // it has answered
-	var rejected *ssh.OpenChannelError
-	if errors.As(err, &rejected) {
-		message := clean(rejected.Message)
-		if message == "" {
-			message = rejected.Reason.String()
-		}
-		return &RefusedError{Host: s.client.host, Request: "session", Message: message}
+	if errors.As(err, new(*ssh.OpenChannelError)) {
+		return s.client.refusedChannel("session", err)
 	}
 	if lost := s.client.lost(); lost != nil {
 		return s.fail(lost)
@@ -112,9 +121,32 @@ func (s *session) notOpened(err error) error {
 // start sends the requests that lead to a running command. Only what can make
 // it run differently than asked for waits for an answer.
 func (s *session) start() error {
+	if s.cmd.Before != nil {
+		if err := s.cmd.Before(); err != nil {
+			return err
+		}
+	}
+	if err := s.forwardX11(); err != nil {
+		return err
+	}
 	if err := s.sendEnv(); err != nil {
 		return s.notStarted("env", err)
 	}
+	if err := s.forwardAgent(); err != nil {
+		return err
+	}
+	if err := s.requestPTY(); err != nil {
+		return err
+	}
+	request, payload := s.program()
+	if ok, err := s.ch.SendRequest(request, true, payload); !ok {
+		return s.notStarted(request, err)
+	}
+	return nil
+}
+
+// requestPTY asks for a terminal if there is to be one.
+func (s *session) requestPTY() error {
 	if pty := s.cmd.PTY; pty != nil {
 		term := pty.Term
 		if term == "" {
@@ -131,14 +163,18 @@ func (s *session) start() error {
 			return s.notStarted("pty-req", err)
 		}
 	}
-	request, payload := "shell", []byte(nil)
-	if s.cmd.Args != "" {
-		request, payload = "exec", ssh.Marshal(struct{ Command string }{s.cmd.Args})
-	}
-	if ok, err := s.ch.SendRequest(request, true, payload); !ok {
-		return s.notStarted(request, err)
-	}
 	return nil
+}
+
+// program is the request that starts what is to run.
+func (s *session) program() (request string, payload []byte) {
+	switch payload = ssh.Marshal(struct{ Command string }{s.cmd.Args}); {
+	case s.cmd.Subsystem:
+		return "subsystem", payload
+	case s.cmd.Args == "":
+		return "shell", nil
+	}
+	return "exec", payload
 }
 
 // sendEnv sends the environment without waiting: it is a wish, and an answer

@@ -111,7 +111,9 @@ func (a *app) report(err error) int {
 	if a.globals.json && writeJSON(a.out, jsonError{body}) == nil {
 		return code
 	}
-	a.ui.fail(body.Message, body.Hint)
+	if a.ui.hush < hushAll || isUsage(err) {
+		a.ui.fail(body.Message, body.Hint)
+	}
 	return code
 }
 

@@ -22,6 +22,13 @@ func (g *guard) arm(restore func()) (disarm func()) {
 	}
 }
 
+// armed reports whether the terminal is in another state just now.
+func (g *guard) armed() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.restore != nil
+}
+
 // fire restores the terminal, if there is anything to restore.
 func (g *guard) fire() {
 	g.mu.Lock()

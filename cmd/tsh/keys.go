@@ -18,10 +18,11 @@ import (
 
 // Values of --add-keys-to-agent.
 const (
-	agentAuto = "auto" // yes, except where the agent is gpg-agent
-	agentNo   = "no"
-	agentYes  = "yes"
-	agentOnly = "only" // the agent alone has the key
+	agentAuto  = "auto" // yes, except where the agent is gpg-agent
+	agentNo    = "no"
+	agentYes   = "yes"
+	agentLocal = "local" // of ForwardAgent alone
+	agentOnly  = "only"  // the agent alone has the key
 )
 
 // keysInMemory is the value of --keystore for keys that one command has and nobody

@@ -20,6 +20,8 @@ func (a *app) dialProxy(ctx context.Context, s *session) (*proxy.Transport, erro
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := a.link.limit(ctx)
+	defer cancel()
 	return proxy.Dial(ctx, proxy.Config{
 		WebAddr:     s.profile.WebProxyAddr,
 		SSHAddr:     s.profile.SSHProxyAddr,
@@ -30,6 +32,7 @@ func (a *app) dialProxy(ctx context.Context, s *session) (*proxy.Transport, erro
 		TLS:         tlsConfig,
 		Cluster:     s.id.RootCluster(),
 		Headers:     a.settings.Headers,
+		Dial:        a.link.dial(),
 	})
 }
 
@@ -40,9 +43,10 @@ func (a *app) dialNode(ctx context.Context, s *session, over sshclient.Dialer, t
 		return nil, err
 	}
 	config.BannerCallback = func(message string) error {
-		a.ui.say("%s", strings.TrimSuffix(message, "\n"))
+		a.ui.note("%s", strings.TrimSuffix(message, "\n"))
 		return nil
 	}
+	a.link.apply(config)
 	target.Cluster = s.cluster
 	client, err := sshclient.Dial(ctx, a.nodeDialer(s, over), target, config)
 	if errors.Is(err, resume.ErrIdentification) { // which has nothing to do with who it is
@@ -51,6 +55,7 @@ func (a *app) dialNode(ctx context.Context, s *session, over sshclient.Dialer, t
 	if err != nil {
 		return nil, a.explainSSH(ctx, err, s, target.Host)
 	}
+	a.link.watch(client)
 	return client, nil
 }
 

@@ -17,18 +17,24 @@ type rawTerminal struct {
 	out     *os.File
 	restore func() // undoes enter; nil before
 	disarm  func()
+	dismiss func() // ends the watcher beside us
 	stop    chan struct{}
+	resized chan os.Signal // wakes up resizes
 	once    sync.Once
+
+	mu     sync.Mutex // held while the mode changes
+	raw    bool
+	before *term.State
 }
 
 func newRawTerminal(s streams) *rawTerminal {
-	return &rawTerminal{in: s.in, out: s.out, stop: make(chan struct{})}
+	return &rawTerminal{in: s.in, out: s.out, stop: make(chan struct{}), resized: make(chan os.Signal, 1)}
 }
 
 // enter switches the terminal on stdin to raw mode. A terminal that cannot be
 // switched stays as it is: the session works, with local editing.
 func (t *rawTerminal) enter(g *guard) {
-	fd := int(t.in.Fd())
+	fd, state := int(t.in.Fd()), ttyState(t.in)
 	before, err := term.GetState(fd)
 	if err != nil {
 		return
@@ -42,6 +48,7 @@ func (t *rawTerminal) enter(g *guard) {
 		t.restore = nil
 		return
 	}
+	t.before, t.raw = before, true
 	restoreOutput := prepareOutput(t.out)
 	restorePipes := survivePipes()
 	t.restore = func() {
@@ -50,15 +57,23 @@ func (t *rawTerminal) enter(g *guard) {
 		_ = term.Restore(fd, before)
 	}
 	t.disarm = g.arm(t.restore)
+	t.dismiss = watchTerminal(t.in, state)
+	t.attend()
 }
 
 // leave restores the terminal. It may be called again.
 func (t *rawTerminal) leave() {
 	t.once.Do(func() {
 		close(t.stop)
+		t.mu.Lock()
+		defer t.mu.Unlock()
 		if t.restore != nil {
+			t.raw = false
 			t.restore()
 			t.disarm()
+		}
+		if t.dismiss != nil {
+			t.dismiss()
 		}
 	})
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
 
 	"golang.org/x/term"
@@ -14,32 +13,47 @@ import (
 // runRemote runs the command or the shell on a node that has let us in.
 func (a *app) runRemote(ctx context.Context, client *sshclient.Client, s *session, o sshOptions) error {
 	command := sshclient.Command{
-		Args:   o.command,
-		Stdin:  a.io.in,
-		Stdout: a.io.out,
-		Stderr: a.io.err,
-		Env:    sessionEnv(s.profile.WebProxyAddr),
+		Args:      o.command,
+		Subsystem: o.subsystem,
+		Stdout:    a.io.out,
+		Stderr:    a.io.err,
+		Env:       sessionEnv(s.profile.WebProxyAddr),
+		Before:    o.before,
+		X11:       a.forwardedDisplay(ctx, o.x11),
+	}
+	o.addEnv(command.Env)
+	if !o.noStdin {
+		command.Stdin = a.io.in
+	}
+	var err error
+	if command.Agent, err = a.forwardedAgent(s, o); err != nil {
+		return err
 	}
 	begun := false
-	command.Started = func() { begun = true }
+	started := func() {
+		begun = true
+		o.forward.detach()
+	}
+	command.Started = started
 	var terminal *rawTerminal
 	if a.wantsPTY(o) {
 		terminal = newRawTerminal(a.io)
 		defer terminal.leave()
-		command.PTY = &sshclient.PTY{Term: os.Getenv("TERM"), Size: terminal.size(), Resize: terminal.resizes()}
-		if a.globals.escapes {
-			command.EscapeChar = '~'
+		command.PTY = &sshclient.PTY{Term: o.term(), Size: terminal.size(), Resize: terminal.resizes()}
+		if char, _ := escapeChar(o.escape); a.globals.escapes && char != 0 && command.Stdin != nil && term.IsTerminal(int(a.io.in.Fd())) {
+			command.EscapeChar = char
+			command.Escape = escapeKeys(char, a.io.err, terminal, client)
 		}
 		command.Started = func() {
-			begun = true
+			started()
 			terminal.enter(a.guard)
 		}
 	}
-	err := client.Run(ctx, command)
+	err = client.Run(ctx, command)
 	if terminal != nil && begun {
 		terminal.leave()
 		if ctx.Err() == nil {
-			fmt.Fprintf(a.io.err, "Connection to %s closed.\n", text.Line(o.target.Host))
+			a.ui.note("Connection to %s closed.", text.Line(o.target.Host))
 		}
 	}
 	if err != nil && begun {
@@ -49,16 +63,17 @@ func (a *app) runRemote(ctx context.Context, client *sshclient.Client, s *sessio
 }
 
 // wantsPTY decides as OpenSSH does: a terminal for a shell, and for a command
-// if asked; but only where stdin is one.
+// if asked; but only where stdin is one, unless asked twice.
 func (a *app) wantsPTY(o sshOptions) bool {
-	if o.noTTY || !o.tty && o.command != "" {
+	const forced = 2
+	if o.noTTY || o.tty == 0 && (o.command != "" || o.noStdin) {
 		return false
 	}
-	if term.IsTerminal(int(a.io.in.Fd())) {
+	if o.tty >= forced || term.IsTerminal(int(a.io.in.Fd())) {
 		return true
 	}
-	if o.tty {
-		a.ui.say("No terminal is allocated, because stdin is not one.")
+	if o.tty > 0 {
+		a.ui.note("No terminal is allocated, because stdin is not one.")
 	}
 	return false
 }

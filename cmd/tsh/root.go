@@ -26,10 +26,12 @@ type app struct {
 	globals globals
 	guard   *guard
 	store   *profile.Store // see openStore
+	link    linkOptions
 
 	settings    *tshconfig.Config // what the files say; see useSettings
 	settingsErr error             // ... or why they say nothing
 
+	batch           bool  // nobody is to be asked anything
 	storeless       bool  // nothing is to be stored, whatever happens
 	headlessRefused error // why this command cannot log in headless
 }
@@ -124,7 +126,7 @@ func (a *app) rootCommand() *cobra.Command {
 				}
 			}
 			if version {
-				return a.runVersion(cmd.Context(), versionOptions{client: true, format: formatFlag{value: formatText, allowed: []string{formatText}}})
+				return a.runVersion(cmd.Context(), clientVersion())
 			}
 			return cmd.Help()
 		},
@@ -166,7 +168,7 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 	var logs io.Writer = io.Discard
 	level := slog.LevelError
 	if a.globals.debug {
-		logs, level = a.io.err, slog.LevelDebug
+		logs, level = a.ui.err, slog.LevelDebug
 	}
 	// The standard logger, which net/http complains to, writes there as well.
 	slog.SetDefault(slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: level})))
@@ -189,8 +191,8 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 // themselves.
 func flagError(err error) error {
 	message := err.Error()
-	if _, named, ok := strings.Cut(message, "\" flag: --"); ok { // a value that names its flag itself
-		message = "--" + named
+	if _, named, ok := strings.Cut(message, "\" flag: -"); ok { // a value that names its flag itself
+		message = "-" + named
 	}
 	if i := strings.Index(message, "strconv."); i >= 0 {
 		reason := message[strings.LastIndex(message, ": ")+2:]

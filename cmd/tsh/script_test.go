@@ -99,6 +99,10 @@ func TestScripts(t *testing.T) {
 			"portal":      withWorld((*world).portal),
 			"tab":         withWorld((*world).tab),
 			"gate":        withWorld((*world).gate),
+			"xserver":     withWorld((*world).xserver),
+			"service":     withWorld((*world).service),
+			"freeport":    withWorld((*world).freePort),
+			"forbid":      withWorld((*world).forbid),
 		},
 	})
 }
@@ -267,14 +271,18 @@ func (w *world) stop() {
 
 func (w *world) stopCluster(*testscript.TestScript, bool, []string) { w.stop() }
 
-// user adds a user: user NAME [LOGIN,LOGIN…].
+// user adds a user: user NAME [LOGIN,LOGIN… [ROLE,ROLE…]].
 func (w *world) user(ts *testscript.TestScript, _ bool, args []string) {
 	logins := []string{"root"}
 	if len(args) > 1 {
 		logins = strings.Split(args[1], ",")
 	}
+	roles := []string{"access"}
+	if len(args) > 2 {
+		roles = strings.Split(args[2], ",")
+	}
 	enrolment, err := w.newest().AddUser(devcluster.UserSpec{
-		Name: args[0], Password: canary + "password-" + args[0], Roles: []string{"access"}, Logins: logins,
+		Name: args[0], Password: canary + "password-" + args[0], Roles: roles, Logins: logins,
 	})
 	ts.Check(err)
 	w.users[args[0]] = enrolment

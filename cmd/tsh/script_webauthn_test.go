@@ -23,6 +23,7 @@ func programsUnderTest() map[string]func() {
 		"fido2-assert": softkey.AssertMain,
 		"fido2-cred":   softkey.CredMain,
 		"fakebrowser":  fakeBrowser,
+		"talk":         talk,
 	}
 }
 

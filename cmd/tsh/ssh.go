@@ -13,31 +13,44 @@ import (
 
 // sshOptions are the flags of ssh.
 type sshOptions struct {
+	sessionOptions
 	port    int
-	tty     bool
-	noTTY   bool
 	target  sshclient.Target
 	command string
 	find    *nodeQuery // of a proxy template; see found
+
+	forward forwardOptions
+	before  func() error // see sshclient.Command
 }
 
 func (a *app) sshCommand() *cobra.Command {
 	var o sshOptions
+	var words []string // the host and the command
 	cmd := &cobra.Command{
 		Annotations: map[string]string{takesHeadless: ""},
 		Use:         "ssh [flags] [ACCOUNT@]HOST [COMMAND…]",
 		Short:       "Run a shell or a command on a server",
 		Long: "ssh connects to a server through the proxy and runs a command there, or a shell.\n" +
 			"HOST is a server's name, address or ID. The exit status is the command's; 255 means that\n" +
-			"the connection failed. Everything after HOST belongs to the command.",
-		Example: "  tsh ssh root@web-1\n  tsh ssh -l root web-1 uptime\n  tar c . | tsh ssh root@web-1 tar x",
+			"the connection failed. Flags may stand before or after HOST; what follows the first other\n" +
+			"word belongs to the command, and so does everything after -- .",
+		Example: "  tsh ssh root@web-1\n  tsh ssh -l root web-1 uptime\n  tar c . | tsh ssh root@web-1 tar x\n" +
+			"  tsh ssh -N -L 5432:db.internal:5432 root@web-1\n  tsh ssh -N -D 1080 root@web-1\n  tsh ssh --local -L 8080:localhost:80 root@web-1 curl localhost:8080",
 		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return asTransport(usagef("%s needs a host", cmd.CommandPath()))
+			var err error
+			if words, err = sshWords(cmd, args); err == nil {
+				err = o.settle(a, cmd.Flags())
 			}
-			return nil
+			if err == nil && len(words) == 0 && !o.version {
+				err = usagef("%s needs a host", cmd.CommandPath())
+			}
+			return asTransport(err)
 		},
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.version {
+				return a.runVersion(cmd.Context(), clientVersion())
+			}
+			args := words
 			if err := o.parseArgs(cmd.Flags(), args, a); err != nil {
 				return asTransport(err)
 			}
@@ -48,21 +61,18 @@ func (a *app) sshCommand() *cobra.Command {
 	fs.SetInterspersed(false)
 	fs.StringVarP(&a.globals.cluster, "cluster", "c", "", "the `CLUSTER` of the server [TELEPORT_CLUSTER]")
 	fs.IntVarP(&o.port, "port", "p", 0, "the server's `PORT`; any if not given")
-	fs.BoolVarP(&o.tty, "tty", "t", false, "allocate a terminal for a command, too")
-	fs.BoolVarP(&o.noTTY, "no-tty", "T", false, "allocate no terminal")
+	o.sessionOptions.addFlags(fs)
+	o.forward.addFlags(fs)
 	relogin := fs.VarPF(negation{boolValue{&a.globals.noRelogin}}, "relogin", "", "log in if the credentials are missing or expired (default true)")
 	relogin.NoOptDefVal = "true"
 	a.globals.addResume(fs)
 	a.globals.addKeystore(fs)
 	addNegations(fs)
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return asTransport(flagError(err)) })
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return asTransport(sshFlagError(err)) })
 	return cmd
 }
 
 func (o *sshOptions) parseArgs(fs *pflag.FlagSet, args []string, a *app) error {
-	if o.tty && o.noTTY {
-		return usagef("-t and -T exclude each other")
-	}
 	if o.port < 0 || o.port > 65535 {
 		return usagef("-p %d: a port is a number from 1 to 65535", o.port)
 	}
@@ -89,7 +99,16 @@ func (o *sshOptions) parseArgs(fs *pflag.FlagSet, args []string, a *app) error {
 		words = words[1:]
 	}
 	o.command = strings.Join(words, " ")
-	return nil
+	if o.command == "" {
+		o.command = o.remoteCommand
+	}
+	if o.subsystem && o.command == "" {
+		return usagef("-s needs the name of a subsystem")
+	}
+	if o.clearForwards {
+		o.forward.specs = nil
+	}
+	return o.forward.validate(words)
 }
 
 // asTransport gives err the exit code that OpenSSH has for it; the remote
@@ -104,6 +123,9 @@ func asTransport(err error) error {
 }
 
 func (a *app) runSSH(ctx context.Context, o sshOptions) error {
+	if done, err := a.toBackground(ctx, &o.forward); done {
+		return err
+	}
 	return a.withSession(ctx, func(ctx context.Context, s *session) error { return a.sshWith(ctx, s, o) })
 }
 
@@ -129,5 +151,5 @@ func (a *app) sshWith(ctx context.Context, s *session, o sshOptions) error {
 	if o.find == nil {
 		a.rememberHosts(s, []string{o.target.Host}, false)
 	}
-	return a.runRemote(ctx, client, s, o)
+	return a.runConnected(ctx, client, s, o)
 }

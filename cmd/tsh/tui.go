@@ -55,6 +55,7 @@ func (d *dataWriter) Write(p []byte) (int, error) {
 // tui speaks with the person.
 type tui struct {
 	err    io.Writer
+	hush   hush
 	colour bool // stderr may be coloured
 }
 
@@ -68,8 +69,27 @@ func (t *tui) say(format string, args ...any) {
 	fmt.Fprintln(t.err, text.Clean(fmt.Sprintf(format, args...)))
 }
 
+// hush is what is left out of the messages.
+type hush int
+
+const (
+	hushNothing hush = iota
+	hushNotes        // what is good to know, and warnings
+	hushAll          // errors, too, but for mistakes in the command line
+)
+
+// note is say for what is merely good to know.
+func (t *tui) note(format string, args ...any) {
+	if t.hush == hushNothing {
+		t.say(format, args...)
+	}
+}
+
 // warn is say for what the person should not overlook.
 func (t *tui) warn(format string, args ...any) {
+	if t.hush != hushNothing {
+		return
+	}
 	fmt.Fprintln(t.err, t.paint("33", "WARNING: ")+text.Clean(fmt.Sprintf(format, args...)))
 }
 
@@ -128,6 +148,9 @@ func (a *app) confirm(ctx context.Context, question string) (bool, error) {
 }
 
 func (a *app) askOnTTY(ctx context.Context, question string, visible bool) (string, error) {
+	if a.batch {
+		return "", fmt.Errorf("%w: BatchMode is on", login.ErrCannotAsk)
+	}
 	tty, err := openTTY()
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", login.ErrCannotAsk, err)

@@ -21,7 +21,7 @@ import (
 //	type [status=N] 'question=>answer' 'words' … -- program args…
 //
 // An answer is typed once the question has appeared; words without an answer
-// are only waited for. An answer ends in Enter unless it is ^C or ^D. The answer
+// are only waited for. An answer ends in Enter unless it is ^C, ^D or ~^Z. The answer
 // %p:NAME is the user's password and %c:NAME the code of the moment. What the
 // terminal showed is in the file "terminal" afterwards. The answer %n is the code
 // of the new device whose secret the terminal has shown last.
@@ -99,6 +99,8 @@ func (w *world) keys(ts *testscript.TestScript, answer string) string {
 	switch answer {
 	case "^C":
 		return "\x03"
+	case "~^Z":
+		return "~\x1a"
 	case "^D":
 		return "\x04"
 	case newCode:

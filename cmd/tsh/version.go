@@ -45,6 +45,11 @@ type versionInfo struct {
 	ProxyAddr    string `json:"proxyPublicAddress,omitempty"`
 }
 
+// clientVersion asks for the version of this program alone.
+func clientVersion() versionOptions {
+	return versionOptions{client: true, format: formatFlag{value: formatText, allowed: []string{formatText}}}
+}
+
 func (a *app) runVersion(ctx context.Context, o versionOptions) error {
 	format, err := o.format.pick(&a.globals)
 	if err != nil {

@@ -178,15 +178,22 @@ func (c *Cluster) serveSSH(n *node, conn net.Conn, line string) {
 	_ = conn.SetDeadline(time.Time{})
 	name, _ := sc.Permissions.ExtraData[permUser].(string)
 	c.log.Info("ssh connected", "node", n.hostname, "user", name, "login", sc.User())
-	nc := &nodeConn{cluster: c, node: n, conn: sc, teleportUser: name}
+	forwarding, _ := sc.Permissions.ExtraData[permForwarding].(bool)
+	nc := &nodeConn{cluster: c, node: n, conn: sc, teleportUser: name, forwards: newNodeForwards(sc, forwarding)}
 	nc.serve(channels, requests)
 	_ = sc.Close()
 }
 
-// permUser is where the name of the verified user is in the permissions.
+// permUser is where the name of the verified user is in the permissions,
+// the others what the roles allow to forward.
 type permKey string
 
-const permUser permKey = "user"
+const (
+	permUser       permKey = "user"
+	permForwarding permKey = "port-forwarding"
+	permAgent      permKey = "agent-forwarding"
+	permX11        permKey = "X11-forwarding"
+)
 
 // authorize accepts a user certificate, of this cluster or of its root, whose principals and
 // roles allow the login on this node, now.
@@ -216,7 +223,12 @@ func (c *Cluster) authorize(n *node, meta ssh.ConnMetadata, key ssh.PublicKey) (
 		return nil, fmt.Errorf("user %s may not log in as %s", cert.KeyId, meta.User())
 	}
 	// The library checks source-address, among the options it is handed.
-	return &ssh.Permissions{CriticalOptions: cert.CriticalOptions, ExtraData: map[any]any{permUser: cert.KeyId}}, nil
+	return &ssh.Permissions{CriticalOptions: cert.CriticalOptions, ExtraData: map[any]any{
+		permUser:       cert.KeyId,
+		permForwarding: roles.any(func(r role) bool { return r.PortForwarding }),
+		permAgent:      roles.any(func(r role) bool { return r.ForwardAgent }),
+		permX11:        roles.any(func(r role) bool { return r.PermitX11 }),
+	}}, nil
 }
 
 // certRoles reads roles and logins from the extensions of a certificate.
@@ -241,6 +253,7 @@ type nodeConn struct {
 	node         *node
 	conn         *ssh.ServerConn
 	teleportUser string
+	forwards     *nodeForwards
 }
 
 // serve answers requests and runs sessions until the client is gone, then
@@ -251,6 +264,9 @@ func (nc *nodeConn) serve(channels <-chan ssh.NewChannel, requests <-chan *ssh.R
 	wg.Go(func() { nc.globalRequests(requests) })
 	wg.Go(func() { nc.keepAlive(gone) })
 	for ch := range channels {
+		if nc.forwards.open(ch) {
+			continue
+		}
 		if ch.ChannelType() != "session" {
 			_ = ch.Reject(ssh.UnknownChannelType, "unknown channel type: "+ch.ChannelType())
 			continue
@@ -262,12 +278,16 @@ func (nc *nodeConn) serve(channels <-chan ssh.NewChannel, requests <-chan *ssh.R
 		wg.Go(func() { nc.serveSession(channel, reqs) })
 	}
 	close(gone)
+	nc.forwards.close()
 	wg.Wait()
 }
 
 // globalRequests answers what 18.x nodes answer and refuses the rest.
 func (nc *nodeConn) globalRequests(requests <-chan *ssh.Request) {
 	for req := range requests {
+		if nc.forwards.request(req) {
+			continue
+		}
 		ok := req.Type == "keepalive@openssh.com" || req.Type == "session-id-query@goteleport.com"
 		if req.WantReply {
 			_ = req.Reply(ok, nil)

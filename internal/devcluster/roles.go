@@ -17,6 +17,7 @@ type role struct {
 	MaxSessionTTL  time.Duration       `json:"max_session_ttl"`
 	ForwardAgent   bool                `json:"forward_agent,omitempty"`
 	PortForwarding bool                `json:"port_forwarding,omitempty"`
+	PermitX11      bool                `json:"permit_x11,omitempty"`
 	Rules          []rule              `json:"rules,omitempty"`
 
 	// Access requests: the roles that may be asked for, what login makes of it, what
@@ -33,7 +34,8 @@ type rule struct {
 }
 
 // presetRoles are those of every new cluster: access reaches the nodes, editor
-// changes settings, auditor reads.
+// changes settings, auditor reads; x11 adds that displays may be forwarded, which access
+// does not allow, as in other clusters.
 func presetRoles() []role {
 	const ttl = 30 * time.Hour
 	return []role{
@@ -63,6 +65,7 @@ func presetRoles() []role {
 				Verbs:     []string{"list", "read"},
 			}},
 		},
+		{Name: "x11", MaxSessionTTL: ttl, PermitX11: true},
 	}
 }
 

@@ -38,6 +38,7 @@ type session struct {
 	refused bool // the channel is closed once the answer is out
 	ended   sync.WaitGroup
 	left    chan struct{} // closed when the client is gone
+	lent    lentThings
 }
 
 // ptyRequest is the payload of pty-req (RFC 4254, 6.2).
@@ -68,6 +69,7 @@ func (nc *nodeConn) serveSession(channel ssh.Channel, requests <-chan *ssh.Reque
 		}
 	}
 	close(s.left)
+	s.lent.close()
 	s.ended.Wait()
 	_ = channel.Close()
 }
@@ -91,6 +93,10 @@ func (s *session) handle(req *ssh.Request) bool {
 		return s.resize(req.Payload)
 	case "signal":
 		return s.signal(req)
+	case "auth-agent-req@openssh.com":
+		return s.lendAgent()
+	case "x11-req":
+		return s.lendDisplay(req.Payload)
 	case "subsystem":
 		return s.fail("subsystems are not supported by this node")
 	}

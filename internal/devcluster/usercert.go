@@ -96,6 +96,9 @@ func (c *Cluster) signSSH(key ssh.PublicKey, r certRequest) ([]byte, error) {
 	if r.roles.any(func(r role) bool { return r.PortForwarding }) {
 		ext["permit-port-forwarding"] = ""
 	}
+	if r.roles.any(func(r role) bool { return r.PermitX11 }) {
+		ext["permit-X11-forwarding"] = ""
+	}
 	if r.loginIP != "" {
 		ext["login-ip"] = r.loginIP
 	}
