@@ -63,7 +63,7 @@ func (o *sessionOptions) addFlags(fs *pflag.FlagSet) {
 	fs.StringVarP(&o.sshConfig, "ssh-config", "F", "", "takes only `none`: no file of OpenSSH is read")
 	fs.StringVarP(&o.logFile, "log-file", "E", "", "append messages to `FILE` instead of printing them")
 	fs.StringVarP(&o.escape, "escape-char", "e", "~", "the `CHAR` that escape sequences begin with, ^X or none")
-	fs.StringArrayVarP(&o.options, "option", "o", nil, "an `OPTION` in the words of OpenSSH, as -o ConnectTimeout=15")
+	fs.VarP((*optionList)(&o.options), "option", "o", "an `OPTION` in the words of OpenSSH, as -o ConnectTimeout=15")
 	fs.BoolVarP(&o.version, "print-version", "V", false, "print the version of tsh")
 	fs.BoolVarP(&o.systemAgent, "forward-agent", "A", false, "forward the ssh-agent; -o ForwardAgent=local only the key of this login")
 	fs.BoolVarP(&o.noAgent, "no-forward-agent", "a", false, "forward no ssh-agent")
@@ -183,6 +183,21 @@ type linkOptions struct {
 	misses   int
 }
 
+// optionList is a flag that gathers what it is given.
+type optionList []string
+
+// String implements pflag.Value.
+func (l *optionList) String() string { return "" }
+
+// Type implements pflag.Value.
+func (l *optionList) Type() string { return "option" }
+
+// Set implements pflag.Value.
+func (l *optionList) Set(value string) error {
+	*l = append(*l, value)
+	return nil
+}
+
 // tally is a flag that counts how often it is given.
 type tally int
 
@@ -245,6 +260,9 @@ func sshWords(cmd *cobra.Command, args []string) ([]string, error) {
 	}
 	if err := fs.Parse(args[1:]); err != nil {
 		return nil, cmd.FlagErrorFunc()(cmd, err)
+	}
+	if help, _ := fs.GetBool("help"); help {
+		return nil, pflag.ErrHelp
 	}
 	return append([]string{args[0]}, fs.Args()...), nil
 }
