@@ -34,8 +34,9 @@ type sshd struct {
 }
 
 // startSSHD prepares an sshd that has a host certificate and lets in who has a
-// user certificate; it returns the client's configuration as well.
-func startSSHD(t *testing.T) (*sshd, *ssh.ClientConfig, sshclient.Target) {
+// user certificate, with the permissions given beside that for a terminal; it
+// returns the client's configuration as well.
+func startSSHD(t *testing.T, permits ...string) (*sshd, *ssh.ClientConfig, sshclient.Target) {
 	t.Helper()
 	path := testenv.Program(t, "sshd")
 	me, err := user.Current()
@@ -87,6 +88,9 @@ func startSSHD(t *testing.T) (*sshd, *ssh.ClientConfig, sshclient.Target) {
 	}
 	c.user = certify(t, c.userCA, ssh.UserCert, []string{me.Username}, func(cert *ssh.Certificate) {
 		cert.Extensions = map[string]string{"permit-pty": ""}
+		for _, permit := range permits {
+			cert.Extensions[permit] = ""
+		}
 	})
 	return d, c.client(), sshclient.Target{Login: me.Username, Host: host}
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/seed-087d674e/tsh/internal/text"
 	"github.com/seed-087d674e/tsh/sshclient"
 	"github.com/seed-087d674e/tsh/sshclient/forward"
 )
@@ -70,28 +69,6 @@ func (o *forwardOptions) validate(words []string) error {
 		return usagef("-f needs a command, or -N")
 	}
 	return nil
-}
-
-// forOneServer refuses several servers for what can only be done with one: a port
-// that is forwarded to one of them, whichever, is worse than an error.
-func (o *forwardOptions) forOneServer(target string, servers int) error {
-	what := ""
-	switch {
-	case servers <= 1:
-		return nil
-	case len(o.specs) > 0:
-		what = "-" + string(rune(o.specs[0].Kind))
-	case o.nothing:
-		what = "-N"
-	case o.background:
-		what = "-f"
-	case o.here:
-		what = "--local"
-	default:
-		return nil
-	}
-	return withHint(fmt.Errorf("%s is for one server, and %s stands for %d", what, text.Line(target), servers),
-		"name one of them; tsh ls lists them")
 }
 
 // forwards are the forwards of a connection at work.

@@ -54,8 +54,8 @@ func (w *world) freePort(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(l.Close())
 }
 
-// talk is a program: talk ADDRESS WORDS [socks=ADDRESS]. It says the words and shows
-// what is answered.
+// talk is a program: talk ADDRESS WORDS [socks=ADDRESS]. It says the words, for - its
+// input once it has shown that it is connected, and shows what is answered.
 func talk() {
 	os.Exit(func() int {
 		address, words := os.Args[1], os.Args[2]
@@ -78,7 +78,12 @@ func talk() {
 		}
 		defer conn.Close()
 		_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
-		_, _ = io.WriteString(conn, words)
+		if words == "-" {
+			fmt.Println("connected")
+			_, _ = io.Copy(conn, os.Stdin)
+		} else {
+			_, _ = io.WriteString(conn, words)
+		}
 		_ = conn.(interface{ CloseWrite() error }).CloseWrite()
 		if n, err := io.Copy(os.Stdout, conn); err != nil || n == 0 {
 			fmt.Fprintln(os.Stderr, "talk: no answer:", err)

@@ -52,6 +52,32 @@ func (f *fixture) bridge(l *login, target string) string {
 	return port(f.t, listener.Addr().String())
 }
 
+// openSSH is how the stock client is called to reach node-1 with a login.
+func (f *fixture) openSSH(l *login) []string {
+	t := f.t
+	t.Helper()
+	dir := t.TempDir()
+	block, err := ssh.MarshalPrivateKey(l.sshPrivate, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(name, content string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	identity := write("id", string(pem.EncodeToMemory(block)))
+	write("id-cert.pub", string(l.resp.Cert))
+	hosts := write("known_hosts", fmt.Sprintf("@cert-authority localhost,dev.example,*.dev.example %s", l.resp.HostSigners[0].CheckingKeys[0]))
+	return []string{
+		"-F", "none", "-p", f.bridge(l, "node-1:0"), "-i", identity, "-o", "UserKnownHostsFile=" + hosts,
+		"-o", "HostKeyAlias=node-1.dev.example", "-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes",
+		"-o", "GlobalKnownHostsFile=none", "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none",
+	}
+}
+
 // The stock client accepts the host certificate and is accepted with the user's.
 func TestOpenSSH(t *testing.T) {
 	program := testenv.Program(t, "ssh")
@@ -61,27 +87,9 @@ func TestOpenSSH(t *testing.T) {
 			// It knows only the real time.
 			f.clock.Advance(time.Since(f.clock.Now()))
 			l := f.login(nil)
-			dir := t.TempDir()
-			block, err := ssh.MarshalPrivateKey(l.sshPrivate, "")
-			if err != nil {
-				t.Fatal(err)
-			}
-			write := func(name, content string) string {
-				path := filepath.Join(dir, name)
-				if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-					t.Fatal(err)
-				}
-				return path
-			}
-			identity := write("id", string(pem.EncodeToMemory(block)))
-			write("id-cert.pub", string(l.resp.Cert))
-			hosts := write("known_hosts", fmt.Sprintf("@cert-authority localhost,dev.example,*.dev.example %s", l.resp.HostSigners[0].CheckingKeys[0]))
+			options := f.openSSH(l)
 			run := func(args ...string) (string, int) {
-				cmd := exec.CommandContext(t.Context(), program, append([]string{
-					"-F", "none", "-p", f.bridge(l, "node-1:0"), "-i", identity, "-o", "UserKnownHostsFile=" + hosts,
-					"-o", "HostKeyAlias=node-1.dev.example", "-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes",
-					"-o", "GlobalKnownHostsFile=none", "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none",
-				}, args...)...)
+				cmd := exec.CommandContext(t.Context(), program, append(options, args...)...)
 				out, err := cmd.CombinedOutput()
 				if ee, ok := err.(*exec.ExitError); ok {
 					return string(out), ee.ExitCode()

@@ -249,11 +249,7 @@ func (s *Set) serveLocal(spec Spec, conn net.Conn) {
 		stream.Close()
 		return
 	}
-	if got := s.pipe(conn, stream); got == 0 {
-		if why := stream.Refusal(); why != "" {
-			s.note(spec, onTheWay(spec, address, errors.New(why)))
-		}
-	}
+	s.pipe(conn, stream, spec, address)
 }
 
 // onTheWay adds where a SOCKS client wanted to go.
@@ -286,7 +282,7 @@ func (s *Set) serveRemote(spec Spec, in *sshclient.Incoming) {
 		conn.Close() // the connection to the node is gone
 		return
 	}
-	s.pipe(conn, stream)
+	s.pipe(conn, stream, spec, "")
 }
 
 func (s *Set) serveRemoteSOCKS(spec Spec, in *sshclient.Incoming) {
@@ -308,7 +304,7 @@ func (s *Set) serveRemoteSOCKS(spec Spec, in *sshclient.Incoming) {
 	}
 	defer conn.Close()
 	if answer(nil) == nil {
-		s.pipe(conn, stream)
+		s.pipe(conn, stream, spec, address)
 	}
 }
 

@@ -2,6 +2,7 @@ package forward
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 
@@ -12,8 +13,9 @@ import (
 const pipeSize = 32 << 10
 
 // pipe copies both ways until both have ended, each for itself, or the set is
-// closed, and closes both. It reports how many bytes came from the node.
-func (s *Set) pipe(conn net.Conn, stream *sshclient.Stream) (got int64) {
+// closed, and closes both. A node that refuses after all is noted before conn hears
+// of the end.
+func (s *Set) pipe(conn net.Conn, stream *sshclient.Stream, spec Spec, address string) {
 	defer context.AfterFunc(s.life, func() {
 		conn.Close()
 		stream.Close()
@@ -21,9 +23,13 @@ func (s *Set) pipe(conn net.Conn, stream *sshclient.Stream) (got int64) {
 	sent := make(chan struct{})
 	go func() {
 		defer close(sent)
-		flow(stream, conn)
+		flow(stream, conn, nil)
 	}()
-	got = flow(conn, stream)
+	flow(conn, stream, func() {
+		if why := stream.Refusal(); why != "" {
+			s.note(spec, onTheWay(spec, address, errors.New(why)))
+		}
+	})
 	// A node that has closed all of it takes nothing any more.
 	select {
 	case <-sent:
@@ -32,31 +38,34 @@ func (s *Set) pipe(conn net.Conn, stream *sshclient.Stream) (got int64) {
 	conn.Close()
 	stream.Close()
 	<-sent
-	return got
 }
 
 // flow copies one way and passes the end on. A source that breaks breaks both:
-// the other end must not take a part for the whole.
-func flow(to, from io.ReadWriteCloser) (n int64) {
+// the other end must not take a part for the whole. nothing, if set, is called at an
+// end before which nothing came.
+func flow(to, from io.ReadWriteCloser, nothing func()) {
 	buf := make([]byte, pipeSize)
 	for {
-		k, err := from.Read(buf)
-		n += int64(k)
-		if k > 0 {
-			if _, err := to.Write(buf[:k]); err != nil {
-				return n // what comes the other way may still be read
+		n, err := from.Read(buf)
+		if n > 0 {
+			nothing = nil
+			if _, err := to.Write(buf[:n]); err != nil {
+				return // what comes the other way may still be read
 			}
 		}
 		switch {
 		case err == io.EOF:
+			if nothing != nil {
+				nothing()
+			}
 			if half, ok := to.(interface{ CloseWrite() error }); ok {
 				_ = half.CloseWrite() // fails if there is nothing left to close
 			}
-			return n
+			return
 		case err != nil:
 			to.Close()
 			from.Close()
-			return n
+			return
 		}
 	}
 }
