@@ -77,9 +77,28 @@ func (o *sessionOptions) addFlags(fs *pflag.FlagSet) {
 // first -o of a name. Everything that is printed from here on goes where they say.
 func (o *sessionOptions) settle(a *app, fs *pflag.FlagSet) error {
 	warnings, err := o.readOptions(fs)
-	switch {
-	case err != nil:
+	if err == nil {
+		err = o.check()
+	}
+	if err != nil {
 		return err
+	}
+	o.settleLink(a)
+	if err := o.settleLog(a); err != nil {
+		return err
+	}
+	if detached() {
+		return nil // it has been said before
+	}
+	for _, warning := range warnings {
+		a.ui.warn("%s", warning)
+	}
+	return nil
+}
+
+// check refuses what makes no sense.
+func (o *sessionOptions) check() error {
+	switch {
 	case o.tty > 0 && o.noTTY:
 		return usagef("-t and -T exclude each other")
 	case o.ipv4 && o.ipv6:
@@ -87,9 +106,12 @@ func (o *sessionOptions) settle(a *app, fs *pflag.FlagSet) error {
 	case o.sshConfig != "" && o.sshConfig != "none":
 		return usagef("-F %s: configuration files of OpenSSH are not read; only -F none is accepted", o.sshConfig)
 	}
-	if _, err := escapeChar(o.escape); err != nil {
-		return err
-	}
+	_, err := escapeChar(o.escape)
+	return err
+}
+
+// settleLink says whom to ask, what to forward and how to connect.
+func (o *sessionOptions) settleLink(a *app) {
 	switch {
 	case o.systemAgent:
 		o.agent = "yes"
@@ -106,16 +128,6 @@ func (o *sessionOptions) settle(a *app, fs *pflag.FlagSet) error {
 	if o.batch {
 		a.batch, a.globals.noRelogin = true, true
 	}
-	if err := o.settleLog(a); err != nil {
-		return err
-	}
-	if detached() {
-		return nil // it has been said before
-	}
-	for _, warning := range warnings {
-		a.ui.warn("%s", warning)
-	}
-	return nil
 }
 
 // settleLog sends messages where -q, -v and -E say.

@@ -181,9 +181,9 @@ func splitWords(s string) (words []string, err error) {
 			word, inside = append(word, s[i]), true
 		case quote != 0 && c == quote:
 			quote = 0
-		case quote == 0 && (c == '"' || c == '\''):
+		case quote == 0 && strings.IndexByte(`"'`, c) >= 0:
 			quote, inside = c, true
-		case quote == 0 && (c == ' ' || c == '\t'):
+		case quote == 0 && strings.IndexByte(" \t", c) >= 0:
 			if inside {
 				words = append(words, string(word))
 			}
