@@ -2,10 +2,10 @@ package sshclient
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 
@@ -98,7 +98,7 @@ func (s *session) withdraw() {
 type connections struct {
 	mu   sync.Mutex
 	last int
-	open map[int]string
+	open []*string
 }
 
 // note adds a connection to those that are open; done takes it away.
@@ -107,15 +107,14 @@ func (c *Client) note(what string) (done func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.last++
-	n := l.last
-	if l.open == nil {
-		l.open = make(map[int]string)
-	}
-	l.open[n] = what
+	line := "#" + strconv.Itoa(l.last) + " " + what
+	l.open = append(l.open, &line)
 	return func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		delete(l.open, n)
+		if i := slices.Index(l.open, &line); i >= 0 {
+			l.open = slices.Delete(l.open, i, i+1)
+		}
 	}
 }
 
@@ -124,14 +123,9 @@ func (c *Client) Connections() []string {
 	l := &c.open
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var numbers []int
-	for n := range l.open {
-		numbers = append(numbers, n)
-	}
-	slices.Sort(numbers)
 	var lines []string
-	for _, n := range numbers {
-		lines = append(lines, fmt.Sprintf("#%d %s", n, l.open[n]))
+	for _, line := range l.open {
+		lines = append(lines, *line)
 	}
 	return lines
 }

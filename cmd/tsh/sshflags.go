@@ -63,7 +63,7 @@ func (o *sessionOptions) addFlags(fs *pflag.FlagSet) {
 	fs.StringVarP(&o.sshConfig, "ssh-config", "F", "", "takes only `none`: no file of OpenSSH is read")
 	fs.StringVarP(&o.logFile, "log-file", "E", "", "append messages to `FILE` instead of printing them")
 	fs.StringVarP(&o.escape, "escape-char", "e", "~", "the `CHAR` that escape sequences begin with, ^X or none")
-	fs.StringArrayVarP(&o.options, "option", "o", nil, "an `OPTION` in the words of OpenSSH, as -o ConnectTimeout=15")
+	fs.VarP((*optionList)(&o.options), "option", "o", "an `OPTION` in the words of OpenSSH, as -o ConnectTimeout=15")
 	fs.BoolVarP(&o.version, "print-version", "V", false, "print the version of tsh")
 	fs.BoolVarP(&o.systemAgent, "forward-agent", "A", false, "forward the ssh-agent; -o ForwardAgent=local only the key of this login")
 	fs.BoolVarP(&o.noAgent, "no-forward-agent", "a", false, "forward no ssh-agent")
@@ -77,9 +77,28 @@ func (o *sessionOptions) addFlags(fs *pflag.FlagSet) {
 // first -o of a name. Everything that is printed from here on goes where they say.
 func (o *sessionOptions) settle(a *app, fs *pflag.FlagSet) error {
 	warnings, err := o.readOptions(fs)
-	switch {
-	case err != nil:
+	if err == nil {
+		err = o.check()
+	}
+	if err != nil {
 		return err
+	}
+	o.settleLink(a)
+	if err := o.settleLog(a); err != nil {
+		return err
+	}
+	if detached() {
+		return nil // it has been said before
+	}
+	for _, warning := range warnings {
+		a.ui.warn("%s", warning)
+	}
+	return nil
+}
+
+// check refuses what makes no sense.
+func (o *sessionOptions) check() error {
+	switch {
 	case o.tty > 0 && o.noTTY:
 		return usagef("-t and -T exclude each other")
 	case o.ipv4 && o.ipv6:
@@ -87,9 +106,12 @@ func (o *sessionOptions) settle(a *app, fs *pflag.FlagSet) error {
 	case o.sshConfig != "" && o.sshConfig != "none":
 		return usagef("-F %s: configuration files of OpenSSH are not read; only -F none is accepted", o.sshConfig)
 	}
-	if _, err := escapeChar(o.escape); err != nil {
-		return err
-	}
+	_, err := escapeChar(o.escape)
+	return err
+}
+
+// settleLink says whom to ask, what to forward and how to connect.
+func (o *sessionOptions) settleLink(a *app) {
 	switch {
 	case o.systemAgent:
 		o.agent = "yes"
@@ -106,16 +128,6 @@ func (o *sessionOptions) settle(a *app, fs *pflag.FlagSet) error {
 	if o.batch {
 		a.batch, a.globals.noRelogin = true, true
 	}
-	if err := o.settleLog(a); err != nil {
-		return err
-	}
-	if detached() {
-		return nil // it has been said before
-	}
-	for _, warning := range warnings {
-		a.ui.warn("%s", warning)
-	}
-	return nil
 }
 
 // settleLog sends messages where -q, -v and -E say.
@@ -183,6 +195,21 @@ type linkOptions struct {
 	misses   int
 }
 
+// optionList is a flag that gathers what it is given.
+type optionList []string
+
+// String implements pflag.Value.
+func (l *optionList) String() string { return "" }
+
+// Type implements pflag.Value.
+func (l *optionList) Type() string { return "option" }
+
+// Set implements pflag.Value.
+func (l *optionList) Set(value string) error {
+	*l = append(*l, value)
+	return nil
+}
+
 // tally is a flag that counts how often it is given.
 type tally int
 
@@ -245,6 +272,9 @@ func sshWords(cmd *cobra.Command, args []string) ([]string, error) {
 	}
 	if err := fs.Parse(args[1:]); err != nil {
 		return nil, cmd.FlagErrorFunc()(cmd, err)
+	}
+	if help, _ := fs.GetBool("help"); help {
+		return nil, pflag.ErrHelp
 	}
 	return append([]string{args[0]}, fs.Args()...), nil
 }

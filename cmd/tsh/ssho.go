@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,7 +15,6 @@ import (
 type optionReader struct {
 	o        *sessionOptions
 	fs       *pflag.FlagSet
-	name     string // of the option at hand, as typed
 	seen     map[string]bool
 	warnings []string
 }
@@ -29,13 +27,13 @@ func (o *sessionOptions) readOptions(fs *pflag.FlagSet) (warnings []string, err 
 		return nil, nil
 	}
 	r := &optionReader{o: o, fs: fs, seen: make(map[string]bool)}
-	table := effectiveOptions()
+	table := o.effective()
 	for _, option := range o.options {
 		name, value := splitOption(option)
 		key := strings.ToLower(name)
-		set, effective := table[key]
-		if !effective {
-			if !r.seen[key] && !slices.Contains(strings.Fields(satisfied), key+"="+strings.ToLower(value)) {
+		i := slices.IndexFunc(table, func(o sshOption) bool { return o.name == key })
+		if i < 0 {
+			if !r.seen[key] && !hasWord(satisfied, key+"="+strings.ToLower(value)) {
 				r.warn(name, key)
 			}
 			r.seen[key] = true
@@ -48,13 +46,15 @@ func (o *sessionOptions) readOptions(fs *pflag.FlagSet) (warnings []string, err 
 		if r.seen[key] && !repeats {
 			continue
 		}
-		r.seen[key], r.name = true, name
-		if err := set(r, value); err != nil {
+		r.seen[key] = true
+		if err := r.set(table[i].target, value); err != nil {
 			return nil, usagef("-o %s=%s: %w", name, value, err)
 		}
 	}
 	return r.warnings, nil
 }
+
+func hasWord(words, word string) bool { return slices.Contains(strings.Fields(words), word) }
 
 // splitOption splits "key=value" or "key value"; quotes around the value are not part of it.
 func splitOption(option string) (name, value string) {
@@ -72,7 +72,7 @@ func splitOption(option string) (name, value string) {
 }
 
 func (r *optionReader) warn(name, key string) {
-	if slices.Contains(strings.Fields(withoutEffect), key) {
+	if hasWord(withoutEffect, key) {
 		r.warnings = append(r.warnings, "-o "+name+" has no effect here")
 	} else {
 		r.warnings = append(r.warnings, "-o "+name+": OpenSSH has no such option; it is ignored")
@@ -105,123 +105,114 @@ kbdinteractiveauthentication=no localcommand=none nohostauthenticationforlocalho
 permitlocalcommand=no preferredauthentications=publickey proxycommand=none pubkeyauthentication=yes protocol=2
 tunnel=no updatehostkeys=no useroaming=no verifyhostkeydns=no visualhostkey=no`
 
-type setOption func(r *optionReader, value string) error
+// sshOption is an option that does something. Its target is a *bool for yes or no, a
+// *time.Duration, a flag that takes the value, one that a yes switches on, or a function.
+type sshOption struct {
+	name   string // in small letters
+	target any
+}
 
-// effectiveOptions are the options that do something, by name in small letters.
-func effectiveOptions() map[string]setOption {
-	return map[string]setOption{
-		"addkeystoagent":          addKeys,
-		"addressfamily":           addressFamily,
-		"batchmode":               toBool(func(o *sessionOptions) *bool { return &o.batch }),
-		"clearallforwardings":     toBool(func(o *sessionOptions) *bool { return &o.clearForwards }),
-		"connecttimeout":          toTime(func(o *sessionOptions) *time.Duration { return &o.link.timeout }, "none"),
-		"dynamicforward":          toFlag("D"),
-		"escapechar":              escapeOption,
-		"exitonforwardfailure":    toBool(func(o *sessionOptions) *bool { return &o.exitOnForwardFailure }),
-		"forkafterauthentication": toSwitch("f"),
-		"forwardagent":            forwardAgentOption,
-		"forwardx11":              toBool(func(o *sessionOptions) *bool { return &o.x11.on }),
-		"forwardx11timeout":       toTime(func(o *sessionOptions) *time.Duration { return &o.x11.timeout }, ""),
-		"forwardx11trusted":       toBool(func(o *sessionOptions) *bool { return &o.x11.trustedOption }),
-		"gatewayports":            toSwitch("g"),
-		"localforward":            toFlag("L"),
-		"loglevel":                logLevelOption,
-		"port":                    toFlag("p"),
-		"proxyjump":               toFlag("J"),
-		"remotecommand":           remoteCommandOption,
-		"remoteforward":           toFlag("R"),
-		"requesttty":              requestTTY,
-		"sendenv":                 sendEnvOption,
-		"serveralivecountmax":     aliveMax,
-		"serveraliveinterval":     toTime(func(o *sessionOptions) *time.Duration { return &o.link.interval }, ""),
-		"sessiontype":             sessionType,
-		"setenv":                  setEnvOption,
-		"stdinnull":               toSwitch("n"),
-		"stricthostkeychecking":   strictHostKeys,
-		"user":                    toFlag("l"),
-		"xauthlocation":           func(r *optionReader, v string) error { r.o.x11.xauth = v; return nil },
+type (
+	valueFlag  string // a flag's letter
+	switchFlag string
+	setOption  func(r *optionReader, value string) error
+)
+
+func (o *sessionOptions) effective() []sshOption {
+	return []sshOption{
+		{"addkeystoagent", setOption(addKeys)},
+		{"addressfamily", setOption(addressFamily)},
+		{"batchmode", &o.batch},
+		{"clearallforwardings", &o.clearForwards},
+		{"connecttimeout", &o.link.timeout},
+		{"dynamicforward", valueFlag("D")},
+		{"escapechar", setOption(escapeOption)},
+		{"exitonforwardfailure", &o.exitOnForwardFailure},
+		{"forkafterauthentication", switchFlag("f")},
+		{"forwardagent", setOption(forwardAgentOption)},
+		{"forwardx11", &o.x11.on},
+		{"forwardx11timeout", setOption(x11Timeout)},
+		{"forwardx11trusted", &o.x11.trustedOption},
+		{"gatewayports", switchFlag("g")},
+		{"localforward", valueFlag("L")},
+		{"loglevel", setOption(logLevelOption)},
+		{"port", valueFlag("p")},
+		{"proxyjump", valueFlag("J")},
+		{"remotecommand", setOption(remoteCommandOption)},
+		{"remoteforward", valueFlag("R")},
+		{"requesttty", setOption(requestTTY)},
+		{"sendenv", setOption(sendEnvOption)},
+		{"serveralivecountmax", setOption(aliveMax)},
+		{"serveraliveinterval", &o.link.interval},
+		{"sessiontype", setOption(sessionType)},
+		{"setenv", setOption(setEnvOption)},
+		{"stdinnull", &o.noStdin},
+		{"stricthostkeychecking", setOption(strictHostKeys)},
+		{"user", valueFlag("l")},
+		{"xauthlocation", setOption(xauthOption)},
 	}
 }
 
-// toFlag gives the value to the flag with a letter, which must not have been given
-// itself, unless it takes many. Forwards have a space where the flags have a colon.
-func toFlag(letter string) setOption {
-	return func(r *optionReader, value string) error {
-		f := r.fs.ShorthandLookup(letter)
-		if f == nil {
-			r.warn(r.name, strings.ToLower(r.name))
-			return nil
+// set gives an option's value to its target.
+func (r *optionReader) set(target any, value string) (err error) {
+	switch to := target.(type) {
+	case *bool:
+		var on bool
+		on, err = yesNo(value)
+		*to = *to || on // a flag may have been given
+	case *time.Duration:
+		if value != "none" {
+			*to, err = seconds(value)
 		}
-		_, many := f.Value.(pflag.SliceValue)
-		if f.Changed && !many {
-			return nil
+	case valueFlag:
+		err = r.setFlag(string(to), value)
+	case switchFlag:
+		var on bool
+		if on, err = yesNo(value); on {
+			err = r.setFlag(string(to), "true")
 		}
-		if many {
-			value = strings.Join(strings.Fields(value), ":")
-		}
-		if err := r.fs.Set(f.Name, value); err != nil {
-			return flagError(err)
-		}
+	case setOption:
+		err = to(r, value)
+	}
+	return err
+}
+
+// setFlag gives the value to the flag with a letter, unless that was given itself and
+// takes only one. Forwards have a space where the flags have a colon.
+func (r *optionReader) setFlag(letter, value string) error {
+	f := r.fs.ShorthandLookup(letter)
+	if strings.Contains("LRD", letter) {
+		value = strings.Join(strings.Fields(value), ":")
+	} else if f.Changed {
 		return nil
 	}
-}
-
-// toSwitch sets the flag with a letter for yes.
-func toSwitch(letter string) setOption {
-	set := toFlag(letter)
-	return func(r *optionReader, value string) error {
-		on, err := yesNo(value)
-		if err != nil || !on {
-			return err
-		}
-		return set(r, "true")
+	if err := r.fs.Set(f.Name, value); err != nil {
+		return flagError(err)
 	}
-}
-
-func toBool(field func(*sessionOptions) *bool) setOption {
-	return func(r *optionReader, value string) (err error) {
-		*field(r.o), err = yesNo(value)
-		return err
-	}
-}
-
-// toTime reads a time; the word unset leaves what there is.
-func toTime(field func(*sessionOptions) *time.Duration, unset string) setOption {
-	return func(r *optionReader, value string) error {
-		if value == unset {
-			return nil
-		}
-		d, err := seconds(value)
-		if err == nil {
-			*field(r.o) = d
-		}
-		return err
-	}
+	return nil
 }
 
 // seconds reads a time as OpenSSH writes it: 15, 90s, 1h30m, 2d.
 func seconds(s string) (time.Duration, error) {
-	const most = 100 * 365 * 24 * time.Hour
-	units := map[byte]time.Duration{'s': time.Second, 'm': time.Minute, 'h': time.Hour, 'd': 24 * time.Hour, 'w': 7 * 24 * time.Hour}
-	var total time.Duration
+	const most = 100 * 365 * 24 * 60 * 60
+	units := [...]int64{1, 60, 60 * 60, 24 * 60 * 60, 7 * 24 * 60 * 60}
+	total := int64(0)
 	for s != "" {
-		digits := len(s) - len(strings.TrimLeft(s, "0123456789"))
-		n, err := strconv.ParseInt(s[:digits], 10, 32)
-		if err != nil {
+		rest := strings.TrimLeft(s, "0123456789")
+		n, err := strconv.ParseInt(s[:len(s)-len(rest)], 10, 64)
+		unit := 0
+		if rest != "" {
+			unit, rest = strings.IndexByte("smhdw", rest[0]|0x20), rest[1:]
+		}
+		if err != nil || unit < 0 || n > most {
 			return 0, errors.New("a time is needed, as 15 or 1m30s")
 		}
-		unit := time.Second
-		if s = s[digits:]; s != "" {
-			if unit = units[s[0]|0x20]; unit == 0 {
-				return 0, errors.New("a time is needed, as 15 or 1m30s")
-			}
-			s = s[1:]
-		}
-		if total += time.Duration(n) * unit; total > most || time.Duration(n) > most/unit {
+		if total += n * units[unit]; total > most {
 			return 0, errors.New("that is too long")
 		}
+		s = rest
 	}
-	return total, nil
+	return time.Duration(total) * time.Second, nil
 }
 
 func yesNo(value string) (bool, error) {
@@ -244,6 +235,18 @@ func oneOf(value string, words ...string) (int, error) {
 
 // wildcard reports whether name fits pattern, in which * and ? stand for others.
 func wildcard(pattern, name string) bool {
-	fits, err := path.Match(pattern, name)
-	return fits && err == nil
+	for ; pattern != ""; pattern, name = pattern[1:], name[1:] {
+		if pattern[0] == '*' {
+			for i := range len(name) + 1 {
+				if wildcard(pattern[1:], name[i:]) {
+					return true
+				}
+			}
+			return false
+		}
+		if name == "" || pattern[0] != '?' && pattern[0] != name[0] {
+			return false
+		}
+	}
+	return name == ""
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -101,9 +100,10 @@ func requestTTY(r *optionReader, value string) error {
 
 // sendEnvOption gathers patterns of names; one with a minus takes patterns away again.
 func sendEnvOption(r *optionReader, value string) error {
+	const maxStars = 4 // each multiplies the work
 	for _, pattern := range strings.Fields(value) {
 		name, away := strings.CutPrefix(pattern, "-")
-		if _, err := path.Match(name, ""); err != nil || name == "" || strings.Contains(name, "=") {
+		if name == "" || strings.ContainsAny(name, "=[]\\") || strings.Count(name, "*") > maxStars {
 			return errors.New("names of variables are needed, in which * and ? stand for others")
 		}
 		if away {
@@ -129,7 +129,7 @@ func sessionType(r *optionReader, value string) error {
 	case err != nil:
 		return err
 	case kind == none:
-		return toFlag("N")(r, "true")
+		return r.setFlag("N", "true")
 	case kind == subsystem:
 		r.o.subsystem = true
 	}
@@ -181,9 +181,9 @@ func splitWords(s string) (words []string, err error) {
 			word, inside = append(word, s[i]), true
 		case quote != 0 && c == quote:
 			quote = 0
-		case quote == 0 && (c == '"' || c == '\''):
+		case quote == 0 && strings.IndexByte(`"'`, c) >= 0:
 			quote, inside = c, true
-		case quote == 0 && (c == ' ' || c == '\t'):
+		case quote == 0 && strings.IndexByte(" \t", c) >= 0:
 			if inside {
 				words = append(words, string(word))
 			}
@@ -199,4 +199,17 @@ func splitWords(s string) (words []string, err error) {
 		words = append(words, string(word))
 	}
 	return words, nil
+}
+
+func xauthOption(r *optionReader, value string) error {
+	r.o.x11.xauth = value
+	return nil
+}
+
+func x11Timeout(r *optionReader, value string) error {
+	d, err := seconds(value)
+	if err == nil && !r.fs.Changed("x11-untrusted-timeout") {
+		r.o.x11.timeout = d
+	}
+	return err
 }

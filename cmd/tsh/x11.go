@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -77,12 +79,15 @@ func (o x11Options) open(ctx context.Context, name string) (*sshclient.X11, erro
 		}
 		return x, nil
 	}
-	dir, err := os.MkdirTemp("", "tsh-x11-")
-	if err != nil {
+	dir := filepath.Join(os.TempDir(), "tsh-x11-"+rand.Text())
+	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
 	file := filepath.Join(dir, "xauthority")
+	defer func() {
+		_ = os.Remove(file)
+		_ = os.Remove(dir)
+	}()
 	generate := []string{"-f", file, "generate", d.name, x11Protocol, "untrusted"}
 	if o.timeout > 0 {
 		x.Until = time.Now().Add(o.timeout)
@@ -119,17 +124,17 @@ func (o x11Options) cookie(ctx context.Context, d *display, file string) ([]byte
 func (o x11Options) run(ctx context.Context, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, xauthPatience)
 	defer cancel()
+	var out, complaint bytes.Buffer
 	cmd := exec.CommandContext(ctx, o.xauth, append([]string{"-q"}, args...)...)
-	cmd.WaitDelay = time.Second
-	out, err := cmd.Output()
-	var failed *exec.ExitError
-	if errors.As(err, &failed) && len(failed.Stderr) > 0 {
-		return "", fmt.Errorf("xauth: %s", strings.TrimSpace(string(failed.Stderr)))
+	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &out, &complaint, time.Second
+	err := cmd.Run()
+	if words := strings.TrimSpace(complaint.String()); err != nil && words != "" {
+		err = errors.New(words)
 	}
 	if err != nil {
 		return "", fmt.Errorf("xauth: %w", err)
 	}
-	return string(out), nil
+	return out.String(), nil
 }
 
 // display is where an X server listens.
