@@ -111,11 +111,10 @@ func (a *app) sshWith(ctx context.Context, s *session, o sshOptions) error {
 		return err
 	}
 	defer transport.Close()
-	client, err := a.dialNode(ctx, s, transport, o.target)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	connected()
-	return a.runRemote(ctx, client, s, o)
+	proofs := a.newSessionMFA(s, 1)
+	defer proofs.close()
+	return proofs.onNode(ctx, transport, o.target, func(client *sshclient.Client) error {
+		connected()
+		return a.runRemote(ctx, client, s, o)
+	})
 }
