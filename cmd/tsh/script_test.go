@@ -96,6 +96,7 @@ func TestScripts(t *testing.T) {
 			"nosecret":    withWorld((*world).noSecret),
 			"scans":       withWorld((*world).scans),
 			"portal":      withWorld((*world).portal),
+			"careful":     withWorld((*world).careful),
 		},
 	})
 }
@@ -152,7 +153,7 @@ func (c *settableClock) advance(d time.Duration) {
 }
 
 // cluster starts a cluster: cluster [second-factor=otp|webauthn|on] [suite=legacy] [motd=text] [name=dev.example]
-// [emulate=14] [headless-wait=1s] [headless-look=1s] [separate-ports] [listen=[::1]:0] [mfa=tokens] [leaf=name] [request-access=always] [request-prompt=text]
+// [emulate=14] [headless-wait=1s] [headless-look=1s] [separate-ports] [listen=[::1]:0] [mfa=tokens] [leaf=name] [mfa-refusal=auth|channel|request] [no-mfa-reuse] [request-access=always] [request-prompt=text]
 // [hostnames=a,b] [label=key=value] [public-host=127.0.0.1] [public=host:port].
 // Its address becomes $PROXY, its certificate authority the one tsh trusts.
 func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
@@ -173,6 +174,10 @@ func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
 			config.SecondFactor = value
 		case "mfa":
 			config.TokensOnly = value == "tokens"
+		case "mfa-refusal":
+			config.MFARefusal = value
+		case "no-mfa-reuse":
+			config.NoMFAReuse = true
 		case "headless-wait":
 			config.HeadlessWait = duration(ts, value)
 		case "headless-look":

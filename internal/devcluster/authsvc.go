@@ -21,6 +21,7 @@ const (
 )
 
 const (
+	mfaIsRequired  = 1
 	mfaNotRequired = 2
 	supportFree    = 1
 	passwordIsSet  = 2
@@ -55,6 +56,7 @@ func (c *Cluster) authServices() []*grpc.ServiceDesc {
 	}
 	main := service(authName, append(auth, c.requestMethods()...)...)
 	main.Streams = append(c.requestStreams(), c.headlessStreams()...)
+	main.Streams = append(main.Streams, c.singleUseStreams()...)
 	return []*grpc.ServiceDesc{
 		main,
 		service(trustName, unary(trustName, "GetCertAuthorities", c.rpcCertAuthorities), unary(trustName, "GetCertAuthority", c.rpcCertAuthority)),
@@ -239,12 +241,17 @@ func (r role) message() *pb.Role {
 	for _, ru := range r.Rules {
 		allow.Rules = append(allow.Rules, &pb.Rule{Resources: ru.Resources, Verbs: ru.Verbs})
 	}
+	mfaType := int32(0)
+	if r.SessionMFA {
+		mfaType = 1
+	}
 	return &pb.Role{
 		Kind: "role", Version: "v7",
 		Metadata: &pb.Metadata{Name: r.Name, Namespace: "default", Revision: revision("role", r.Name)},
 		Spec: &pb.RoleSpec{
 			Options: &pb.RoleOptions{
-				ForwardAgent: r.ForwardAgent, MaxSessionTtl: int64(r.MaxSessionTTL),
+				RequireMfaType: mfaType,
+				ForwardAgent:   r.ForwardAgent, MaxSessionTtl: int64(r.MaxSessionTTL),
 				PortForwarding: &pb.BoolValue{Value: r.PortForwarding}, CertificateFormat: "standard",
 				EnhancedRecording: []string{"command", "network"},
 				RecordSession:     &pb.RecordSession{Desktop: yes, Default: "best_effort"},
@@ -262,8 +269,4 @@ func (r role) message() *pb.Role {
 // from the configuration.
 func revision(kind, name string) string {
 	return uuid.NewSHA1(uuid.NameSpaceOID, []byte(kind+"/"+name)).String()
-}
-
-func (c *Cluster) rpcIsMFARequired(context.Context, *pb.IsMFARequiredRequest) (*pb.IsMFARequiredResponse, error) {
-	return &pb.IsMFARequiredResponse{MfaRequired: mfaNotRequired}, nil
 }

@@ -168,6 +168,7 @@ func (c *Cluster) serveNode(n *node, conn net.Conn) {
 	name, _ := sc.Permissions.ExtraData[permUser].(string)
 	c.log.Info("ssh connected", "node", n.hostname, "user", name, "login", sc.User())
 	nc := &nodeConn{cluster: c, node: n, conn: sc, teleportUser: name}
+	nc.refusal, _ = sc.Permissions.ExtraData[permRefusal].(string)
 	nc.serve(channels, requests)
 	_ = sc.Close()
 }
@@ -204,8 +205,12 @@ func (c *Cluster) authorize(n *node, meta ssh.ConnMetadata, key ssh.PublicKey) (
 	if !slices.Contains(roles.loginsFor(n.labels), meta.User()) {
 		return nil, fmt.Errorf("user %s may not log in as %s", cert.KeyId, meta.User())
 	}
+	refusal, err := c.sessionMFA.judge(cert, roles.needMFA(n.labels))
+	if err != nil {
+		return nil, err
+	}
 	// The library checks source-address, among the options it is handed.
-	return &ssh.Permissions{CriticalOptions: cert.CriticalOptions, ExtraData: map[any]any{permUser: cert.KeyId}}, nil
+	return &ssh.Permissions{CriticalOptions: cert.CriticalOptions, ExtraData: map[any]any{permUser: cert.KeyId, permRefusal: refusal}}, nil
 }
 
 // certRoles reads roles and logins from the extensions of a certificate.
@@ -230,6 +235,7 @@ type nodeConn struct {
 	node         *node
 	conn         *ssh.ServerConn
 	teleportUser string
+	refusal      string // what every session is refused with, if anything
 }
 
 // serve answers requests and runs sessions until the client is gone, then
@@ -240,6 +246,9 @@ func (nc *nodeConn) serve(channels <-chan ssh.NewChannel, requests <-chan *ssh.R
 	wg.Go(func() { nc.globalRequests(requests) })
 	wg.Go(func() { nc.keepAlive(gone) })
 	for ch := range channels {
+		if nc.refuses(ch) {
+			continue
+		}
 		if ch.ChannelType() != "session" {
 			_ = ch.Reject(ssh.UnknownChannelType, "unknown channel type: "+ch.ChannelType())
 			continue

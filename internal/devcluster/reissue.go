@@ -25,11 +25,18 @@ const (
 // names: with another route, with access requests or without. They never last
 // longer than those the caller has.
 func (c *Cluster) rpcUserCerts(ctx context.Context, req *pb.UserCertsRequest) (*pb.Certs, error) {
+	req = c.certs14(req)
 	u, err := c.certsCaller(ctx, req)
 	if err != nil {
 		return nil, err
 	}
+	if req.Purpose == purposeSingleUse {
+		return c.singleUse(ctx, u, req)
+	}
 	sshKey, tlsKey, err := certsKeys(req)
+	if c.is14() && err != nil {
+		err = status.Error(codes.Unknown, "ssh: no key found")
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +89,8 @@ func (c *Cluster) certsCaller(ctx context.Context, req *pb.UserCertsRequest) (*u
 		return nil, invalid("missing NodeName parameter in a ssh-only user certs request")
 	case req.Usage == usageAll && req.Purpose == purposeSingleUse:
 		return nil, invalid("single-use certificates are for one kind of resource")
-	case req.Usage != usageAll || req.Purpose == purposeSingleUse:
+	case req.Usage == usageSSH && req.Purpose == purposeSingleUse:
+	case req.Usage != usageAll:
 		return nil, status.Error(codes.Unimplemented, "no resource here needs certificates of its own")
 	case !slices.Contains([]string{"", "standard", formatOld}, req.Format):
 		return nil, invalid("provided value %q is not a valid certificate format", req.Format)

@@ -18,6 +18,8 @@ type role struct {
 	ForwardAgent   bool                `json:"forward_agent,omitempty"`
 	PortForwarding bool                `json:"port_forwarding,omitempty"`
 	Rules          []rule              `json:"rules,omitempty"`
+	// SessionMFA: sessions on the nodes that the labels name take a second factor.
+	SessionMFA bool `json:"require_session_mfa,omitempty"`
 
 	// Access requests: the roles that may be asked for, what login makes of it, what
 	// people are told to give as the reason, and whether requests may be reviewed.
