@@ -83,6 +83,22 @@ type authServer struct {
 // startAuth serves every unary call with what handle returns.
 func startAuth(t testing.TB, handle func(method string, request []byte) ([]byte, error)) *authServer {
 	t.Helper()
+	return startStreams(t, func(method string, stream grpc.ServerStream) error {
+		var request []byte
+		if err := stream.RecvMsg(&request); err != nil {
+			return err
+		}
+		reply, err := handle(method, request)
+		if err != nil {
+			return err
+		}
+		return stream.SendMsg(reply)
+	})
+}
+
+// startStreams serves every call with handle.
+func startStreams(t testing.TB, handle func(method string, stream grpc.ServerStream) error) *authServer {
+	t.Helper()
 	s := &authServer{}
 	s.makeAuthority(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -93,15 +109,7 @@ func startAuth(t testing.TB, handle func(method string, request []byte) ([]byte,
 	server := grpc.NewServer(grpc.ForceServerCodecV2(rawCodec{}), grpc.MaxSendMsgSize(64<<20), grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error {
 		s.calls.Add(1)
 		method, _ := grpc.MethodFromServerStream(stream)
-		var request []byte
-		if err := stream.RecvMsg(&request); err != nil {
-			return err
-		}
-		reply, err := handle(method, request)
-		if err != nil {
-			return err
-		}
-		return stream.SendMsg(reply)
+		return handle(method, stream)
 	}))
 	host := s.issue(t, func(c *x509.Certificate) {
 		c.DNSNames = []string{"*.teleport.cluster.local"}

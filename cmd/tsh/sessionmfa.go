@@ -243,7 +243,7 @@ func (m *sessionMFA) ask(ctx context.Context, host string, challenge *mfa.Challe
 			"leave --mfa-mode and TELEPORT_MFA_MODE out to answer with your security key; tsh mfa add --type=WEBAUTHN registers another")
 	}
 	if challenge.Reusable {
-		m.app.ui.say("Sessions on %s and perhaps on others take a second factor; one answer is for all.", text.Line(host))
+		m.app.ui.say("Sessions on these servers take a second factor; one answer is for all.")
 	} else {
 		m.app.ui.say("A session on %s takes a second factor.", text.Line(host))
 	}
