@@ -14,6 +14,7 @@ import (
 	"github.com/seed-087d674e/tsh/internal/wire"
 	"github.com/seed-087d674e/tsh/internal/wire/accesswire"
 	"github.com/seed-087d674e/tsh/internal/wire/mfawire"
+	"github.com/seed-087d674e/tsh/internal/wire/sessionwire"
 )
 
 const (
@@ -61,10 +62,7 @@ func (c *Client) SessionCert(ctx context.Context, r SessionRequest) (*ssh.Certif
 		return c.singleUseCert(ctx, &r, *r.Answer)
 	}
 	if r.Leaf != nil {
-		required, told, err := r.Leaf.mfaRequired(ctx, &r)
-		if err == nil && !required {
-			err = mfa.ErrNotRequired
-		}
+		told, err := r.Leaf.mfaRequired(ctx, &r)
 		if err != nil {
 			return nil, err
 		}
@@ -74,18 +72,12 @@ func (c *Client) SessionCert(ctx context.Context, r SessionRequest) (*ssh.Certif
 			}
 		}
 	}
-	challenge, required, err := c.sessionChallenge(ctx, &r)
-	switch {
-	case err != nil:
+	challenge, told, err := c.sessionChallenge(ctx, &r)
+	if err != nil {
 		return nil, err
-	case required == mfawire.RequiredNo && r.Leaf == nil:
-		return nil, mfa.ErrNotRequired
-	case required != mfawire.RequiredYes && r.Leaf == nil: // it did not understand the question
-		needed, _, err := c.mfaRequired(ctx, &r)
-		if err == nil && !needed {
-			err = mfa.ErrNotRequired
-		}
-		if err != nil {
+	}
+	if !told && r.Leaf == nil { // it did not understand the question
+		if _, err := c.mfaRequired(ctx, &r); err != nil {
 			return nil, err
 		}
 		return c.singleUseStream(ctx, &r)
@@ -97,50 +89,64 @@ func (c *Client) SessionCert(ctx context.Context, r SessionRequest) (*ssh.Certif
 	return c.singleUseCert(ctx, &r, answer)
 }
 
-// mfaRequired asks whether the session takes a second factor; told is false of
-// servers that know the old form of the answer alone.
-func (c *Client) mfaRequired(ctx context.Context, r *SessionRequest) (required, told bool, err error) {
-	var reply mfawire.RequiredResponse
-	err = c.call(ctx, methodMFARequired, &mfawire.RequiredRequest{Node: &mfawire.NodeLogin{Node: r.Node, Login: r.Login}}, &reply)
-	if reply.Answer != 0 {
-		return reply.Answer == mfawire.RequiredYes, true, err
+// mfaRequired returns mfa.ErrNotRequired if the session takes no second factor; told is
+// false of servers that know the old form of the answer alone.
+func (c *Client) mfaRequired(ctx context.Context, r *SessionRequest) (told bool, err error) {
+	var reply sessionwire.RequiredResponse
+	if err := c.call(ctx, methodMFARequired, r.question(), &reply); err != nil {
+		return false, err
 	}
-	return reply.Required, false, err
+	if told = reply.Answer != 0; told {
+		reply.Required = reply.Answer == sessionwire.RequiredYes
+	}
+	if !reply.Required {
+		return told, mfa.ErrNotRequired
+	}
+	return told, nil
 }
 
-// sessionChallenge asks for a challenge and, unless another cluster has said so,
-// whether there is any need for one.
-func (c *Client) sessionChallenge(ctx context.Context, r *SessionRequest) (*mfa.Challenge, int32, error) {
-	request := mfawire.ChallengeRequest{
+// question asks whether the session takes a second factor.
+func (r *SessionRequest) question() *sessionwire.RequiredRequest {
+	return &sessionwire.RequiredRequest{Node: &sessionwire.NodeLogin{Node: r.Node, Login: r.Login}}
+}
+
+// sessionChallenge asks for a challenge and, unless another cluster has said so, whether
+// there is any need for one: if not, the error is mfa.ErrNotRequired. Told is whether
+// that was answered.
+func (c *Client) sessionChallenge(ctx context.Context, r *SessionRequest) (challenge *mfa.Challenge, told bool, err error) {
+	request := sessionwire.ChallengeRequest{
 		ContextUser: &wire.Empty{},
-		Extensions:  &mfawire.ChallengeExtensions{Scope: int32(mfa.ScopeSession), AllowReuse: 2},
+		Extensions:  &sessionwire.ChallengeExtensions{Scope: int32(mfa.ScopeSession), AllowReuse: sessionwire.ReuseNo},
 	}
 	if r.Reuse {
-		request.Extensions.AllowReuse = 1
+		request.Extensions.AllowReuse = sessionwire.ReuseYes
 	}
 	if r.Leaf == nil {
-		request.Check = &mfawire.RequiredRequest{Node: &mfawire.NodeLogin{Node: r.Node, Login: r.Login}}
+		request.Check = r.question()
 	}
 	var reply mfawire.Challenge
 	if err := c.call(ctx, methodChallenge, &request, &reply); err != nil {
-		return nil, 0, err
+		return nil, false, err
 	}
-	challenge := newChallenge(&reply)
+	if reply.Required == sessionwire.RequiredNo && r.Leaf == nil {
+		return nil, true, mfa.ErrNotRequired
+	}
+	challenge = newChallenge(&reply)
 	challenge.Reusable = r.Reuse
-	return challenge, reply.Required, nil
+	return challenge, reply.Required == sessionwire.RequiredYes, nil
 }
 
 // wanted is the certificate of r as the calls ask for it.
 func (r *SessionRequest) wanted() accesswire.UserCertsRequest {
 	return accesswire.UserCertsRequest{
 		Username: r.User, Expires: accesswire.NewTimestamp(r.Expires), RouteToCluster: r.Cluster,
-		NodeName: r.Node, SSHLogin: r.Login, Usage: accesswire.UsageSSH,
+		NodeName: r.Node, SSHLogin: r.Login, Usage: sessionwire.UsageSSH,
 	}
 }
 
 func (c *Client) singleUseCert(ctx context.Context, r *SessionRequest, answer mfa.Answer) (*ssh.Certificate, error) {
 	message := r.wanted()
-	message.Purpose, message.MFAResponse, message.SSHPublicKey = accesswire.PurposeSingleUse, newAnswer(&answer), r.SSHKey
+	message.Purpose, message.MFAResponse, message.SSHPublicKey = sessionwire.PurposeSingleUse, newAnswer(&answer), r.SSHKey
 	var reply accesswire.Certs
 	if err := c.call(ctx, methodUserCerts, &message, &reply); err != nil {
 		return nil, err
@@ -160,21 +166,21 @@ func (c *Client) singleUseStream(ctx context.Context, r *SessionRequest) (*ssh.C
 	defer stream.CloseSend()
 	wanted := r.wanted()
 	wanted.PublicKey = r.SSHKey
-	reply, err := c.exchangeOn(stream, cancel, &accesswire.SingleUseRequest{Init: &wanted})
+	reply, err := c.exchangeOn(stream, cancel, &sessionwire.SingleUseRequest{Init: &wanted})
 	if err != nil {
 		return nil, err
 	}
 	if reply.Challenge == nil {
 		return nil, fmt.Errorf("%s: there is no challenge in its answer", c.addr)
 	}
-	if reply.Challenge.Required == mfawire.RequiredNo {
+	if reply.Challenge.Required == sessionwire.RequiredNo {
 		return nil, mfa.ErrNotRequired
 	}
 	answer, err := r.Ask(ctx, newChallenge(reply.Challenge))
 	if err != nil {
 		return nil, err
 	}
-	if reply, err = c.exchangeOn(stream, cancel, &accesswire.SingleUseRequest{MFAResponse: newAnswer(&answer)}); err != nil {
+	if reply, err = c.exchangeOn(stream, cancel, &sessionwire.SingleUseRequest{MFAResponse: newAnswer(&answer)}); err != nil {
 		return nil, err
 	}
 	if reply.Cert == nil {
@@ -184,9 +190,9 @@ func (c *Client) singleUseStream(ctx context.Context, r *SessionRequest) (*ssh.C
 }
 
 // exchangeOn sends one message on the stream and waits for one, as long as for a call.
-func (c *Client) exchangeOn(stream *rpc.Stream, cancel context.CancelFunc, request *accesswire.SingleUseRequest) (*accesswire.SingleUseResponse, error) {
+func (c *Client) exchangeOn(stream *rpc.Stream, cancel context.CancelFunc, request *sessionwire.SingleUseRequest) (*sessionwire.SingleUseResponse, error) {
 	late := time.AfterFunc(callTimeout, cancel)
-	reply := new(accesswire.SingleUseResponse)
+	reply := new(sessionwire.SingleUseResponse)
 	err := stream.Send(wire.Marshal(request))
 	if err == nil || errors.Is(err, io.EOF) { // a server that has ended the call says how
 		var data []byte

@@ -14,6 +14,7 @@ import (
 	"github.com/seed-087d674e/tsh/internal/wire"
 	"github.com/seed-087d674e/tsh/internal/wire/accesswire"
 	"github.com/seed-087d674e/tsh/internal/wire/mfawire"
+	"github.com/seed-087d674e/tsh/internal/wire/sessionwire"
 )
 
 const plainKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f\n"
@@ -22,8 +23,8 @@ const plainKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QER
 // asked.
 type sessionServer struct {
 	challenge mfawire.Challenge
-	required  mfawire.RequiredResponse
-	stream    []*accesswire.SingleUseResponse // nil: it does not know the call
+	required  sessionwire.RequiredResponse
+	stream    []*sessionwire.SingleUseResponse // nil: it does not know the call
 	calls     []string
 }
 
@@ -66,9 +67,9 @@ func (s *sessionServer) handle(method string, stream grpc.ServerStream) error {
 func TestSessionCertCalls(t *testing.T) {
 	const isKey, asked = "it is a plain key", true
 	question := mfawire.Challenge{TOTP: &wire.Empty{}}
-	yes, no := question, mfawire.Challenge{Required: mfawire.RequiredNo}
-	yes.Required = mfawire.RequiredYes
-	oldStream := []*accesswire.SingleUseResponse{{Challenge: &question}, {Cert: &accesswire.Certs{SSH: []byte(plainKey)}}}
+	yes, no := question, mfawire.Challenge{Required: sessionwire.RequiredNo}
+	yes.Required = sessionwire.RequiredYes
+	oldStream := []*sessionwire.SingleUseResponse{{Challenge: &question}, {Cert: &accesswire.Certs{SSH: []byte(plainKey)}}}
 	for name, tc := range map[string]struct {
 		server sessionServer
 		answer *mfa.Answer
@@ -80,19 +81,19 @@ func TestSessionCertCalls(t *testing.T) {
 		"required":           {server: sessionServer{challenge: yes}, want: "CreateAuthenticateChallenge GenerateUserCerts", err: isKey, asked: asked},
 		"not required":       {server: sessionServer{challenge: no}, want: "CreateAuthenticateChallenge", err: mfa.ErrNotRequired.Error()},
 		"answered before":    {answer: &mfa.Answer{Code: "1"}, want: "GenerateUserCerts", err: isKey},
-		"14.x":               {server: sessionServer{challenge: question, required: mfawire.RequiredResponse{Required: true}, stream: oldStream}, want: "CreateAuthenticateChallenge IsMFARequired GenerateUserSingleUseCerts", err: isKey, asked: asked},
+		"14.x":               {server: sessionServer{challenge: question, required: sessionwire.RequiredResponse{Required: true}, stream: oldStream}, want: "CreateAuthenticateChallenge IsMFARequired GenerateUserSingleUseCerts", err: isKey, asked: asked},
 		"14.x, not required": {server: sessionServer{challenge: question}, want: "CreateAuthenticateChallenge IsMFARequired", err: mfa.ErrNotRequired.Error()},
-		"14.x changes its mind": {server: sessionServer{challenge: question, required: mfawire.RequiredResponse{Required: true}, stream: []*accesswire.SingleUseResponse{{Challenge: &no}}},
+		"14.x changes its mind": {server: sessionServer{challenge: question, required: sessionwire.RequiredResponse{Required: true}, stream: []*sessionwire.SingleUseResponse{{Challenge: &no}}},
 			want: "CreateAuthenticateChallenge IsMFARequired GenerateUserSingleUseCerts", err: mfa.ErrNotRequired.Error()},
-		"leaf":               {server: sessionServer{challenge: question}, leaf: &sessionServer{required: mfawire.RequiredResponse{Required: true, Answer: mfawire.RequiredYes}}, want: "CreateAuthenticateChallenge GenerateUserCerts", err: isKey, asked: asked},
-		"leaf, not required": {leaf: &sessionServer{required: mfawire.RequiredResponse{Answer: mfawire.RequiredNo}}, err: mfa.ErrNotRequired.Error()},
-		"old leaf":           {server: sessionServer{challenge: question}, leaf: &sessionServer{required: mfawire.RequiredResponse{Required: true}}, want: "GenerateUserSingleUseCerts CreateAuthenticateChallenge GenerateUserCerts", err: isKey, asked: asked},
-		"14.x and its leaf":  {server: sessionServer{stream: oldStream}, leaf: &sessionServer{required: mfawire.RequiredResponse{Required: true}}, want: "GenerateUserSingleUseCerts", err: isKey, asked: asked},
-		"stream without challenge": {server: sessionServer{challenge: question, required: mfawire.RequiredResponse{Required: true}, stream: []*accesswire.SingleUseResponse{{}}},
+		"leaf":               {server: sessionServer{challenge: question}, leaf: &sessionServer{required: sessionwire.RequiredResponse{Required: true, Answer: sessionwire.RequiredYes}}, want: "CreateAuthenticateChallenge GenerateUserCerts", err: isKey, asked: asked},
+		"leaf, not required": {leaf: &sessionServer{required: sessionwire.RequiredResponse{Answer: sessionwire.RequiredNo}}, err: mfa.ErrNotRequired.Error()},
+		"old leaf":           {server: sessionServer{challenge: question}, leaf: &sessionServer{required: sessionwire.RequiredResponse{Required: true}}, want: "GenerateUserSingleUseCerts CreateAuthenticateChallenge GenerateUserCerts", err: isKey, asked: asked},
+		"14.x and its leaf":  {server: sessionServer{stream: oldStream}, leaf: &sessionServer{required: sessionwire.RequiredResponse{Required: true}}, want: "GenerateUserSingleUseCerts", err: isKey, asked: asked},
+		"stream without challenge": {server: sessionServer{challenge: question, required: sessionwire.RequiredResponse{Required: true}, stream: []*sessionwire.SingleUseResponse{{}}},
 			want: "CreateAuthenticateChallenge IsMFARequired GenerateUserSingleUseCerts", err: "no challenge"},
-		"stream without certificate": {server: sessionServer{challenge: question, required: mfawire.RequiredResponse{Required: true}, stream: []*accesswire.SingleUseResponse{{Challenge: &question}, {}}},
+		"stream without certificate": {server: sessionServer{challenge: question, required: sessionwire.RequiredResponse{Required: true}, stream: []*sessionwire.SingleUseResponse{{Challenge: &question}, {}}},
 			want: "CreateAuthenticateChallenge IsMFARequired GenerateUserSingleUseCerts", err: "no certificate", asked: asked},
-		"stream that ends": {server: sessionServer{challenge: question, required: mfawire.RequiredResponse{Required: true}, stream: []*accesswire.SingleUseResponse{{Challenge: &question}}},
+		"stream that ends": {server: sessionServer{challenge: question, required: sessionwire.RequiredResponse{Required: true}, stream: []*sessionwire.SingleUseResponse{{Challenge: &question}}},
 			want: "CreateAuthenticateChallenge IsMFARequired GenerateUserSingleUseCerts", err: "unexpected EOF", asked: asked},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -123,8 +124,8 @@ func TestSessionCertCalls(t *testing.T) {
 func TestSessionStreamGivenUp(t *testing.T) {
 	question := mfawire.Challenge{TOTP: &wire.Empty{}}
 	server := sessionServer{
-		challenge: question, required: mfawire.RequiredResponse{Required: true},
-		stream: []*accesswire.SingleUseResponse{{Challenge: &question}, {}},
+		challenge: question, required: sessionwire.RequiredResponse{Required: true},
+		stream: []*sessionwire.SingleUseResponse{{Challenge: &question}, {}},
 	}
 	ctx, cancel := context.WithCancelCause(testContext(t))
 	gone := errors.New("gone")

@@ -33,10 +33,7 @@ func (c *Cluster) rpcUserCerts(ctx context.Context, req *pb.UserCertsRequest) (*
 	if req.Purpose == purposeSingleUse {
 		return c.singleUse(ctx, u, req)
 	}
-	sshKey, tlsKey, err := certsKeys(req)
-	if c.is14() && err != nil {
-		err = status.Error(codes.Unknown, "ssh: no key found")
-	}
+	sshKey, tlsKey, err := c.certsKeys(req)
 	if err != nil {
 		return nil, err
 	}
@@ -99,9 +96,12 @@ func (c *Cluster) certsCaller(ctx context.Context, req *pb.UserCertsRequest) (*u
 }
 
 // certsKeys are the keys of a request; the one of clients of 14 is for both.
-func certsKeys(req *pb.UserCertsRequest) (sshKey ssh.PublicKey, tlsKey crypto.PublicKey, err error) {
+func (c *Cluster) certsKeys(req *pb.UserCertsRequest) (sshKey ssh.PublicKey, tlsKey crypto.PublicKey, err error) {
 	if len(req.SshPublicKey) == 0 && len(req.TlsPublicKey) == 0 {
 		if sshKey, err = parseSSHPublicKey(req.PublicKey); err != nil {
+			if c.is14() {
+				return nil, nil, status.Error(codes.Unknown, "ssh: no key found")
+			}
 			return nil, nil, invalid("no public key in the request")
 		}
 		wrapped, ok := sshKey.(ssh.CryptoPublicKey)

@@ -62,12 +62,10 @@ func TestRequestBytes(t *testing.T) {
 			"0a016b" + "120175" + "1a020805" + "2a0163" + "320161" + "320162" + "7a012a" + "b2010173" + "ba010174",
 		},
 		"certificate for a session": {
-			&UserCertsRequest{Username: "u", RouteToCluster: "c", NodeName: "n", Usage: UsageSSH, SSHLogin: "l", Purpose: PurposeSingleUse,
+			&UserCertsRequest{Username: "u", RouteToCluster: "c", NodeName: "n", Usage: 1, SSHLogin: "l", Purpose: 2,
 				MFAResponse: &mfawire.Answer{TOTP: &mfawire.TOTPAnswer{Code: "1"}}, SSHPublicKey: []byte("s")},
 			"120175" + "2a0163" + "4a016e" + "5001" + "92010512030a0131" + "9a01016c" + "a80102" + "b2010173",
 		},
-		"certificate for a session, 14": {&SingleUseRequest{Init: &UserCertsRequest{PublicKey: []byte("k"), Usage: UsageSSH}}, "0a05" + "0a016b" + "5001"},
-		"answer, 14":                    {&SingleUseRequest{MFAResponse: &mfawire.Answer{TOTP: &mfawire.TOTPAnswer{Code: "1"}}}, "1205" + "12030a0131"},
 		"access request": {
 			&AccessRequest{Kind: "k", Version: "v", Metadata: wire.Metadata{Name: "i"}, Spec: AccessRequestSpec{
 				User: "u", Roles: []string{"r"}, State: RequestPending, RequestReason: "w", SuggestedReviewers: []string{"c"}}},
@@ -105,15 +103,6 @@ func TestRequestBytes(t *testing.T) {
 	read("0802"+"1205"+"22030a0169", &deleted)
 	if put.Type != EventPut || put.AccessRequest.Metadata.Name != "i" || deleted.Type != EventDelete || deleted.Header.Metadata.Name != "i" {
 		t.Errorf("events %+v, %+v", put, deleted)
-	}
-	var first, second SingleUseResponse
-	read("0a041200"+"2001", &first)
-	read("1203"+"0a0173", &second)
-	if c := first.Challenge; c == nil || c.TOTP == nil || c.Required != mfawire.RequiredYes || first.Cert != nil {
-		t.Errorf("challenge %+v", first)
-	}
-	if second.Challenge != nil || second.Cert == nil || string(second.Cert.SSH) != "s" {
-		t.Errorf("certificate %+v", second)
 	}
 	var certs Certs
 	read("0a0173"+"120174"+"1a0178", &certs)

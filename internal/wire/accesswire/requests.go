@@ -22,33 +22,14 @@ type UserCertsRequest struct {
 	Expires            *wire.Timestamp `wire:"3"`
 	RouteToCluster     string          `wire:"5"`
 	AccessRequests     []string        `wire:"6"`
-	NodeName           string          `wire:"9"`  // with UsageSSH
-	Usage              int32           `wire:"10"` // UsageSSH, or 0 for everything
+	NodeName           string          `wire:"9"`  // with usage SSH
+	Usage              int32           `wire:"10"` // see package sessionwire; 0 is everything
 	DropAccessRequests []string        `wire:"15"`
 	MFAResponse        *mfawire.Answer `wire:"18"`
-	SSHLogin           string          `wire:"19"` // with UsageSSH
-	Purpose            int32           `wire:"21"` // PurposeSingleUse; not in 14.x
+	SSHLogin           string          `wire:"19"` // with usage SSH
+	Purpose            int32           `wire:"21"` // see package sessionwire; not in 14.x
 	SSHPublicKey       []byte          `wire:"22"` // authorized_keys
 	TLSPublicKey       []byte          `wire:"23"` // PEM
-}
-
-// What certificates are for.
-const (
-	UsageSSH         = 1
-	PurposeSingleUse = 2
-)
-
-// SingleUseRequest is what the client sends in GenerateUserSingleUseCerts (14.x): what
-// it wants first, then the answer to the challenge.
-type SingleUseRequest struct {
-	Init        *UserCertsRequest `wire:"1"`
-	MFAResponse *mfawire.Answer   `wire:"2"`
-}
-
-// SingleUseResponse is what comes back: the challenge, then the certificate.
-type SingleUseResponse struct {
-	Challenge *mfawire.Challenge `wire:"1"`
-	Cert      *Certs             `wire:"2"`
 }
 
 // Certs are certificates: one in the form of authorized_keys, one in PEM.

@@ -8,25 +8,22 @@ package mfawire
 import "github.com/seed-087d674e/tsh/internal/wire"
 
 // ChallengeRequest asks for a challenge to the devices of the caller
-// (CreateAuthenticateChallenge). Who is challenged is a oneof; left out it means the
-// caller, too; so do servers understand it that are older.
+// (CreateAuthenticateChallenge). Who is challenged is a oneof that is left out,
+// which means the caller; so do servers understand it that are older.
 type ChallengeRequest struct {
-	ContextUser *wire.Empty          `wire:"3"`
-	Check       *RequiredRequest     `wire:"5"` // whether a challenge is needed at all; not in 14.x
-	Extensions  *ChallengeExtensions `wire:"6"`
+	Extensions *ChallengeExtensions `wire:"6"`
 }
 
 // ChallengeExtensions says what the answer is for. Servers of 14.x do not know it.
 type ChallengeExtensions struct {
-	Scope      int32 `wire:"1"`
-	AllowReuse int32 `wire:"2"` // 1 yes, 2 no
+	Scope int32 `wire:"1"`
 }
 
 // Challenge is what a person may answer with; several may be set.
 type Challenge struct {
 	TOTP     *wire.Empty          `wire:"2"`
 	WebAuthn *CredentialAssertion `wire:"3"`
-	Required int32                `wire:"4"` // RequiredYes or RequiredNo; 0 in 14.x, and where it was not asked for
+	Required int32                `wire:"4"` // 1 yes, 2 no
 	SSO      *wire.Empty          `wire:"5"` // its fields are for those who can answer it
 }
 
