@@ -266,6 +266,9 @@ func (nc *nodeConn) serve(channels <-chan ssh.NewChannel, requests <-chan *ssh.R
 // globalRequests answers what 18.x nodes answer and refuses the rest.
 func (nc *nodeConn) globalRequests(requests <-chan *ssh.Request) {
 	for req := range requests {
+		if nc.refusesGlobal(req) {
+			continue
+		}
 		ok := req.Type == "keepalive@openssh.com" || req.Type == "session-id-query@goteleport.com"
 		if req.WantReply {
 			_ = req.Reply(ok, nil)

@@ -92,6 +92,18 @@ func (nc *nodeConn) refuses(ch ssh.NewChannel) bool {
 	return true
 }
 
+// refusesGlobal answers no to everything but the question whether the node is there, if
+// there is a reason to.
+func (nc *nodeConn) refusesGlobal(req *ssh.Request) bool {
+	if nc.refusal == "" || req.Type == "keepalive@openssh.com" {
+		return false
+	}
+	if req.WantReply {
+		_ = req.Reply(false, nil)
+	}
+	return true
+}
+
 // refusesRequest reports whether a request has to be refused that would run something.
 func (nc *nodeConn) refusesRequest(req *ssh.Request) bool {
 	return nc.refusal != "" && slices.Contains([]string{"shell", "exec", "subsystem"}, req.Type)

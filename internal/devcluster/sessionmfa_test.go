@@ -65,6 +65,11 @@ func TestSessionMFARefusals(t *testing.T) {
 			if _, _, err = client.OpenChannel("direct-tcpip", nil); !errors.As(err, &rejected) || rejected.Message != textSessionMFA {
 				t.Errorf("another channel: %v", err)
 			}
+			for request, want := range map[string]bool{"keepalive@openssh.com": true, "session-id-query@goteleport.com": false} {
+				if ok, _, err := client.SendRequest(request, true, nil); ok != want || err != nil {
+					t.Errorf("%s: %v, %v", request, ok, err)
+				}
+			}
 			session, err := client.NewSession()
 			if mode != refuseRequest {
 				if !errors.As(err, &rejected) || rejected.Message != textSessionMFA || rejected.Reason == ssh.Prohibited {
