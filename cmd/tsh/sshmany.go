@@ -156,7 +156,7 @@ func (a *app) runMany(ctx context.Context, s *session, transport *proxy.Transpor
 		On: func(ctx context.Context, n *fanout.Node, use func(*sshclient.Client) error) error {
 			target := o.target
 			target.Host = n.ID
-			client, err := a.dialNode(ctx, s, transport, target)
+			client, err := a.dialNode(ctx, s, n.Over(transport), target)
 			if err != nil {
 				return err
 			}

@@ -27,11 +27,13 @@ type Node struct {
 	ID   string // tells those of one name apart; untrusted, too
 
 	Label string // unique in a job and fit to print: see Unique
+
+	pace pace
 }
 
 // Job is what to run and where its output goes.
 type Job struct {
-	// On logs in to a node and lets use work there; it may do so again, with another
+	// On logs in to a node, by way of Node.Over, and lets use work there; it may do so again, with another
 	// login, where use returns an *sshclient.RefusedError.
 	On func(ctx context.Context, n *Node, use func(*sshclient.Client) error) error
 	// Args and Env are those of sshclient.Command. There is no input.
@@ -116,7 +118,7 @@ func (r *runner) one(ctx context.Context, node *Node) error {
 
 // command runs the command on a node that has let us in.
 func (r *runner) command(ctx context.Context, client *sshclient.Client, node *Node) error {
-	out, errs := &lines{to: &r.out, label: node.Label}, &lines{to: &r.err, label: node.Label}
+	out, errs := &lines{to: &r.out, node: node}, &lines{to: &r.err, node: node}
 	command := sshclient.Command{Args: r.Args, Env: r.Env, Stdout: out, Stderr: errs}
 	var log *nodeLog
 	if r.Logs != nil {

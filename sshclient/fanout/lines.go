@@ -71,13 +71,15 @@ func (s *sharedOutput) failed() error {
 // lines makes lines of what one node writes to one stream. What it keeps is guarded by
 // the output's lock.
 type lines struct {
-	to    *sharedOutput
-	label string
-	open  []byte // the line that has no end yet
+	to   *sharedOutput
+	node *Node
+	open []byte // the line that has no end yet
 }
 
 // Write implements io.Writer.
 func (l *lines) Write(p []byte) (int, error) {
+	l.node.pace.begin()
+	defer l.node.pace.end()
 	l.to.mu.Lock()
 	defer l.to.mu.Unlock()
 	for rest := p; len(rest) > 0; {
@@ -96,7 +98,7 @@ func (l *lines) Write(p []byte) (int, error) {
 		rest = rest[len(part):]
 		if end >= 0 {
 			rest = rest[1:]
-			l.to.line(l.label, l.open)
+			l.to.line(l.node.Label, l.open)
 			l.open = l.open[:0]
 		}
 	}
@@ -115,7 +117,7 @@ func (l *lines) fold() {
 			break
 		}
 	}
-	l.to.line(l.label, l.open[:cut])
+	l.to.line(l.node.Label, l.open[:cut])
 	l.open = append(l.open[:0], l.open[cut:]...)
 }
 
@@ -129,7 +131,7 @@ func (l *lines) end(ctx context.Context) {
 	}
 	defer l.to.mu.Unlock()
 	if len(l.open) > 0 {
-		l.to.line(l.label, l.open)
+		l.to.line(l.node.Label, l.open)
 		l.open = nil
 		l.to.flush()
 	}

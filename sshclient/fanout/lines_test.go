@@ -41,7 +41,7 @@ func TestLines(t *testing.T) {
 		"on a terminal": {terminal: true, writes: []string{"\x1b[2Ja\rb\u202ec\td\r\n"}, want: "[h] " + `\x1b[2Ja\rb\u202ec` + "\td\n"},
 	} {
 		var out bytes.Buffer
-		l := lines{to: &sharedOutput{Output: Output{&out, tc.terminal}}, label: "h"}
+		l := lines{to: &sharedOutput{Output: Output{&out, tc.terminal}}, node: &Node{Label: "h"}}
 		for _, s := range tc.writes {
 			if n, err := l.Write([]byte(s)); n != len(s) || err != nil {
 				t.Errorf("%s: %d, %v", name, n, err)
@@ -63,7 +63,7 @@ func TestLinesAreNotMixed(t *testing.T) {
 	var all sync.WaitGroup
 	for h := range hosts {
 		all.Go(func() {
-			l := lines{to: shared, label: fmt.Sprint("host-", h)}
+			l := lines{to: shared, node: &Node{Label: fmt.Sprint("host-", h)}}
 			for i := range count {
 				line := fmt.Sprintf("host-%d says %d %s\n", h, i, strings.Repeat("z", i))
 				_, _ = l.Write([]byte(line[:len(line)/2]))
@@ -99,7 +99,7 @@ func TestOutputThatBreaks(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	shared := &sharedOutput{Output: Output{W: failing{closed}}, broken: cancel}
 	for _, label := range []string{"a", "b"} {
-		l := lines{to: shared, label: label}
+		l := lines{to: shared, node: &Node{Label: label}}
 		if _, err := l.Write([]byte("x\n")); !errors.Is(err, closed) {
 			t.Errorf("%s: %v", label, err)
 		}
