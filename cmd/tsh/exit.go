@@ -132,6 +132,7 @@ func knownErrors() []knownError {
 		{is(errHeadlessDecided), "headless_decided", ""},
 		{is(errNoKeyToApprove), "no_security_key", ""},
 		{is(errNoKeyForSession), "no_security_key", ""},
+		{is(errNoCodeForSession), "unsupported_login", ""},
 		{is(login.ErrDenied), "headless_denied", "whoever approves headless logins for this user said no"},
 		{is(login.ErrNotApproved), "headless_timeout", "run the command again, and approve it within three minutes"},
 		{is(proxy.ErrNotTeleport), "unreachable", "if this network has a log-in page of its own, open any web page in a browser first;\notherwise check the proxy's address and port"},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,8 +29,11 @@ const textNeedsMFA = "access to resource requires MFA"
 // for five minutes.
 const answerLife = 4 * time.Minute
 
-// errNoKeyForSession: what the person has does not open this session.
-var errNoKeyForSession = errors.New("sessions on this server take a security key, and no such device of yours is registered")
+// What the person has, or wants to answer with, does not open this session.
+var (
+	errNoKeyForSession  = errors.New("sessions on this server take a security key, and no such device of yours is registered")
+	errNoCodeForSession = errors.New("sessions on this server take a security key, and --mfa-mode=otp (or TELEPORT_MFA_MODE) takes one-time codes")
+)
 
 // sessionMFA takes one command to servers that take a second factor for each session.
 // Its connections to auth servers are made when the first one does, and once. It may be
@@ -37,6 +41,8 @@ var errNoKeyForSession = errors.New("sessions on this server take a security key
 type sessionMFA struct {
 	app *app
 	s   *session
+	// names are what servers are called that are dialled by their IDs; may be nil.
+	names map[string]string
 
 	turn       chan struct{} // whoever has put something in may use what follows
 	root, leaf *api.Client
@@ -138,7 +144,7 @@ func (m *sessionMFA) certify(ctx context.Context, target sshclient.Target) (once
 	}
 	request.Ask = func(ctx context.Context, challenge *mfa.Challenge) (mfa.Answer, error) {
 		required = true
-		return m.ask(ctx, target.Host, challenge)
+		return m.ask(ctx, cmp.Or(m.names[target.Host], target.Host), challenge)
 	}
 	id, err := m.issue(ctx, &request, func(client *api.Client) (*keystore.Identity, error) {
 		cert, err := client.SessionCert(ctx, request)
@@ -239,8 +245,7 @@ func (m *sessionMFA) ask(ctx context.Context, host string, challenge *mfa.Challe
 		return answer, withHint(errNoKeyForSession, "register one: tsh mfa add --type=WEBAUTHN; a one-time code is not taken for a session on a server")
 	}
 	if m.app.globals.mfaMode == "otp" {
-		return answer, withHint(fmt.Errorf("%w: one-time codes (--mfa-mode=otp) are not taken for sessions on servers", login.ErrUnsupported),
-			"leave --mfa-mode and TELEPORT_MFA_MODE out to answer with your security key; tsh mfa add --type=WEBAUTHN registers another")
+		return answer, withHint(errNoCodeForSession, "leave it out to answer with your security key; tsh mfa add --type=WEBAUTHN registers another")
 	}
 	if challenge.Reusable {
 		m.app.ui.say("Sessions on these servers take a second factor; one answer is for all.")

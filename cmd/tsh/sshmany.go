@@ -147,6 +147,12 @@ func (a *app) runMany(ctx context.Context, s *session, transport *proxy.Transpor
 	}
 	hosts = fanout.Unique(hosts)
 	a.banner = a.oneBanner()
+	proofs := a.newSessionMFA(s, len(hosts))
+	defer proofs.close()
+	proofs.names = make(map[string]string)
+	for _, n := range hosts {
+		proofs.names[n.ID] = n.Label
+	}
 	job := fanout.Job{
 		Args:   o.command,
 		Env:    sessionEnv(s.profile.WebProxyAddr),
@@ -156,12 +162,7 @@ func (a *app) runMany(ctx context.Context, s *session, transport *proxy.Transpor
 		On: func(ctx context.Context, n *fanout.Node, use func(*sshclient.Client) error) error {
 			target := o.target
 			target.Host = n.ID
-			client, err := a.dialNode(ctx, s, n.Over(transport), target)
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			return use(client)
+			return proofs.onNode(ctx, n.Over(transport), target, use)
 		},
 	}
 	if o.many.logDir != "" {
