@@ -96,7 +96,7 @@ func logIn(t *testing.T, ctx context.Context, cluster *devcluster.Cluster) ident
 }
 
 // logInWith adds alice and logs her in with the one-time code that code makes.
-func logInWith(t *testing.T, ctx context.Context, cluster *devcluster.Cluster, code func(devcluster.Enrolment) string) identity {
+func logInWith(t *testing.T, ctx context.Context, cluster *devcluster.Cluster, code func(devcluster.Enrolment) string, roles ...string) identity {
 	t.Helper()
 	check := func(err error) {
 		t.Helper()
@@ -104,7 +104,10 @@ func logInWith(t *testing.T, ctx context.Context, cluster *devcluster.Cluster, c
 			t.Fatal(err)
 		}
 	}
-	enrolment, err := cluster.AddUser(devcluster.UserSpec{Name: "alice", Password: "alice's password", Roles: []string{"access"}, Logins: []string{"root"}})
+	if roles == nil {
+		roles = []string{"access"}
+	}
+	enrolment, err := cluster.AddUser(devcluster.UserSpec{Name: "alice", Password: "alice's password", Roles: roles, Logins: []string{"root"}})
 	check(err)
 	pool := x509.NewCertPool()
 	ca, err := os.ReadFile(cluster.CAFile())

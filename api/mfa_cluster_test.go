@@ -32,7 +32,7 @@ type enrolled struct {
 	clock time.Time
 }
 
-func enrol(t *testing.T, config devcluster.Config) *enrolled {
+func enrol(t *testing.T, config devcluster.Config, roles ...string) *enrolled {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
@@ -51,7 +51,7 @@ func enrol(t *testing.T, config devcluster.Config) *enrolled {
 			return ""
 		}
 		return e.code(e.secret)
-	})
+	}, roles...)
 	e.client, err = api.Connect(ctx, api.Config{Addrs: []string{e.cluster.PublicAddr()}, Credentials: []credentials.Credentials{id}})
 	if err != nil {
 		t.Fatal(err)

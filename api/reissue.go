@@ -51,19 +51,28 @@ func (c *Client) ReissueCerts(ctx context.Context, req CertsRequest) (*ssh.Certi
 	if err := c.call(ctx, methodUserCerts, &message, &reply); err != nil {
 		return nil, nil, err
 	}
-	key, _, _, _, err := ssh.ParseAuthorizedKey(reply.SSH)
+	sshCert, err := c.parseSSHCert(reply.SSH)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: SSH certificate: %w", c.addr, err)
-	}
-	sshCert, ok := key.(*ssh.Certificate)
-	if !ok {
-		return nil, nil, errors.New(c.addr + ": SSH certificate: it is a plain key")
+		return nil, nil, err
 	}
 	tlsCert, err := parseCertificate(reply.TLS)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", c.addr, err)
 	}
 	return sshCert, tlsCert, nil
+}
+
+// parseSSHCert reads a certificate that the server has issued.
+func (c *Client) parseSSHCert(line []byte) (*ssh.Certificate, error) {
+	key, _, _, _, err := ssh.ParseAuthorizedKey(line)
+	if err != nil {
+		return nil, fmt.Errorf("%s: SSH certificate: %w", c.addr, err)
+	}
+	cert, ok := key.(*ssh.Certificate)
+	if !ok {
+		return nil, errors.New(c.addr + ": SSH certificate: it is a plain key")
+	}
+	return cert, nil
 }
 
 // oneKey reports whether both public keys are of the same key.

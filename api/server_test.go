@@ -82,19 +82,10 @@ type authServer struct {
 	caKey  *ecdsa.PrivateKey
 }
 
-// startAuth serves every unary call with what handle returns.
+// startAuth serves every call that has one request with what handle returns.
 func startAuth(t testing.TB, handle func(method string, request []byte) ([]byte, error)) *authServer {
 	t.Helper()
-	s := &authServer{}
-	s.makeAuthority(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.addr = l.Addr().String()
-	server := grpc.NewServer(grpc.ForceServerCodecV2(rawCodec{}), grpc.MaxSendMsgSize(64<<20), grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error {
-		s.calls.Add(1)
-		method, _ := grpc.MethodFromServerStream(stream)
+	return startStreams(t, func(method string, stream grpc.ServerStream) error {
 		var request []byte
 		if err := stream.RecvMsg(&request); err != nil {
 			return err
@@ -118,6 +109,23 @@ func startAuth(t testing.TB, handle func(method string, request []byte) ([]byte,
 			}
 		}
 		return nil
+	})
+}
+
+// startStreams serves every call with handle.
+func startStreams(t testing.TB, handle func(method string, stream grpc.ServerStream) error) *authServer {
+	t.Helper()
+	s := &authServer{}
+	s.makeAuthority(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.addr = l.Addr().String()
+	server := grpc.NewServer(grpc.ForceServerCodecV2(rawCodec{}), grpc.MaxSendMsgSize(64<<20), grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error {
+		s.calls.Add(1)
+		method, _ := grpc.MethodFromServerStream(stream)
+		return handle(method, stream)
 	}))
 	host := s.issue(t, func(c *x509.Certificate) {
 		c.DNSNames = []string{"*.teleport.cluster.local"}

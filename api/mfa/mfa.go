@@ -22,6 +22,8 @@ var (
 	ErrExists = errors.New("there is such a device already")
 	// ErrLast: the device is the last that the cluster lets the user log in with.
 	ErrLast = errors.New("the last device cannot be deleted")
+	// ErrNotRequired: the session takes no second factor.
+	ErrNotRequired = errors.New("no second factor is required")
 	// ErrWrongCode: a one-time code does not match, or has been used already.
 	ErrWrongCode = errors.New("wrong one-time code")
 )
@@ -42,6 +44,8 @@ type Challenge struct {
 	TOTP     bool
 	WebAuthn *Assertion // nil if no security key can answer
 	SSO      bool       // the login at an identity provider, which has no answer here
+	// Reusable: one answer may serve several sessions, if the cluster lets it.
+	Reusable bool
 }
 
 // Empty reports whether there is nothing to answer with.

@@ -111,6 +111,10 @@ func TestUsers(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &en); err != nil || status != 0 || en["password"] == "" {
 		t.Errorf("reset: %d %s%s %v", status, out, text, err)
 	}
+	if _, text, status = run(t, "", "users", "add", "carol", "--dir", dir, "--roles", "session-mfa,session-mfa-prod"); status != 0 {
+		t.Errorf("roles for second factors: %d %s", status, text)
+	}
+	_, _, _ = run(t, "", "users", "rm", "carol", "--dir", dir)
 	out, _, _ = run(t, "", "users", "ls", "--dir", dir)
 	if !regexp.MustCompile(`(?m)^alice +access,editor +root,alice +otp`).MatchString(out) {
 		t.Errorf("ls:\n%s", out)
@@ -131,6 +135,7 @@ func TestUsers(t *testing.T) {
 		"role":       {"users", "add", "x", "--dir", dir, "--roles", "nope"},
 		"no command": {"nope"},
 		"nodes":      {"start", "--dir", t.TempDir(), "--nodes", "0"},
+		"refusal":    {"start", "--dir", t.TempDir(), "--addr", "127.0.0.1:0", "--mfa-refusal", "nope"},
 		"suite":      {"start", "--dir", t.TempDir(), "--addr", "127.0.0.1:0", "--suite", "nope"},
 	} {
 		if out, text, status := run(t, "", args...); status != 1 || out != "" || !strings.HasPrefix(text, "devcluster: ") {

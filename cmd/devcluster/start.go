@@ -27,6 +27,8 @@ type startOptions struct {
 	sso                         ssoOptions
 	emulate                     int
 	separatePorts               bool
+	mfaRefusal                  string
+	noMFAReuse                  bool
 	quiet                       bool
 }
 
@@ -72,6 +74,8 @@ The nodes are reached through the proxy only; their addresses are names for it.`
 	opts.sso.addFlags(f)
 	f.IntVar(&opts.emulate, "emulate", 0, "behave as the major `version` 14 does (default today's)")
 	f.BoolVar(&opts.separatePorts, "separate-ports", false, "a port of its own for SSH, as proxies had before TLS routing")
+	f.StringVar(&opts.mfaRefusal, "mfa-refusal", "", "how nodes turn away users of the roles session-mfa and session-mfa-prod: channel, request or auth (default channel)")
+	f.BoolVar(&opts.noMFAReuse, "no-mfa-reuse", false, "take each answer to a challenge for one session alone")
 	f.BoolVar(&opts.quiet, "quiet", false, "no line for each event on standard error")
 	return cmd
 }
@@ -89,6 +93,7 @@ func runStart(ctx context.Context, stdout, stderr io.Writer, opts startOptions) 
 		SecondFactor: opts.secondFactor, Suite: opts.suite, MOTD: opts.motd,
 		Emulate: opts.emulate, SeparatePorts: opts.separatePorts,
 		Nodes: opts.nodes, Hostnames: opts.hostnames, NodeLabels: opts.nodeLabels,
+		MFARefusal: opts.mfaRefusal, NoMFAReuse: opts.noMFAReuse,
 		Leaf: opts.leaf, RequestAccess: opts.requestAccess, RequestPrompt: opts.requestPrompt,
 	}
 	if err := opts.sso.fill(&cfg); err != nil {

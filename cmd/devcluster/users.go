@@ -74,7 +74,7 @@ func newUsersAdd(shared *usersOptions) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringSliceVar(&spec.Roles, "roles", []string{"access"}, "roles: access, editor, auditor, x11, requester, reviewer")
+	cmd.Flags().StringSliceVar(&spec.Roles, "roles", []string{"access"}, "roles: access, editor, auditor, x11, requester, reviewer, session-mfa, session-mfa-prod")
 	cmd.Flags().StringSliceVar(&spec.Logins, "logins", nil, "login names on the nodes")
 	pw.addFlags(cmd)
 	return cmd

@@ -134,6 +134,8 @@ func knownErrors() []knownError {
 	return []knownError{
 		{is(errHeadlessDecided), "headless_decided", ""},
 		{is(errNoKeyToApprove), "no_security_key", ""},
+		{is(errNoKeyForSession), "no_security_key", ""},
+		{is(errNoCodeForSession), "unsupported_login", ""},
 		{is(login.ErrDenied), "headless_denied", "whoever approves headless logins for this user said no"},
 		{is(login.ErrNotApproved), "headless_timeout", "run the command again, and approve it within three minutes"},
 		{is(proxy.ErrNotTeleport), "unreachable", "if this network has a log-in page of its own, open any web page in a browser first;\notherwise check the proxy's address and port"},
@@ -173,6 +175,7 @@ func knownErrors() []knownError {
 		{is(mfa.ErrWrongCode), "wrong_code", "begin again: tsh mfa add; see that the clock of the device is right"},
 		{is(api.ErrAccessDenied), "access_denied", ""},
 		{is(api.ErrNotFound), "not_found", ""},
+		{is(api.ErrAmbiguous), "ambiguous", "name one by its ID: tsh ls -v shows them"},
 		{isMissingNode, "not_found", "tsh ls lists the servers there are"},
 		{isA[*sshclient.HostKeyError], "host_key", "nothing was sent to the server; tell the cluster's administrator"},
 		{isA[*sshclient.AuthError], "auth_failed", ""},

@@ -43,7 +43,11 @@ func (a *app) dialNode(ctx context.Context, s *session, over sshclient.Dialer, t
 		return nil, err
 	}
 	config.BannerCallback = func(message string) error {
-		a.ui.note("%s", strings.TrimSuffix(message, "\n"))
+		if message = strings.TrimSuffix(message, "\n"); a.banner != nil {
+			a.banner(message)
+		} else {
+			a.ui.note("%s", message)
+		}
 		return nil
 	}
 	a.link.apply(config)

@@ -42,8 +42,9 @@ func (a *app) nodeDialer(s *session, over sshclient.Dialer) sshclient.Dialer {
 	if !ok || a.globals.noResume {
 		return over
 	}
-	expires, _ := s.id.Expiry()
-	return &resuming{via, expires, a.now}
+	// The connection to the proxy is what has to be made again; a certificate for one
+	// session has been good by then for what it is there for.
+	return &resuming{via, s.id.TLSCert.NotAfter, a.now}
 }
 
 // DialNode implements sshclient.Dialer.

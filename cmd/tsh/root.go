@@ -34,6 +34,8 @@ type app struct {
 	batch           bool  // nobody is to be asked anything
 	storeless       bool  // nothing is to be stored, whatever happens
 	headlessRefused error // why this command cannot log in headless
+
+	banner func(string) // shows what servers say before the login; nil shows each of them
 }
 
 // testOnlyNow replaces the clock that certificates are judged by.

@@ -103,6 +103,7 @@ func TestScripts(t *testing.T) {
 			"service":     withWorld((*world).service),
 			"freeport":    withWorld((*world).freePort),
 			"forbid":      withWorld((*world).forbid),
+			"careful":     withWorld((*world).careful),
 		},
 	})
 }
@@ -159,8 +160,8 @@ func (c *settableClock) advance(d time.Duration) {
 }
 
 // cluster starts a cluster: cluster [second-factor=otp|webauthn|on] [suite=legacy] [motd=text] [name=dev.example]
-// [emulate=14] [headless-wait=1s] [headless-look=1s] [separate-ports] [listen=[::1]:0] [mfa=tokens] [leaf=name] [request-access=always] [request-prompt=text]
-// [hostnames=a,b] [nodes=N] [label=key=value] [public-host=127.0.0.1] [public=host:port].
+// [emulate=14] [headless-wait=1s] [headless-look=1s] [separate-ports] [listen=[::1]:0] [mfa=tokens] [leaf=name] [mfa-refusal=auth|channel|request] [no-mfa-reuse]
+// [request-access=always] [request-prompt=text] [hostnames=a,b] [nodes=N] [label=key=value] [public-host=127.0.0.1] [public=host:port].
 // Its address becomes $PROXY, its certificate authority the one tsh trusts.
 func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
 	config := devcluster.Config{
@@ -180,6 +181,10 @@ func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
 			config.SecondFactor = value
 		case "mfa":
 			config.TokensOnly = value == "tokens"
+		case "mfa-refusal":
+			config.MFARefusal = value
+		case "no-mfa-reuse":
+			config.NoMFAReuse = true
 		case "headless-wait":
 			config.HeadlessWait = duration(ts, value)
 		case "headless-look":

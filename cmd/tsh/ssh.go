@@ -18,6 +18,7 @@ type sshOptions struct {
 	target  sshclient.Target
 	command string
 	find    *nodeQuery // of a proxy template; see found
+	many    manyOptions
 
 	forward forwardOptions
 	before  func() error // see sshclient.Command
@@ -28,13 +29,15 @@ func (a *app) sshCommand() *cobra.Command {
 	var words []string // the host and the command
 	cmd := &cobra.Command{
 		Annotations: map[string]string{takesHeadless: ""},
-		Use:         "ssh [flags] [ACCOUNT@]HOST [COMMAND…]",
+		Use:         "ssh [flags] [ACCOUNT@]HOST[:PORT]|LABELS [COMMAND…]",
 		Short:       "Run a shell or a command on a server",
 		Long: "ssh connects to a server through the proxy and runs a command there, or a shell.\n" +
 			"HOST is a server's name, address or ID. The exit status is the command's; 255 means that\n" +
 			"the connection failed. Flags may stand before or after HOST; what follows the first other\n" +
-			"word belongs to the command, and so does everything after -- .",
-		Example: "  tsh ssh root@web-1\n  tsh ssh -l root web-1 uptime\n  tar c . | tsh ssh root@web-1 tar x\n" +
+			"word belongs to the command, and so does everything after -- .\n\n" +
+			"LABELS, KEY=VALUE[,KEY=VALUE…], stand for all servers that have them. The command runs on\n" +
+			"all at the same time; their lines begin with [HOST], and 1 says that it failed somewhere.",
+		Example: "  tsh ssh root@web-1\n  tsh ssh -l root web-1 uptime\n  tar c . | tsh ssh root@web-1 tar x\n  tsh ssh root@env=prod,role=web uptime\n" +
 			"  tsh ssh -N -L 5432:db.internal:5432 root@web-1\n  tsh ssh -N -D 1080 root@web-1\n  tsh ssh --local -L 8080:localhost:80 root@web-1 curl localhost:8080",
 		Args: func(cmd *cobra.Command, args []string) error {
 			var err error
@@ -66,6 +69,7 @@ func (a *app) sshCommand() *cobra.Command {
 	relogin := fs.VarPF(negation{boolValue{&a.globals.noRelogin}}, "relogin", "", "log in if the credentials are missing or expired (default true)")
 	relogin.NoOptDefVal = "true"
 	a.globals.addResume(fs)
+	o.many.addFlags(fs)
 	a.globals.addKeystore(fs)
 	addNegations(fs)
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return asTransport(sshFlagError(err)) })
@@ -76,11 +80,17 @@ func (o *sshOptions) parseArgs(fs *pflag.FlagSet, args []string, a *app) error {
 	if o.port < 0 || o.port > 65535 {
 		return usagef("-p %d: a port is a number from 1 to 65535", o.port)
 	}
-	target, err := sshclient.ParseTarget(args[0])
+	target, err := parseTargetSpec(args[0])
+	if err == nil {
+		err = o.many.validate(target)
+	}
 	if err != nil {
-		return &usageError{err}
+		return err
 	}
 	if o.port != 0 {
+		if target.Port != 0 && target.Port != o.port {
+			return usagef("-p %d and %s do not name the same port", o.port, args[0])
+		}
 		target.Port = o.port
 	}
 	if target.Login == "" {
@@ -90,9 +100,11 @@ func (o *sshOptions) parseArgs(fs *pflag.FlagSet, args []string, a *app) error {
 			}
 		}
 	}
-	o.target = target
-	if o.find, err = a.template(fs, &o.target); err != nil {
-		return err
+	o.target = target.Target
+	if target.labels == nil {
+		if o.find, err = a.template(fs, &o.target); err != nil {
+			return err
+		}
 	}
 	words := args[1:]
 	if len(words) > 0 && words[0] == "--" {
@@ -126,7 +138,11 @@ func (a *app) runSSH(ctx context.Context, o sshOptions) error {
 	if done, err := a.toBackground(ctx, &o.forward); done {
 		return err
 	}
-	return a.withSession(ctx, func(ctx context.Context, s *session) error { return a.sshWith(ctx, s, o) })
+	use := a.sshWith
+	if o.many.labels != nil {
+		use = a.sshByLabels
+	}
+	return a.withSession(ctx, func(ctx context.Context, s *session) error { return use(ctx, s, o) })
 }
 
 // sshWith runs the command with the credentials of s.
@@ -137,19 +153,18 @@ func (a *app) sshWith(ctx context.Context, s *session, o sshOptions) error {
 	if o.target, err = a.found(ctx, s, o.find, o.target); err != nil {
 		return err
 	}
-	transport, err := a.dialProxy(ctx, s)
+	transport, err := o.many.proxy(ctx, a, s)
 	if err != nil {
 		return err
 	}
 	defer transport.Close()
-	client, err := a.dialNode(ctx, s, transport, o.target)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	connected()
-	if o.find == nil {
-		a.rememberHosts(s, []string{o.target.Host}, false)
-	}
-	return a.runConnected(ctx, client, s, o)
+	proofs := a.newSessionMFA(s, 1)
+	defer proofs.close()
+	return proofs.onNode(ctx, transport, o.target, func(client *sshclient.Client) error {
+		connected()
+		if o.find == nil && o.many.labels == nil {
+			a.rememberHosts(s, []string{o.target.Host}, false)
+		}
+		return a.runConnected(ctx, client, s, o)
+	})
 }

@@ -22,6 +22,7 @@ const (
 )
 
 const (
+	mfaIsRequired  = 1
 	mfaNotRequired = 2
 	supportFree    = 1
 	passwordIsSet  = 2
@@ -55,7 +56,7 @@ func (c *Cluster) authServices() []*grpc.ServiceDesc {
 		return &grpc.ServiceDesc{ServiceName: name, HandlerType: (*any)(nil), Methods: methods}
 	}
 	main := service(authName, append(auth, c.requestMethods()...)...)
-	main.Streams = slices.Concat(c.requestStreams(), c.headlessStreams(), c.sessionStreams())
+	main.Streams = slices.Concat(c.requestStreams(), c.headlessStreams(), c.sessionStreams(), c.singleUseStreams())
 	return []*grpc.ServiceDesc{
 		main,
 		service(trustName, unary(trustName, "GetCertAuthorities", c.rpcCertAuthorities), unary(trustName, "GetCertAuthority", c.rpcCertAuthority)),
@@ -240,12 +241,17 @@ func (r role) message() *pb.Role {
 	for _, ru := range r.Rules {
 		allow.Rules = append(allow.Rules, &pb.Rule{Resources: ru.Resources, Verbs: ru.Verbs})
 	}
+	mfaType := int32(0)
+	if r.SessionMFA {
+		mfaType = 1
+	}
 	return &pb.Role{
 		Kind: "role", Version: "v7",
 		Metadata: &pb.Metadata{Name: r.Name, Namespace: "default", Revision: revision("role", r.Name)},
 		Spec: &pb.RoleSpec{
 			Options: &pb.RoleOptions{
-				ForwardAgent: r.ForwardAgent, MaxSessionTtl: int64(r.MaxSessionTTL),
+				RequireMfaType: mfaType,
+				ForwardAgent:   r.ForwardAgent, MaxSessionTtl: int64(r.MaxSessionTTL),
 				PortForwarding: &pb.BoolValue{Value: r.PortForwarding}, CertificateFormat: "standard",
 				EnhancedRecording: []string{"command", "network"},
 				RecordSession:     &pb.RecordSession{Desktop: yes, Default: "best_effort"},
@@ -263,8 +269,4 @@ func (r role) message() *pb.Role {
 // from the configuration.
 func revision(kind, name string) string {
 	return uuid.NewSHA1(uuid.NameSpaceOID, []byte(kind+"/"+name)).String()
-}
-
-func (c *Cluster) rpcIsMFARequired(context.Context, *pb.IsMFARequiredRequest) (*pb.IsMFARequiredResponse, error) {
-	return &pb.IsMFARequiredResponse{MfaRequired: mfaNotRequired}, nil
 }

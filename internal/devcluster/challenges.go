@@ -38,6 +38,8 @@ var errTooManyChallenges = errors.New("too many passwordless challenges are in f
 type ceremony struct {
 	session webauthn.SessionData
 	expires time.Time
+	// reusable: the answer serves more than once, until the challenge expires.
+	reusable bool
 	// resident: a registration is for a key that can say who the user is.
 	resident bool
 }
@@ -99,12 +101,15 @@ func (c *ceremonies) drop(key string) {
 	delete(c.waiting, key)
 }
 
-// take claims a challenge: whoever gets it is the only one who can answer it.
+// take claims a challenge: whoever gets it is the only one who can answer it, unless it
+// may be answered more than once.
 func (c *ceremonies) take(key string, now time.Time) (*ceremony, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	found := c.waiting[key]
-	c.drop(key)
+	if found == nil || !found.reusable || !found.expires.After(now) {
+		c.drop(key)
+	}
 	return found, found != nil && found.expires.After(now)
 }
 

@@ -84,6 +84,12 @@ type Config struct {
 	// TokensOnly has devices be added and deleted as 14.x does it, which takes
 	// privilege tokens and no answers to challenges.
 	TokensOnly bool
+	// MFARefusal is how nodes turn away who needs a second factor for a session and
+	// has none: "channel" (if empty) lets them log in and refuses every channel, in
+	// words, "request" the first request, and "auth" refuses the login, without words.
+	MFARefusal string
+	// NoMFAReuse makes the answer to a challenge good for one certificate alone.
+	NoMFAReuse bool
 	// NoRateLimit lifts the limits on web calls per address.
 	NoRateLimit bool
 	// HeadlessWait is how long a headless login is held, 3 minutes if zero;
@@ -102,6 +108,7 @@ type Cluster struct {
 	ceremonies ceremonies
 	enrolments enrolments
 	tokensOnly bool
+	sessionMFA sessionMFA
 	nodes      []*node
 	dials      atomic.Int64 // connections to nodes
 	limits     *rateLimits
@@ -211,7 +218,7 @@ func assemble(s *state, cfg Config, listener net.Listener) (*Cluster, error) {
 		registry: newRegistry(s, set, cfg.Clock),
 		settings: set, motd: cfg.MOTD, listener: listener, emulate: cfg.Emulate, tokensOnly: cfg.TokensOnly,
 		log:          newLogger(cfg.Log),
-		headlessWait: cfg.HeadlessWait, noResumption: cfg.NoResumption,
+		headlessWait: cfg.HeadlessWait, noResumption: cfg.NoResumption, sessionMFA: sessionMFA{cfg.MFARefusal, cfg.NoMFAReuse},
 	}
 	if c.sso, err = newSSO(cfg); err != nil {
 		return nil, err
@@ -221,6 +228,9 @@ func assemble(s *state, cfg Config, listener net.Listener) (*Cluster, error) {
 		return nil, err
 	}
 	if err := putRequestRoles(s, cfg); err != nil {
+		return nil, err
+	}
+	if err := putMFARoles(s, cfg); err != nil {
 		return nil, err
 	}
 	if c.nodes, err = c.makeNodes(cfg); err != nil {

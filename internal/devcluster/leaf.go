@@ -38,6 +38,7 @@ func (c *Cluster) openLeaf(cfg Config) error {
 	leaf, err := assemble(s, Config{
 		Dir: s.dir, Name: cfg.Leaf, Suite: cfg.Suite, SecondFactor: factorOff, PublicAddr: c.settings.PublicAddr,
 		Hostnames: hostnames, NodeLabels: cfg.NodeLabels, Clock: cfg.Clock, Log: cfg.Log,
+		Emulate: cfg.Emulate, MFARefusal: cfg.MFARefusal, NoMFAReuse: cfg.NoMFAReuse,
 		PasswordCost: bcrypt.MinCost, NoRateLimit: true, NoResumption: !c.resumes(),
 	}, c.listener)
 	if err != nil {
@@ -110,7 +111,7 @@ func (c *Cluster) route(wanted string) (string, error) {
 // leafRoles is the mapping that the leaf trusts its root with: roles there to
 // roles here. Others count for nothing.
 func leafRoles() map[string]string {
-	return map[string]string{"access": "access", "auditor": "auditor"}
+	return map[string]string{"access": "access", "auditor": "auditor", roleSessionMFA: roleSessionMFA, roleSessionMFAProd: roleSessionMFAProd}
 }
 
 // localRoles are the roles here of somebody whom the cluster issuer has certified.

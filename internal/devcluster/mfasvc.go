@@ -24,11 +24,20 @@ const (
 // publicKey is the one type of credential there is.
 const publicKey = "public-key"
 
-// rpcChallenge: no session here needs a second factor, so a question about one
-// is answered with no; otherwise it says what the caller could answer with.
+// rpcChallenge says what the caller could answer with, and to a question whether a
+// session needs that, first whether it does.
 func (c *Cluster) rpcChallenge(ctx context.Context, req *pb.CreateAuthenticateChallengeRequest) (*pb.MFAAuthenticateChallenge, error) {
+	req = c.challenge14(req)
+	challenge := new(pb.MFAAuthenticateChallenge)
 	if req.MfaRequiredCheck != nil {
-		return &pb.MFAAuthenticateChallenge{MfaRequired: mfaNotRequired}, nil
+		required, err := c.mfaRequired(ctx, req.MfaRequiredCheck)
+		if err != nil {
+			return nil, err
+		}
+		if !required {
+			return &pb.MFAAuthenticateChallenge{MfaRequired: mfaNotRequired}, nil
+		}
+		challenge.MfaRequired = mfaIsRequired
 	}
 	scope := challengeScope(req.GetChallengeExtensions().GetScope())
 	if scope == 0 {
@@ -46,13 +55,15 @@ func (c *Cluster) rpcChallenge(ctx context.Context, req *pb.CreateAuthenticateCh
 	if err != nil {
 		return nil, err
 	}
-	challenge := new(pb.MFAAuthenticateChallenge)
 	if len(c.usable(u, kindTOTP)) > 0 {
 		challenge.Totp = &pb.Empty{}
 	}
 	opts, err := c.beginAssertion(u, scope)
 	if err != nil {
 		return nil, err
+	}
+	if req.GetChallengeExtensions().GetAllowReuse() == reuseAllowed {
+		c.ceremonies.allowReuse(userCeremony(scope, u.Name))
 	}
 	challenge.WebauthnChallenge = opts.message()
 	return challenge, nil

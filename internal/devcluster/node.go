@@ -180,6 +180,7 @@ func (c *Cluster) serveSSH(n *node, conn net.Conn, line string) {
 	c.log.Info("ssh connected", "node", n.hostname, "user", name, "login", sc.User())
 	forwarding, _ := sc.Permissions.ExtraData[permForwarding].(bool)
 	nc := &nodeConn{cluster: c, node: n, conn: sc, teleportUser: name, forwards: newNodeForwards(sc, forwarding)}
+	nc.refusal, _ = sc.Permissions.ExtraData[permRefusal].(string)
 	nc.serve(channels, requests)
 	_ = sc.Close()
 }
@@ -222,9 +223,14 @@ func (c *Cluster) authorize(n *node, meta ssh.ConnMetadata, key ssh.PublicKey) (
 	if !slices.Contains(roles.loginsFor(n.labels), meta.User()) {
 		return nil, fmt.Errorf("user %s may not log in as %s", cert.KeyId, meta.User())
 	}
+	refusal, err := c.sessionMFA.judge(cert, roles.needMFA(n.labels))
+	if err != nil {
+		return nil, err
+	}
 	// The library checks source-address, among the options it is handed.
 	return &ssh.Permissions{CriticalOptions: cert.CriticalOptions, ExtraData: map[any]any{
 		permUser:       cert.KeyId,
+		permRefusal:    refusal,
 		permForwarding: roles.any(func(r role) bool { return r.PortForwarding }),
 		permAgent:      roles.any(func(r role) bool { return r.ForwardAgent }),
 		permX11:        roles.any(func(r role) bool { return r.PermitX11 }),
@@ -254,6 +260,7 @@ type nodeConn struct {
 	conn         *ssh.ServerConn
 	teleportUser string
 	forwards     *nodeForwards
+	refusal      string // what every session is refused with, if anything
 }
 
 // serve answers requests and runs sessions until the client is gone, then
@@ -264,7 +271,7 @@ func (nc *nodeConn) serve(channels <-chan ssh.NewChannel, requests <-chan *ssh.R
 	wg.Go(func() { nc.globalRequests(requests) })
 	wg.Go(func() { nc.keepAlive(gone) })
 	for ch := range channels {
-		if nc.forwards.open(ch) {
+		if nc.refuses(ch) || nc.forwards.open(ch) {
 			continue
 		}
 		if ch.ChannelType() != "session" {
@@ -285,7 +292,7 @@ func (nc *nodeConn) serve(channels <-chan ssh.NewChannel, requests <-chan *ssh.R
 // globalRequests answers what 18.x nodes answer and refuses the rest.
 func (nc *nodeConn) globalRequests(requests <-chan *ssh.Request) {
 	for req := range requests {
-		if nc.forwards.request(req) {
+		if nc.refusesGlobal(req) || nc.forwards.request(req) {
 			continue
 		}
 		ok := req.Type == "keepalive@openssh.com" || req.Type == "session-id-query@goteleport.com"

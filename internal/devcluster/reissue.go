@@ -25,11 +25,15 @@ const (
 // names: with another route, with access requests or without. They never last
 // longer than those the caller has.
 func (c *Cluster) rpcUserCerts(ctx context.Context, req *pb.UserCertsRequest) (*pb.Certs, error) {
+	req = c.certs14(req)
 	u, err := c.certsCaller(ctx, req)
 	if err != nil {
 		return nil, err
 	}
-	sshKey, tlsKey, err := certsKeys(req)
+	if req.Purpose == purposeSingleUse {
+		return c.singleUse(ctx, u, req)
+	}
+	sshKey, tlsKey, err := c.certsKeys(req)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +86,8 @@ func (c *Cluster) certsCaller(ctx context.Context, req *pb.UserCertsRequest) (*u
 		return nil, invalid("missing NodeName parameter in a ssh-only user certs request")
 	case req.Usage == usageAll && req.Purpose == purposeSingleUse:
 		return nil, invalid("single-use certificates are for one kind of resource")
-	case req.Usage != usageAll || req.Purpose == purposeSingleUse:
+	case req.Usage == usageSSH && req.Purpose == purposeSingleUse:
+	case req.Usage != usageAll:
 		return nil, status.Error(codes.Unimplemented, "no resource here needs certificates of its own")
 	case !slices.Contains([]string{"", "standard", formatOld}, req.Format):
 		return nil, invalid("provided value %q is not a valid certificate format", req.Format)
@@ -91,9 +96,12 @@ func (c *Cluster) certsCaller(ctx context.Context, req *pb.UserCertsRequest) (*u
 }
 
 // certsKeys are the keys of a request; the one of clients of 14 is for both.
-func certsKeys(req *pb.UserCertsRequest) (sshKey ssh.PublicKey, tlsKey crypto.PublicKey, err error) {
+func (c *Cluster) certsKeys(req *pb.UserCertsRequest) (sshKey ssh.PublicKey, tlsKey crypto.PublicKey, err error) {
 	if len(req.SshPublicKey) == 0 && len(req.TlsPublicKey) == 0 {
 		if sshKey, err = parseSSHPublicKey(req.PublicKey); err != nil {
+			if c.is14() {
+				return nil, nil, status.Error(codes.Unknown, "ssh: no key found")
+			}
 			return nil, nil, invalid("no public key in the request")
 		}
 		wrapped, ok := sshKey.(ssh.CryptoPublicKey)

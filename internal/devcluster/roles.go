@@ -19,6 +19,8 @@ type role struct {
 	PortForwarding bool                `json:"port_forwarding,omitempty"`
 	PermitX11      bool                `json:"permit_x11,omitempty"`
 	Rules          []rule              `json:"rules,omitempty"`
+	// SessionMFA: sessions on the nodes that the labels name take a second factor.
+	SessionMFA bool `json:"require_session_mfa,omitempty"`
 
 	// Access requests: the roles that may be asked for, what login makes of it, what
 	// people are told to give as the reason, and whether requests may be reviewed.

@@ -76,6 +76,9 @@ func (nc *nodeConn) serveSession(channel ssh.Channel, requests <-chan *ssh.Reque
 
 // handle answers one request; the reply says whether it was understood and done.
 func (s *session) handle(req *ssh.Request) bool {
+	if s.nc.refusesRequest(req) {
+		return s.fail(s.nc.refusal)
+	}
 	switch req.Type {
 	case "env":
 		var kv struct{ Name, Value string }

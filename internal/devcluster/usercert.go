@@ -44,6 +44,8 @@ type certRequest struct {
 	assumed  []string // roles that come with them
 	// mfaDevice is set in certificates that a second factor vouches for.
 	mfaDevice string
+	// until is when the login ends that a certificate for one session comes from.
+	until time.Time
 }
 
 // roleNames are the roles of the certificate.
@@ -104,6 +106,9 @@ func (c *Cluster) signSSH(key ssh.PublicKey, r certRequest) ([]byte, error) {
 	}
 	if r.mfaDevice != "" {
 		ext["mfa-verified"] = r.mfaDevice
+	}
+	if !r.until.IsZero() {
+		ext["prev-identity-expires"] = r.until.UTC().Format(time.RFC3339)
 	}
 	if r.format != formatOld {
 		roles, err := json.Marshal(c.rolesExtension(r.roleNames()))

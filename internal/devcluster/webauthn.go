@@ -77,7 +77,7 @@ func (c *Cluster) beginAssertion(u *user, scope challengeScope) (*requestOptions
 		if len(opts.AllowCredentials) == 0 {
 			return nil, nil
 		}
-		key = userCeremony(scope, u.Name)
+		key = userCeremony(c.scopeOf(scope), u.Name)
 		next.session.UserID = []byte(u.WebAuthnID)
 	}
 	next.expires = c.now().Add(life)
@@ -94,13 +94,16 @@ func (c *Cluster) finishAssertion(name string, scope challengeScope, answer asse
 	if err != nil {
 		return nil, nil, err
 	}
-	key := userCeremony(scope, name)
+	key := userCeremony(c.scopeOf(scope), name)
 	if scope == scopePasswordless {
 		key = nobodysCeremony(client.Challenge)
 	}
 	asked, ok := c.ceremonies.take(key, c.now())
 	if !ok {
 		return nil, nil, fmt.Errorf("%w: no challenge of this scope is waiting", errBadAnswer)
+	}
+	if asked.reusable && !c.mayReuse(scope) {
+		return nil, nil, fmt.Errorf("%w: reuse of the answer is not permitted here", errBadAnswer)
 	}
 	u, credential, err := c.judge(name, asked, client, answer)
 	if err != nil {

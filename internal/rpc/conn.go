@@ -27,6 +27,9 @@ const (
 	authority = "teleport.cluster.local"
 	// maxHeaders limits the headers, and the trailers, of one answer.
 	maxHeaders = 256 << 10
+	// maxReceived limits, in bytes, what has come on all streams of a connection and has
+	// not been read. One stream has 4 MiB at the most, by net/http.
+	maxReceived = 8 << 20
 	// alertPatience is how long a connection that broke while we wrote may
 	// take to tell why.
 	alertPatience = 250 * time.Millisecond
@@ -131,6 +134,7 @@ func (c *Conn) connect(ctx context.Context) (*link, error) {
 		Protocols:              &protocols,
 		MaxResponseHeaderBytes: maxHeaders,
 		DisableCompression:     true,
+		HTTP2:                  &http.HTTP2Config{MaxReceiveBufferPerConnection: maxReceived},
 		DialTLSContext:         func(context.Context, string, string) (net.Conn, error) { return watched, nil },
 	}
 	client, err := transport.NewClientConn(ctx, "https", authority+":443")

@@ -1887,6 +1887,7 @@ type RoleOptions struct {
 	DesktopClipboard        *BoolValue             `protobuf:"bytes,16,opt,name=desktop_clipboard,json=desktopClipboard,proto3" json:"desktop_clipboard,omitempty"`
 	DesktopDirectorySharing *BoolValue             `protobuf:"bytes,19,opt,name=desktop_directory_sharing,json=desktopDirectorySharing,proto3" json:"desktop_directory_sharing,omitempty"`
 	SshFileCopy             *BoolValue             `protobuf:"bytes,22,opt,name=ssh_file_copy,json=sshFileCopy,proto3" json:"ssh_file_copy,omitempty"`
+	RequireMfaType          int32                  `protobuf:"varint,23,opt,name=require_mfa_type,json=requireMfaType,proto3" json:"require_mfa_type,omitempty"`
 	Idp                     *RoleIDP               `protobuf:"bytes,25,opt,name=idp,proto3" json:"idp,omitempty"`
 	CreateDesktopUser       *BoolValue             `protobuf:"bytes,26,opt,name=create_desktop_user,json=createDesktopUser,proto3" json:"create_desktop_user,omitempty"`
 	CreateDbUser            *BoolValue             `protobuf:"bytes,27,opt,name=create_db_user,json=createDbUser,proto3" json:"create_db_user,omitempty"`
@@ -1986,6 +1987,13 @@ func (x *RoleOptions) GetSshFileCopy() *BoolValue {
 		return x.SshFileCopy
 	}
 	return nil
+}
+
+func (x *RoleOptions) GetRequireMfaType() int32 {
+	if x != nil {
+		return x.RequireMfaType
+	}
+	return 0
 }
 
 func (x *RoleOptions) GetIdp() *RoleIDP {
@@ -3789,7 +3797,7 @@ const file_cluster_proto_rawDesc = "" +
 	"\bRoleSpec\x124\n" +
 	"\aoptions\x18\x01 \x01(\v2\x1a.devcluster.v1.RoleOptionsR\aoptions\x123\n" +
 	"\x05allow\x18\x02 \x01(\v2\x1d.devcluster.v1.RoleConditionsR\x05allow\x121\n" +
-	"\x04deny\x18\x03 \x01(\v2\x1d.devcluster.v1.RoleConditionsR\x04deny\"\x84\x06\n" +
+	"\x04deny\x18\x03 \x01(\v2\x1d.devcluster.v1.RoleConditionsR\x04deny\"\xae\x06\n" +
 	"\vRoleOptions\x12#\n" +
 	"\rforward_agent\x18\x01 \x01(\bR\fforwardAgent\x12&\n" +
 	"\x0fmax_session_ttl\x18\x02 \x01(\x03R\rmaxSessionTtl\x12A\n" +
@@ -3800,6 +3808,7 @@ const file_cluster_proto_rawDesc = "" +
 	"\x11desktop_clipboard\x18\x10 \x01(\v2\x18.devcluster.v1.BoolValueR\x10desktopClipboard\x12T\n" +
 	"\x19desktop_directory_sharing\x18\x13 \x01(\v2\x18.devcluster.v1.BoolValueR\x17desktopDirectorySharing\x12<\n" +
 	"\rssh_file_copy\x18\x16 \x01(\v2\x18.devcluster.v1.BoolValueR\vsshFileCopy\x12(\n" +
+	"\x10require_mfa_type\x18\x17 \x01(\x05R\x0erequireMfaType\x12(\n" +
 	"\x03idp\x18\x19 \x01(\v2\x16.devcluster.v1.RoleIDPR\x03idp\x12H\n" +
 	"\x13create_desktop_user\x18\x1a \x01(\v2\x18.devcluster.v1.BoolValueR\x11createDesktopUser\x12>\n" +
 	"\x0ecreate_db_user\x18\x1b \x01(\v2\x18.devcluster.v1.BoolValueR\fcreateDbUser\x123\n" +

@@ -266,20 +266,21 @@ func (x *RemoteClustersPage) GetNextPageToken() string {
 }
 
 type UserCertsRequest struct {
-	state              protoimpl.MessageState `protogen:"open.v1"`
-	PublicKey          []byte                 `protobuf:"bytes,1,opt,name=public_key,json=publicKey,proto3" json:"public_key,omitempty"` // of clients of 14
-	Username           string                 `protobuf:"bytes,2,opt,name=username,proto3" json:"username,omitempty"`
-	Expires            *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expires,proto3" json:"expires,omitempty"`
-	Format             string                 `protobuf:"bytes,4,opt,name=format,proto3" json:"format,omitempty"`
-	RouteToCluster     string                 `protobuf:"bytes,5,opt,name=route_to_cluster,json=routeToCluster,proto3" json:"route_to_cluster,omitempty"`
-	AccessRequests     []string               `protobuf:"bytes,6,rep,name=access_requests,json=accessRequests,proto3" json:"access_requests,omitempty"`
-	NodeName           string                 `protobuf:"bytes,9,opt,name=node_name,json=nodeName,proto3" json:"node_name,omitempty"`
-	Usage              int32                  `protobuf:"varint,10,opt,name=usage,proto3" json:"usage,omitempty"`
-	DropAccessRequests []string               `protobuf:"bytes,15,rep,name=drop_access_requests,json=dropAccessRequests,proto3" json:"drop_access_requests,omitempty"`
-	SshLogin           string                 `protobuf:"bytes,19,opt,name=ssh_login,json=sshLogin,proto3" json:"ssh_login,omitempty"`
-	Purpose            int32                  `protobuf:"varint,21,opt,name=purpose,proto3" json:"purpose,omitempty"`
-	SshPublicKey       []byte                 `protobuf:"bytes,22,opt,name=ssh_public_key,json=sshPublicKey,proto3" json:"ssh_public_key,omitempty"`
-	TlsPublicKey       []byte                 `protobuf:"bytes,23,opt,name=tls_public_key,json=tlsPublicKey,proto3" json:"tls_public_key,omitempty"`
+	state              protoimpl.MessageState   `protogen:"open.v1"`
+	PublicKey          []byte                   `protobuf:"bytes,1,opt,name=public_key,json=publicKey,proto3" json:"public_key,omitempty"` // of clients of 14
+	Username           string                   `protobuf:"bytes,2,opt,name=username,proto3" json:"username,omitempty"`
+	Expires            *timestamppb.Timestamp   `protobuf:"bytes,3,opt,name=expires,proto3" json:"expires,omitempty"`
+	Format             string                   `protobuf:"bytes,4,opt,name=format,proto3" json:"format,omitempty"`
+	RouteToCluster     string                   `protobuf:"bytes,5,opt,name=route_to_cluster,json=routeToCluster,proto3" json:"route_to_cluster,omitempty"`
+	AccessRequests     []string                 `protobuf:"bytes,6,rep,name=access_requests,json=accessRequests,proto3" json:"access_requests,omitempty"`
+	NodeName           string                   `protobuf:"bytes,9,opt,name=node_name,json=nodeName,proto3" json:"node_name,omitempty"`
+	Usage              int32                    `protobuf:"varint,10,opt,name=usage,proto3" json:"usage,omitempty"`
+	DropAccessRequests []string                 `protobuf:"bytes,15,rep,name=drop_access_requests,json=dropAccessRequests,proto3" json:"drop_access_requests,omitempty"`
+	MfaResponse        *MFAAuthenticateResponse `protobuf:"bytes,18,opt,name=mfa_response,json=mfaResponse,proto3" json:"mfa_response,omitempty"`
+	SshLogin           string                   `protobuf:"bytes,19,opt,name=ssh_login,json=sshLogin,proto3" json:"ssh_login,omitempty"`
+	Purpose            int32                    `protobuf:"varint,21,opt,name=purpose,proto3" json:"purpose,omitempty"`
+	SshPublicKey       []byte                   `protobuf:"bytes,22,opt,name=ssh_public_key,json=sshPublicKey,proto3" json:"ssh_public_key,omitempty"`
+	TlsPublicKey       []byte                   `protobuf:"bytes,23,opt,name=tls_public_key,json=tlsPublicKey,proto3" json:"tls_public_key,omitempty"`
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
@@ -377,6 +378,13 @@ func (x *UserCertsRequest) GetDropAccessRequests() []string {
 	return nil
 }
 
+func (x *UserCertsRequest) GetMfaResponse() *MFAAuthenticateResponse {
+	if x != nil {
+		return x.MfaResponse
+	}
+	return nil
+}
+
 func (x *UserCertsRequest) GetSshLogin() string {
 	if x != nil {
 		return x.SshLogin
@@ -405,6 +413,253 @@ func (x *UserCertsRequest) GetTlsPublicKey() []byte {
 	return nil
 }
 
+// GenerateUserSingleUseCerts of 14.x: init, then mfa_response.
+type UserSingleUseCertsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Request:
+	//
+	//	*UserSingleUseCertsRequest_Init
+	//	*UserSingleUseCertsRequest_MfaResponse
+	Request       isUserSingleUseCertsRequest_Request `protobuf_oneof:"request"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserSingleUseCertsRequest) Reset() {
+	*x = UserSingleUseCertsRequest{}
+	mi := &file_leaf_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserSingleUseCertsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserSingleUseCertsRequest) ProtoMessage() {}
+
+func (x *UserSingleUseCertsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_leaf_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserSingleUseCertsRequest.ProtoReflect.Descriptor instead.
+func (*UserSingleUseCertsRequest) Descriptor() ([]byte, []int) {
+	return file_leaf_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *UserSingleUseCertsRequest) GetRequest() isUserSingleUseCertsRequest_Request {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+func (x *UserSingleUseCertsRequest) GetInit() *UserCertsRequest {
+	if x != nil {
+		if x, ok := x.Request.(*UserSingleUseCertsRequest_Init); ok {
+			return x.Init
+		}
+	}
+	return nil
+}
+
+func (x *UserSingleUseCertsRequest) GetMfaResponse() *MFAAuthenticateResponse {
+	if x != nil {
+		if x, ok := x.Request.(*UserSingleUseCertsRequest_MfaResponse); ok {
+			return x.MfaResponse
+		}
+	}
+	return nil
+}
+
+type isUserSingleUseCertsRequest_Request interface {
+	isUserSingleUseCertsRequest_Request()
+}
+
+type UserSingleUseCertsRequest_Init struct {
+	Init *UserCertsRequest `protobuf:"bytes,1,opt,name=init,proto3,oneof"`
+}
+
+type UserSingleUseCertsRequest_MfaResponse struct {
+	MfaResponse *MFAAuthenticateResponse `protobuf:"bytes,2,opt,name=mfa_response,json=mfaResponse,proto3,oneof"`
+}
+
+func (*UserSingleUseCertsRequest_Init) isUserSingleUseCertsRequest_Request() {}
+
+func (*UserSingleUseCertsRequest_MfaResponse) isUserSingleUseCertsRequest_Request() {}
+
+type UserSingleUseCertsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Response:
+	//
+	//	*UserSingleUseCertsResponse_MfaChallenge
+	//	*UserSingleUseCertsResponse_Cert
+	Response      isUserSingleUseCertsResponse_Response `protobuf_oneof:"response"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserSingleUseCertsResponse) Reset() {
+	*x = UserSingleUseCertsResponse{}
+	mi := &file_leaf_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserSingleUseCertsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserSingleUseCertsResponse) ProtoMessage() {}
+
+func (x *UserSingleUseCertsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_leaf_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserSingleUseCertsResponse.ProtoReflect.Descriptor instead.
+func (*UserSingleUseCertsResponse) Descriptor() ([]byte, []int) {
+	return file_leaf_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *UserSingleUseCertsResponse) GetResponse() isUserSingleUseCertsResponse_Response {
+	if x != nil {
+		return x.Response
+	}
+	return nil
+}
+
+func (x *UserSingleUseCertsResponse) GetMfaChallenge() *MFAAuthenticateChallenge {
+	if x != nil {
+		if x, ok := x.Response.(*UserSingleUseCertsResponse_MfaChallenge); ok {
+			return x.MfaChallenge
+		}
+	}
+	return nil
+}
+
+func (x *UserSingleUseCertsResponse) GetCert() *SingleUseUserCert {
+	if x != nil {
+		if x, ok := x.Response.(*UserSingleUseCertsResponse_Cert); ok {
+			return x.Cert
+		}
+	}
+	return nil
+}
+
+type isUserSingleUseCertsResponse_Response interface {
+	isUserSingleUseCertsResponse_Response()
+}
+
+type UserSingleUseCertsResponse_MfaChallenge struct {
+	MfaChallenge *MFAAuthenticateChallenge `protobuf:"bytes,1,opt,name=mfa_challenge,json=mfaChallenge,proto3,oneof"`
+}
+
+type UserSingleUseCertsResponse_Cert struct {
+	Cert *SingleUseUserCert `protobuf:"bytes,2,opt,name=cert,proto3,oneof"`
+}
+
+func (*UserSingleUseCertsResponse_MfaChallenge) isUserSingleUseCertsResponse_Response() {}
+
+func (*UserSingleUseCertsResponse_Cert) isUserSingleUseCertsResponse_Response() {}
+
+type SingleUseUserCert struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Cert:
+	//
+	//	*SingleUseUserCert_Ssh
+	//	*SingleUseUserCert_Tls
+	Cert          isSingleUseUserCert_Cert `protobuf_oneof:"cert"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SingleUseUserCert) Reset() {
+	*x = SingleUseUserCert{}
+	mi := &file_leaf_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SingleUseUserCert) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SingleUseUserCert) ProtoMessage() {}
+
+func (x *SingleUseUserCert) ProtoReflect() protoreflect.Message {
+	mi := &file_leaf_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SingleUseUserCert.ProtoReflect.Descriptor instead.
+func (*SingleUseUserCert) Descriptor() ([]byte, []int) {
+	return file_leaf_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *SingleUseUserCert) GetCert() isSingleUseUserCert_Cert {
+	if x != nil {
+		return x.Cert
+	}
+	return nil
+}
+
+func (x *SingleUseUserCert) GetSsh() []byte {
+	if x != nil {
+		if x, ok := x.Cert.(*SingleUseUserCert_Ssh); ok {
+			return x.Ssh
+		}
+	}
+	return nil
+}
+
+func (x *SingleUseUserCert) GetTls() []byte {
+	if x != nil {
+		if x, ok := x.Cert.(*SingleUseUserCert_Tls); ok {
+			return x.Tls
+		}
+	}
+	return nil
+}
+
+type isSingleUseUserCert_Cert interface {
+	isSingleUseUserCert_Cert()
+}
+
+type SingleUseUserCert_Ssh struct {
+	Ssh []byte `protobuf:"bytes,1,opt,name=ssh,proto3,oneof"`
+}
+
+type SingleUseUserCert_Tls struct {
+	Tls []byte `protobuf:"bytes,2,opt,name=tls,proto3,oneof"`
+}
+
+func (*SingleUseUserCert_Ssh) isSingleUseUserCert_Cert() {}
+
+func (*SingleUseUserCert_Tls) isSingleUseUserCert_Cert() {}
+
 type Certs struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Ssh           []byte                 `protobuf:"bytes,1,opt,name=ssh,proto3" json:"ssh,omitempty"`
@@ -417,7 +672,7 @@ type Certs struct {
 
 func (x *Certs) Reset() {
 	*x = Certs{}
-	mi := &file_leaf_proto_msgTypes[5]
+	mi := &file_leaf_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -429,7 +684,7 @@ func (x *Certs) String() string {
 func (*Certs) ProtoMessage() {}
 
 func (x *Certs) ProtoReflect() protoreflect.Message {
-	mi := &file_leaf_proto_msgTypes[5]
+	mi := &file_leaf_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -442,7 +697,7 @@ func (x *Certs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Certs.ProtoReflect.Descriptor instead.
 func (*Certs) Descriptor() ([]byte, []int) {
-	return file_leaf_proto_rawDescGZIP(), []int{5}
+	return file_leaf_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Certs) GetSsh() []byte {
@@ -486,7 +741,7 @@ type AccessRequest struct {
 
 func (x *AccessRequest) Reset() {
 	*x = AccessRequest{}
-	mi := &file_leaf_proto_msgTypes[6]
+	mi := &file_leaf_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -498,7 +753,7 @@ func (x *AccessRequest) String() string {
 func (*AccessRequest) ProtoMessage() {}
 
 func (x *AccessRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_leaf_proto_msgTypes[6]
+	mi := &file_leaf_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -511,7 +766,7 @@ func (x *AccessRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessRequest.ProtoReflect.Descriptor instead.
 func (*AccessRequest) Descriptor() ([]byte, []int) {
-	return file_leaf_proto_rawDescGZIP(), []int{6}
+	return file_leaf_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *AccessRequest) GetKind() string {
@@ -568,7 +823,7 @@ type AccessRequestSpec struct {
 
 func (x *AccessRequestSpec) Reset() {
 	*x = AccessRequestSpec{}
-	mi := &file_leaf_proto_msgTypes[7]
+	mi := &file_leaf_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -580,7 +835,7 @@ func (x *AccessRequestSpec) String() string {
 func (*AccessRequestSpec) ProtoMessage() {}
 
 func (x *AccessRequestSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_leaf_proto_msgTypes[7]
+	mi := &file_leaf_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -593,7 +848,7 @@ func (x *AccessRequestSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessRequestSpec.ProtoReflect.Descriptor instead.
 func (*AccessRequestSpec) Descriptor() ([]byte, []int) {
-	return file_leaf_proto_rawDescGZIP(), []int{7}
+	return file_leaf_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *AccessRequestSpec) GetUser() string {
@@ -686,7 +941,7 @@ type AccessReview struct {
 
 func (x *AccessReview) Reset() {
 	*x = AccessReview{}
-	mi := &file_leaf_proto_msgTypes[8]
+	mi := &file_leaf_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -698,7 +953,7 @@ func (x *AccessReview) String() string {
 func (*AccessReview) ProtoMessage() {}
 
 func (x *AccessReview) ProtoReflect() protoreflect.Message {
-	mi := &file_leaf_proto_msgTypes[8]
+	mi := &file_leaf_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -711,7 +966,7 @@ func (x *AccessReview) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessReview.ProtoReflect.Descriptor instead.
 func (*AccessReview) Descriptor() ([]byte, []int) {
-	return file_leaf_proto_rawDescGZIP(), []int{8}
+	return file_leaf_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *AccessReview) GetAuthor() string {
@@ -759,7 +1014,7 @@ type AccessReviewSubmission struct {
 
 func (x *AccessReviewSubmission) Reset() {
 	*x = AccessReviewSubmission{}
-	mi := &file_leaf_proto_msgTypes[9]
+	mi := &file_leaf_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -771,7 +1026,7 @@ func (x *AccessReviewSubmission) String() string {
 func (*AccessReviewSubmission) ProtoMessage() {}
 
 func (x *AccessReviewSubmission) ProtoReflect() protoreflect.Message {
-	mi := &file_leaf_proto_msgTypes[9]
+	mi := &file_leaf_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -784,7 +1039,7 @@ func (x *AccessReviewSubmission) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessReviewSubmission.ProtoReflect.Descriptor instead.
 func (*AccessReviewSubmission) Descriptor() ([]byte, []int) {
-	return file_leaf_proto_rawDescGZIP(), []int{9}
+	return file_leaf_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *AccessReviewSubmission) GetRequestId() string {
@@ -815,7 +1070,7 @@ type AccessRequestFilter struct {
 
 func (x *AccessRequestFilter) Reset() {
 	*x = AccessRequestFilter{}
-	mi := &file_leaf_proto_msgTypes[10]
+	mi := &file_leaf_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -827,7 +1082,7 @@ func (x *AccessRequestFilter) String() string {
 func (*AccessRequestFilter) ProtoMessage() {}
 
 func (x *AccessRequestFilter) ProtoReflect() protoreflect.Message {
-	mi := &file_leaf_proto_msgTypes[10]
+	mi := &file_leaf_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -840,7 +1095,7 @@ func (x *AccessRequestFilter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessRequestFilter.ProtoReflect.Descriptor instead.
 func (*AccessRequestFilter) Descriptor() ([]byte, []int) {
-	return file_leaf_proto_rawDescGZIP(), []int{10}
+	return file_leaf_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *AccessRequestFilter) GetId() string {
@@ -898,7 +1153,7 @@ type ListAccessRequestsRequest struct {
 
 func (x *ListAccessRequestsRequest) Reset() {
 	*x = ListAccessRequestsRequest{}
-	mi := &file_leaf_proto_msgTypes[11]
+	mi := &file_leaf_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -910,7 +1165,7 @@ func (x *ListAccessRequestsRequest) String() string {
 func (*ListAccessRequestsRequest) ProtoMessage() {}
 
 func (x *ListAccessRequestsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_leaf_proto_msgTypes[11]
+	mi := &file_leaf_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -923,7 +1178,7 @@ func (x *ListAccessRequestsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccessRequestsRequest.ProtoReflect.Descriptor instead.
 func (*ListAccessRequestsRequest) Descriptor() ([]byte, []int) {
-	return file_leaf_proto_rawDescGZIP(), []int{11}
+	return file_leaf_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListAccessRequestsRequest) GetFilter() *AccessRequestFilter {
@@ -971,7 +1226,7 @@ type ListAccessRequestsResponse struct {
 
 func (x *ListAccessRequestsResponse) Reset() {
 	*x = ListAccessRequestsResponse{}
-	mi := &file_leaf_proto_msgTypes[12]
+	mi := &file_leaf_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -983,7 +1238,7 @@ func (x *ListAccessRequestsResponse) String() string {
 func (*ListAccessRequestsResponse) ProtoMessage() {}
 
 func (x *ListAccessRequestsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_leaf_proto_msgTypes[12]
+	mi := &file_leaf_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -996,7 +1251,7 @@ func (x *ListAccessRequestsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccessRequestsResponse.ProtoReflect.Descriptor instead.
 func (*ListAccessRequestsResponse) Descriptor() ([]byte, []int) {
-	return file_leaf_proto_rawDescGZIP(), []int{12}
+	return file_leaf_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListAccessRequestsResponse) GetAccessRequests() []*AccessRequest {
@@ -1022,7 +1277,7 @@ type RequestID struct {
 
 func (x *RequestID) Reset() {
 	*x = RequestID{}
-	mi := &file_leaf_proto_msgTypes[13]
+	mi := &file_leaf_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1034,7 +1289,7 @@ func (x *RequestID) String() string {
 func (*RequestID) ProtoMessage() {}
 
 func (x *RequestID) ProtoReflect() protoreflect.Message {
-	mi := &file_leaf_proto_msgTypes[13]
+	mi := &file_leaf_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1047,7 +1302,7 @@ func (x *RequestID) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestID.ProtoReflect.Descriptor instead.
 func (*RequestID) Descriptor() ([]byte, []int) {
-	return file_leaf_proto_rawDescGZIP(), []int{13}
+	return file_leaf_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RequestID) GetId() string {
@@ -1068,7 +1323,7 @@ type AccessCapabilitiesRequest struct {
 
 func (x *AccessCapabilitiesRequest) Reset() {
 	*x = AccessCapabilitiesRequest{}
-	mi := &file_leaf_proto_msgTypes[14]
+	mi := &file_leaf_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1080,7 +1335,7 @@ func (x *AccessCapabilitiesRequest) String() string {
 func (*AccessCapabilitiesRequest) ProtoMessage() {}
 
 func (x *AccessCapabilitiesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_leaf_proto_msgTypes[14]
+	mi := &file_leaf_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1093,7 +1348,7 @@ func (x *AccessCapabilitiesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessCapabilitiesRequest.ProtoReflect.Descriptor instead.
 func (*AccessCapabilitiesRequest) Descriptor() ([]byte, []int) {
-	return file_leaf_proto_rawDescGZIP(), []int{14}
+	return file_leaf_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *AccessCapabilitiesRequest) GetUser() string {
@@ -1130,7 +1385,7 @@ type AccessCapabilities struct {
 
 func (x *AccessCapabilities) Reset() {
 	*x = AccessCapabilities{}
-	mi := &file_leaf_proto_msgTypes[15]
+	mi := &file_leaf_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1142,7 +1397,7 @@ func (x *AccessCapabilities) String() string {
 func (*AccessCapabilities) ProtoMessage() {}
 
 func (x *AccessCapabilities) ProtoReflect() protoreflect.Message {
-	mi := &file_leaf_proto_msgTypes[15]
+	mi := &file_leaf_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1155,7 +1410,7 @@ func (x *AccessCapabilities) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessCapabilities.ProtoReflect.Descriptor instead.
 func (*AccessCapabilities) Descriptor() ([]byte, []int) {
-	return file_leaf_proto_rawDescGZIP(), []int{15}
+	return file_leaf_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *AccessCapabilities) GetRequestableRoles() []string {
@@ -1203,7 +1458,7 @@ type Watch struct {
 
 func (x *Watch) Reset() {
 	*x = Watch{}
-	mi := &file_leaf_proto_msgTypes[16]
+	mi := &file_leaf_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1215,7 +1470,7 @@ func (x *Watch) String() string {
 func (*Watch) ProtoMessage() {}
 
 func (x *Watch) ProtoReflect() protoreflect.Message {
-	mi := &file_leaf_proto_msgTypes[16]
+	mi := &file_leaf_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1228,7 +1483,7 @@ func (x *Watch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Watch.ProtoReflect.Descriptor instead.
 func (*Watch) Descriptor() ([]byte, []int) {
-	return file_leaf_proto_rawDescGZIP(), []int{16}
+	return file_leaf_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Watch) GetKinds() []*WatchKind {
@@ -1257,7 +1512,7 @@ type WatchKind struct {
 
 func (x *WatchKind) Reset() {
 	*x = WatchKind{}
-	mi := &file_leaf_proto_msgTypes[17]
+	mi := &file_leaf_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1269,7 +1524,7 @@ func (x *WatchKind) String() string {
 func (*WatchKind) ProtoMessage() {}
 
 func (x *WatchKind) ProtoReflect() protoreflect.Message {
-	mi := &file_leaf_proto_msgTypes[17]
+	mi := &file_leaf_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1282,7 +1537,7 @@ func (x *WatchKind) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchKind.ProtoReflect.Descriptor instead.
 func (*WatchKind) Descriptor() ([]byte, []int) {
-	return file_leaf_proto_rawDescGZIP(), []int{17}
+	return file_leaf_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *WatchKind) GetKind() string {
@@ -1327,7 +1582,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_leaf_proto_msgTypes[18]
+	mi := &file_leaf_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1339,7 +1594,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_leaf_proto_msgTypes[18]
+	mi := &file_leaf_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1352,7 +1607,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_leaf_proto_rawDescGZIP(), []int{18}
+	return file_leaf_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Event) GetType() int32 {
@@ -1408,7 +1663,7 @@ var File_leaf_proto protoreflect.FileDescriptor
 const file_leaf_proto_rawDesc = "" +
 	"\n" +
 	"\n" +
-	"leaf.proto\x12\rdevcluster.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\rcluster.proto\"f\n" +
+	"leaf.proto\x12\rdevcluster.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\rcluster.proto\x1a\x10clustermfa.proto\"f\n" +
 	"\x17GetCertAuthorityRequest\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x16\n" +
 	"\x06domain\x18\x02 \x01(\tR\x06domain\x12\x1f\n" +
@@ -1427,7 +1682,7 @@ const file_leaf_proto_rawDesc = "" +
 	"\x0elast_heartbeat\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\rlastHeartbeat\"\x83\x01\n" +
 	"\x12RemoteClustersPage\x12E\n" +
 	"\x0fremote_clusters\x18\x01 \x03(\v2\x1c.devcluster.v1.RemoteClusterR\x0eremoteClusters\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xd6\x03\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa1\x04\n" +
 	"\x10UserCertsRequest\x12\x1d\n" +
 	"\n" +
 	"public_key\x18\x01 \x01(\fR\tpublicKey\x12\x1a\n" +
@@ -1439,11 +1694,25 @@ const file_leaf_proto_rawDesc = "" +
 	"\tnode_name\x18\t \x01(\tR\bnodeName\x12\x14\n" +
 	"\x05usage\x18\n" +
 	" \x01(\x05R\x05usage\x120\n" +
-	"\x14drop_access_requests\x18\x0f \x03(\tR\x12dropAccessRequests\x12\x1b\n" +
+	"\x14drop_access_requests\x18\x0f \x03(\tR\x12dropAccessRequests\x12I\n" +
+	"\fmfa_response\x18\x12 \x01(\v2&.devcluster.v1.MFAAuthenticateResponseR\vmfaResponse\x12\x1b\n" +
 	"\tssh_login\x18\x13 \x01(\tR\bsshLogin\x12\x18\n" +
 	"\apurpose\x18\x15 \x01(\x05R\apurpose\x12$\n" +
 	"\x0essh_public_key\x18\x16 \x01(\fR\fsshPublicKey\x12$\n" +
-	"\x0etls_public_key\x18\x17 \x01(\fR\ftlsPublicKey\"o\n" +
+	"\x0etls_public_key\x18\x17 \x01(\fR\ftlsPublicKey\"\xaa\x01\n" +
+	"\x19UserSingleUseCertsRequest\x125\n" +
+	"\x04init\x18\x01 \x01(\v2\x1f.devcluster.v1.UserCertsRequestH\x00R\x04init\x12K\n" +
+	"\fmfa_response\x18\x02 \x01(\v2&.devcluster.v1.MFAAuthenticateResponseH\x00R\vmfaResponseB\t\n" +
+	"\arequest\"\xb0\x01\n" +
+	"\x1aUserSingleUseCertsResponse\x12N\n" +
+	"\rmfa_challenge\x18\x01 \x01(\v2'.devcluster.v1.MFAAuthenticateChallengeH\x00R\fmfaChallenge\x126\n" +
+	"\x04cert\x18\x02 \x01(\v2 .devcluster.v1.SingleUseUserCertH\x00R\x04certB\n" +
+	"\n" +
+	"\bresponse\"C\n" +
+	"\x11SingleUseUserCert\x12\x12\n" +
+	"\x03ssh\x18\x01 \x01(\fH\x00R\x03ssh\x12\x12\n" +
+	"\x03tls\x18\x02 \x01(\fH\x00R\x03tlsB\x06\n" +
+	"\x04cert\"o\n" +
 	"\x05Certs\x12\x10\n" +
 	"\x03ssh\x18\x01 \x01(\fR\x03ssh\x12\x10\n" +
 	"\x03tls\x18\x02 \x01(\fR\x03tls\x12 \n" +
@@ -1540,58 +1809,68 @@ func file_leaf_proto_rawDescGZIP() []byte {
 	return file_leaf_proto_rawDescData
 }
 
-var file_leaf_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_leaf_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_leaf_proto_goTypes = []any{
 	(*GetCertAuthorityRequest)(nil),    // 0: devcluster.v1.GetCertAuthorityRequest
 	(*RemoteCluster)(nil),              // 1: devcluster.v1.RemoteCluster
 	(*RemoteClusterStatus)(nil),        // 2: devcluster.v1.RemoteClusterStatus
 	(*RemoteClustersPage)(nil),         // 3: devcluster.v1.RemoteClustersPage
 	(*UserCertsRequest)(nil),           // 4: devcluster.v1.UserCertsRequest
-	(*Certs)(nil),                      // 5: devcluster.v1.Certs
-	(*AccessRequest)(nil),              // 6: devcluster.v1.AccessRequest
-	(*AccessRequestSpec)(nil),          // 7: devcluster.v1.AccessRequestSpec
-	(*AccessReview)(nil),               // 8: devcluster.v1.AccessReview
-	(*AccessReviewSubmission)(nil),     // 9: devcluster.v1.AccessReviewSubmission
-	(*AccessRequestFilter)(nil),        // 10: devcluster.v1.AccessRequestFilter
-	(*ListAccessRequestsRequest)(nil),  // 11: devcluster.v1.ListAccessRequestsRequest
-	(*ListAccessRequestsResponse)(nil), // 12: devcluster.v1.ListAccessRequestsResponse
-	(*RequestID)(nil),                  // 13: devcluster.v1.RequestID
-	(*AccessCapabilitiesRequest)(nil),  // 14: devcluster.v1.AccessCapabilitiesRequest
-	(*AccessCapabilities)(nil),         // 15: devcluster.v1.AccessCapabilities
-	(*Watch)(nil),                      // 16: devcluster.v1.Watch
-	(*WatchKind)(nil),                  // 17: devcluster.v1.WatchKind
-	(*Event)(nil),                      // 18: devcluster.v1.Event
-	nil,                                // 19: devcluster.v1.WatchKind.FilterEntry
-	(*Metadata)(nil),                   // 20: devcluster.v1.Metadata
-	(*timestamppb.Timestamp)(nil),      // 21: google.protobuf.Timestamp
-	(*ResourceHeader)(nil),             // 22: devcluster.v1.ResourceHeader
+	(*UserSingleUseCertsRequest)(nil),  // 5: devcluster.v1.UserSingleUseCertsRequest
+	(*UserSingleUseCertsResponse)(nil), // 6: devcluster.v1.UserSingleUseCertsResponse
+	(*SingleUseUserCert)(nil),          // 7: devcluster.v1.SingleUseUserCert
+	(*Certs)(nil),                      // 8: devcluster.v1.Certs
+	(*AccessRequest)(nil),              // 9: devcluster.v1.AccessRequest
+	(*AccessRequestSpec)(nil),          // 10: devcluster.v1.AccessRequestSpec
+	(*AccessReview)(nil),               // 11: devcluster.v1.AccessReview
+	(*AccessReviewSubmission)(nil),     // 12: devcluster.v1.AccessReviewSubmission
+	(*AccessRequestFilter)(nil),        // 13: devcluster.v1.AccessRequestFilter
+	(*ListAccessRequestsRequest)(nil),  // 14: devcluster.v1.ListAccessRequestsRequest
+	(*ListAccessRequestsResponse)(nil), // 15: devcluster.v1.ListAccessRequestsResponse
+	(*RequestID)(nil),                  // 16: devcluster.v1.RequestID
+	(*AccessCapabilitiesRequest)(nil),  // 17: devcluster.v1.AccessCapabilitiesRequest
+	(*AccessCapabilities)(nil),         // 18: devcluster.v1.AccessCapabilities
+	(*Watch)(nil),                      // 19: devcluster.v1.Watch
+	(*WatchKind)(nil),                  // 20: devcluster.v1.WatchKind
+	(*Event)(nil),                      // 21: devcluster.v1.Event
+	nil,                                // 22: devcluster.v1.WatchKind.FilterEntry
+	(*Metadata)(nil),                   // 23: devcluster.v1.Metadata
+	(*timestamppb.Timestamp)(nil),      // 24: google.protobuf.Timestamp
+	(*MFAAuthenticateResponse)(nil),    // 25: devcluster.v1.MFAAuthenticateResponse
+	(*MFAAuthenticateChallenge)(nil),   // 26: devcluster.v1.MFAAuthenticateChallenge
+	(*ResourceHeader)(nil),             // 27: devcluster.v1.ResourceHeader
 }
 var file_leaf_proto_depIdxs = []int32{
-	20, // 0: devcluster.v1.RemoteCluster.metadata:type_name -> devcluster.v1.Metadata
+	23, // 0: devcluster.v1.RemoteCluster.metadata:type_name -> devcluster.v1.Metadata
 	2,  // 1: devcluster.v1.RemoteCluster.status:type_name -> devcluster.v1.RemoteClusterStatus
-	21, // 2: devcluster.v1.RemoteClusterStatus.last_heartbeat:type_name -> google.protobuf.Timestamp
+	24, // 2: devcluster.v1.RemoteClusterStatus.last_heartbeat:type_name -> google.protobuf.Timestamp
 	1,  // 3: devcluster.v1.RemoteClustersPage.remote_clusters:type_name -> devcluster.v1.RemoteCluster
-	21, // 4: devcluster.v1.UserCertsRequest.expires:type_name -> google.protobuf.Timestamp
-	20, // 5: devcluster.v1.AccessRequest.metadata:type_name -> devcluster.v1.Metadata
-	7,  // 6: devcluster.v1.AccessRequest.spec:type_name -> devcluster.v1.AccessRequestSpec
-	21, // 7: devcluster.v1.AccessRequestSpec.created:type_name -> google.protobuf.Timestamp
-	21, // 8: devcluster.v1.AccessRequestSpec.expires:type_name -> google.protobuf.Timestamp
-	8,  // 9: devcluster.v1.AccessRequestSpec.reviews:type_name -> devcluster.v1.AccessReview
-	21, // 10: devcluster.v1.AccessRequestSpec.max_duration:type_name -> google.protobuf.Timestamp
-	21, // 11: devcluster.v1.AccessRequestSpec.session_ttl:type_name -> google.protobuf.Timestamp
-	21, // 12: devcluster.v1.AccessReview.created:type_name -> google.protobuf.Timestamp
-	8,  // 13: devcluster.v1.AccessReviewSubmission.review:type_name -> devcluster.v1.AccessReview
-	10, // 14: devcluster.v1.ListAccessRequestsRequest.filter:type_name -> devcluster.v1.AccessRequestFilter
-	6,  // 15: devcluster.v1.ListAccessRequestsResponse.access_requests:type_name -> devcluster.v1.AccessRequest
-	17, // 16: devcluster.v1.Watch.kinds:type_name -> devcluster.v1.WatchKind
-	19, // 17: devcluster.v1.WatchKind.filter:type_name -> devcluster.v1.WatchKind.FilterEntry
-	22, // 18: devcluster.v1.Event.resource_header:type_name -> devcluster.v1.ResourceHeader
-	6,  // 19: devcluster.v1.Event.access_request:type_name -> devcluster.v1.AccessRequest
-	20, // [20:20] is the sub-list for method output_type
-	20, // [20:20] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	24, // 4: devcluster.v1.UserCertsRequest.expires:type_name -> google.protobuf.Timestamp
+	25, // 5: devcluster.v1.UserCertsRequest.mfa_response:type_name -> devcluster.v1.MFAAuthenticateResponse
+	4,  // 6: devcluster.v1.UserSingleUseCertsRequest.init:type_name -> devcluster.v1.UserCertsRequest
+	25, // 7: devcluster.v1.UserSingleUseCertsRequest.mfa_response:type_name -> devcluster.v1.MFAAuthenticateResponse
+	26, // 8: devcluster.v1.UserSingleUseCertsResponse.mfa_challenge:type_name -> devcluster.v1.MFAAuthenticateChallenge
+	7,  // 9: devcluster.v1.UserSingleUseCertsResponse.cert:type_name -> devcluster.v1.SingleUseUserCert
+	23, // 10: devcluster.v1.AccessRequest.metadata:type_name -> devcluster.v1.Metadata
+	10, // 11: devcluster.v1.AccessRequest.spec:type_name -> devcluster.v1.AccessRequestSpec
+	24, // 12: devcluster.v1.AccessRequestSpec.created:type_name -> google.protobuf.Timestamp
+	24, // 13: devcluster.v1.AccessRequestSpec.expires:type_name -> google.protobuf.Timestamp
+	11, // 14: devcluster.v1.AccessRequestSpec.reviews:type_name -> devcluster.v1.AccessReview
+	24, // 15: devcluster.v1.AccessRequestSpec.max_duration:type_name -> google.protobuf.Timestamp
+	24, // 16: devcluster.v1.AccessRequestSpec.session_ttl:type_name -> google.protobuf.Timestamp
+	24, // 17: devcluster.v1.AccessReview.created:type_name -> google.protobuf.Timestamp
+	11, // 18: devcluster.v1.AccessReviewSubmission.review:type_name -> devcluster.v1.AccessReview
+	13, // 19: devcluster.v1.ListAccessRequestsRequest.filter:type_name -> devcluster.v1.AccessRequestFilter
+	9,  // 20: devcluster.v1.ListAccessRequestsResponse.access_requests:type_name -> devcluster.v1.AccessRequest
+	20, // 21: devcluster.v1.Watch.kinds:type_name -> devcluster.v1.WatchKind
+	22, // 22: devcluster.v1.WatchKind.filter:type_name -> devcluster.v1.WatchKind.FilterEntry
+	27, // 23: devcluster.v1.Event.resource_header:type_name -> devcluster.v1.ResourceHeader
+	9,  // 24: devcluster.v1.Event.access_request:type_name -> devcluster.v1.AccessRequest
+	25, // [25:25] is the sub-list for method output_type
+	25, // [25:25] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_leaf_proto_init() }
@@ -1600,7 +1879,20 @@ func file_leaf_proto_init() {
 		return
 	}
 	file_cluster_proto_init()
-	file_leaf_proto_msgTypes[18].OneofWrappers = []any{
+	file_clustermfa_proto_init()
+	file_leaf_proto_msgTypes[5].OneofWrappers = []any{
+		(*UserSingleUseCertsRequest_Init)(nil),
+		(*UserSingleUseCertsRequest_MfaResponse)(nil),
+	}
+	file_leaf_proto_msgTypes[6].OneofWrappers = []any{
+		(*UserSingleUseCertsResponse_MfaChallenge)(nil),
+		(*UserSingleUseCertsResponse_Cert)(nil),
+	}
+	file_leaf_proto_msgTypes[7].OneofWrappers = []any{
+		(*SingleUseUserCert_Ssh)(nil),
+		(*SingleUseUserCert_Tls)(nil),
+	}
+	file_leaf_proto_msgTypes[21].OneofWrappers = []any{
 		(*Event_ResourceHeader)(nil),
 		(*Event_AccessRequest)(nil),
 	}
@@ -1610,7 +1902,7 @@ func file_leaf_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_leaf_proto_rawDesc), len(file_leaf_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

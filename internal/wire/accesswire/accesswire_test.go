@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/seed-087d674e/tsh/internal/wire"
+	"github.com/seed-087d674e/tsh/internal/wire/mfawire"
 )
 
 // A reply with one host authority, put together by hand from the table of the
@@ -59,6 +60,11 @@ func TestRequestBytes(t *testing.T) {
 			&UserCertsRequest{PublicKey: []byte("k"), Username: "u", Expires: &wire.Timestamp{Seconds: 5}, RouteToCluster: "c",
 				AccessRequests: []string{"a", "b"}, DropAccessRequests: []string{"*"}, SSHPublicKey: []byte("s"), TLSPublicKey: []byte("t")},
 			"0a016b" + "120175" + "1a020805" + "2a0163" + "320161" + "320162" + "7a012a" + "b2010173" + "ba010174",
+		},
+		"certificate for a session": {
+			&UserCertsRequest{Username: "u", RouteToCluster: "c", NodeName: "n", Usage: 1, SSHLogin: "l", Purpose: 2,
+				MFAResponse: &mfawire.Answer{TOTP: &mfawire.TOTPAnswer{Code: "1"}}, SSHPublicKey: []byte("s")},
+			"120175" + "2a0163" + "4a016e" + "5001" + "92010512030a0131" + "9a01016c" + "a80102" + "b2010173",
 		},
 		"access request": {
 			&AccessRequest{Kind: "k", Version: "v", Metadata: wire.Metadata{Name: "i"}, Spec: AccessRequestSpec{

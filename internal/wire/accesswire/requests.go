@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/seed-087d674e/tsh/internal/wire"
+	"github.com/seed-087d674e/tsh/internal/wire/mfawire"
 )
 
 // NewTimestamp is the message for t; nil for the zero time.
@@ -21,7 +22,12 @@ type UserCertsRequest struct {
 	Expires            *wire.Timestamp `wire:"3"`
 	RouteToCluster     string          `wire:"5"`
 	AccessRequests     []string        `wire:"6"`
+	NodeName           string          `wire:"9"`  // with usage SSH
+	Usage              int32           `wire:"10"` // see package sessionwire; 0 is everything
 	DropAccessRequests []string        `wire:"15"`
+	MFAResponse        *mfawire.Answer `wire:"18"`
+	SSHLogin           string          `wire:"19"` // with usage SSH
+	Purpose            int32           `wire:"21"` // see package sessionwire; not in 14.x
 	SSHPublicKey       []byte          `wire:"22"` // authorized_keys
 	TLSPublicKey       []byte          `wire:"23"` // PEM
 }
