@@ -153,7 +153,11 @@ func (a *app) fetchLeaves(ctx context.Context, s *session) error {
 	if err != nil {
 		return err
 	}
-	return store.AddAuthorities(ctx, s.profile, trusting)
+	if err := store.AddAuthorities(ctx, s.profile, trusting); err != nil {
+		return err
+	}
+	a.renewConfig(ctx, store, s.profile)
+	return nil
 }
 
 // sshConfig is the configuration for a profile, from what is stored alone.
