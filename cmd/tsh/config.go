@@ -238,7 +238,6 @@ func (a *app) placeIdentity(store *profile.Store, p *profile.Profile, id *keysto
 		return nil
 	}
 	f.FromAgent = true
-	f.IdentityFile = f.CertificateFile // with nothing else the keys in ~/.ssh would be tried
 	if err := agentHas(id); err != nil {
 		a.ui.warn("OpenSSH can take the private key from the ssh-agent alone, and now it cannot: %v\n"+
 			"log in again where an ssh-agent runs: tsh login --force --add-keys-to-agent=yes\n"+
