@@ -98,6 +98,11 @@ func (a *app) runConfig(ctx context.Context, o configOptions) error {
 	if err := o.check(); err != nil {
 		return err
 	}
+	if len(o.Suffixes) > 0 {
+		if err := checkSSHVersion(ctx); err != nil {
+			return err
+		}
+	}
 	store, err := a.openStore()
 	if err != nil {
 		return err

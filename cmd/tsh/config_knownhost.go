@@ -1,9 +1,12 @@
 package main
 
 import (
+	"context"
 	"encoding/base64"
 	"fmt"
+	"os/exec"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/crypto/ssh"
@@ -15,8 +18,25 @@ import (
 // A host with a suffix of one's own has a certificate for its name in the cluster, which
 // OpenSSH does not compare with anything else than the name it was called with. So tsh
 // judges the certificate under the name in the cluster and, if it holds, answers that the
-// key in it is the one of the host: KnownHostsCommand, from 8.5 on. Older versions refuse
-// the host.
+// key in it is the one of the host: KnownHostsCommand, from 8.5 on. Older versions
+// do not read such a file.
+
+// checkSSHVersion refuses an OpenSSH that would not read a file with such a command at
+// all. Where there is none, or it does not say, nothing is refused.
+func checkSSHVersion(ctx context.Context) error {
+	path, err := exec.LookPath("ssh")
+	if err != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	out, _ := exec.CommandContext(ctx, path, "-V").CombinedOutput()
+	var major, minor int
+	if n, _ := fmt.Sscanf(string(out), "OpenSSH_%d.%d", &major, &minor); n == 2 && (major < 8 || major == 8 && minor < 5) {
+		return fmt.Errorf("%s is OpenSSH %d.%d, and --suffix needs 8.5: older versions compare a host's certificate with the name that was typed", path, major, minor)
+	}
+	return nil
+}
 
 func (a *app) knownHostCommand() *cobra.Command {
 	var suffix string

@@ -14,7 +14,7 @@ import (
 // Cluster is a cluster whose hosts are reached, as NAME.SUFFIX.
 type Cluster struct {
 	Name   string
-	Suffix string // the cluster's name if it has no other
+	Suffix string // the cluster's name if it has no other, which OpenSSH before 8.5 does not know to handle
 }
 
 // File is what the configuration for one proxy is made from. Names are host names, or
@@ -92,7 +92,7 @@ func (f *File) writeCluster(b *strings.Builder, q *quoter, c Cluster, common []s
 	}
 	if c.Suffix != c.Name {
 		command = append(command, "--host-suffix="+c.Suffix)
-		who = append([]string{"IgnoreUnknown KnownHostsCommand", "KnownHostsCommand " + q.argument(f.Program) +
+		who = append([]string{"KnownHostsCommand " + q.argument(f.Program) +
 			" config known-host --cluster=" + c.Name + " --proxy=" + f.ProxyAddr + " --host-suffix=" + c.Suffix + " %H %K"}, who...)
 	}
 	target := "%r@%h:%p"
