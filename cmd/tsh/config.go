@@ -153,7 +153,11 @@ func (a *app) fetchLeaves(ctx context.Context, s *session) error {
 	if err != nil {
 		return err
 	}
-	return store.AddAuthorities(ctx, s.profile, trusting)
+	if err := store.AddAuthorities(ctx, s.profile, trusting); err != nil {
+		return err
+	}
+	a.renewConfig(ctx, store, s.profile)
+	return nil
 }
 
 // sshConfig is the configuration for a profile, from what is stored alone.
@@ -234,7 +238,6 @@ func (a *app) placeIdentity(store *profile.Store, p *profile.Profile, id *keysto
 		return nil
 	}
 	f.FromAgent = true
-	f.IdentityFile = f.CertificateFile // with nothing else the keys in ~/.ssh would be tried
 	if err := agentHas(id); err != nil {
 		a.ui.warn("OpenSSH can take the private key from the ssh-agent alone, and now it cannot: %v\n"+
 			"log in again where an ssh-agent runs: tsh login --force --add-keys-to-agent=yes\n"+

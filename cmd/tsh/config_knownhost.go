@@ -35,8 +35,11 @@ func (a *app) knownHostCommand() *cobra.Command {
 
 func (a *app) runKnownHost(host, key, suffix string) error {
 	blob, err := base64.StdEncoding.DecodeString(key)
-	if err != nil || len(blob) == 0 { // OpenSSH asks before it has a key, too
+	if key == "NONE" { // OpenSSH asks before it has a key, too
 		return nil
+	}
+	if err != nil {
+		return usagef("the key of %q: %w", host, err)
 	}
 	node, ok := strings.CutSuffix(host, "."+suffix)
 	if suffix == "" || !ok {

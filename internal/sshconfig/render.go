@@ -27,7 +27,8 @@ type File struct {
 	Clusters  []Cluster
 
 	KnownHosts, IdentityFile, CertificateFile string
-	FromAgent                                 bool // the private key is in the ssh-agent
+
+	FromAgent bool // the private key is in the ssh-agent, not in IdentityFile
 
 	Login         string // "" leaves it to ssh
 	Port          int    // 0 is whatever port a server has
@@ -41,10 +42,14 @@ type File struct {
 func (f *File) Render() (string, error) {
 	q := quoter{windows: f.Windows}
 	common := []string{"UserKnownHostsFile " + q.file(f.KnownHosts)}
-	if f.IdentityFile != "" {
-		common = append(common, "IdentityFile "+q.file(f.IdentityFile))
+	if f.FromAgent {
+		// As the identity the certificate is what the agent has; as a certificate beside
+		// it, it would be used with a key from a file.
+		common = append(common, "IdentityFile "+q.file(f.CertificateFile))
+	} else {
+		common = append(common, "IdentityFile "+q.file(f.IdentityFile), "CertificateFile "+q.file(f.CertificateFile))
 	}
-	common = append(common, "CertificateFile "+q.file(f.CertificateFile), "IdentitiesOnly yes")
+	common = append(common, "IdentitiesOnly yes")
 	if f.FromAgent && !f.Windows {
 		common = append(common, "IdentityAgent SSH_AUTH_SOCK") // wherever else other hosts have theirs
 	}
