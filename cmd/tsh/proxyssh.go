@@ -95,7 +95,7 @@ func (a *app) chooseLeaf(host string) {
 	if err != nil {
 		return
 	}
-	known, err := keystore.Dir{Home: store.Home(), AllAuthorities: true}.Authorities(p.Host(), "")
+	known, err := keystore.Dir{Home: store.Home(), AllAuthorities: true}.Authorities(p.Host(), p.Cluster)
 	if err != nil {
 		return
 	}
