@@ -180,6 +180,17 @@ func (c *streamConn) Close() error {
 	return c.SetDeadline(time.Time{})
 }
 
+// CloseWrite says that nothing more comes. When it returns, what was written is on its way.
+// It does not end the connection.
+func (c *streamConn) CloseWrite() error {
+	// The transport takes the next message when it has sent the one before; an empty one
+	// means nothing.
+	if err := c.stream.Send(c.encode(nil)); err != nil {
+		return c.explain(err)
+	}
+	return c.stream.CloseSend()
+}
+
 type streamAddr string
 
 func (a streamAddr) Network() string { return "teleport" }

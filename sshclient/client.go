@@ -31,6 +31,7 @@ type Client struct {
 	timeout  time.Duration  // of the login, and of starting a command
 	heard    *atomic.Uint64 // changes when anything comes from the node
 	asking   atomic.Bool    // a keepalive is under way
+	repairs  func() bool    // the connection broke and is being repaired at the moment
 	cancel   func()         // releases the context that the dial ran under
 	channels channelTable   // what the node may open channels for
 

@@ -93,7 +93,10 @@ func (h *handshake) run(ctx context.Context, raw net.Conn) (*Client, error) {
 		return nil, h.explain(ctx, err)
 	}
 	client := newClient(h.target.Host, conn, chans, reqs)
-	client.heard = &h.guard.heard
+	client.heard, client.repairs = &h.guard.heard, func() bool { return false }
+	if raw, ok := raw.(interface{ Repairing() bool }); ok {
+		client.repairs = raw.Repairing
+	}
 	if !h.wasAsked() {
 		conn.Close()
 		return nil, &Error{Op: OpHandshake, Host: h.target.Host, Err: errors.New("the node asked for no proof of identity")}

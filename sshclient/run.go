@@ -104,6 +104,10 @@ func (h *heartbeat) gone() bool {
 		h.heard, h.missed = heard, 0
 		return false
 	}
+	if h.client.repairs() { // which ends by itself, one way or the other
+		h.missed = 0
+		return false
+	}
 	if h.missed == maxMissed {
 		return true
 	}

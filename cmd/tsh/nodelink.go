@@ -7,19 +7,32 @@ import (
 
 	"github.com/seed-087d674e/tsh/proxy"
 	"github.com/seed-087d674e/tsh/sshclient"
+	"github.com/seed-087d674e/tsh/sshclient/resume"
 )
 
 // dialProxy connects to the proxy of s: one connection, over which all its nodes are reached.
 func (a *app) dialProxy(ctx context.Context, s *session) (*proxy.Transport, error) {
-	tlsConfig, err := s.id.TLSConfig()
+	if a.globals.jump != "" {
+		return a.dialJump(ctx, s)
+	}
+	config, err := a.proxyConfig(s)
 	if err != nil {
 		return nil, err
+	}
+	return proxy.Dial(ctx, config)
+}
+
+// proxyConfig says how to connect to the proxy of s.
+func (a *app) proxyConfig(s *session) (proxy.Config, error) {
+	tlsConfig, err := s.id.TLSConfig()
+	if err != nil {
+		return proxy.Config{}, err
 	}
 	authorities, err := a.globals.trust.authorities()
 	if err != nil {
-		return nil, err
+		return proxy.Config{}, err
 	}
-	return proxy.Dial(ctx, proxy.Config{
+	return proxy.Config{
 		WebAddr:     s.profile.WebProxyAddr,
 		SSHAddr:     s.profile.SSHProxyAddr,
 		TLSRouting:  s.profile.TLSRouting,
@@ -29,7 +42,7 @@ func (a *app) dialProxy(ctx context.Context, s *session) (*proxy.Transport, erro
 		TLS:         tlsConfig,
 		Cluster:     s.id.RootCluster(),
 		Headers:     a.settings.Headers,
-	})
+	}, nil
 }
 
 // dialNode logs in to a node of the session's cluster over a connection to its proxy.
@@ -43,7 +56,10 @@ func (a *app) dialNode(ctx context.Context, s *session, over sshclient.Dialer, t
 		return nil
 	}
 	target.Cluster = s.cluster
-	client, err := sshclient.Dial(ctx, over, target, config)
+	client, err := sshclient.Dial(ctx, a.nodeDialer(s, over), target, config)
+	if errors.Is(err, resume.ErrIdentification) { // which has nothing to do with who it is
+		client, err = sshclient.Dial(ctx, over, target, config)
+	}
 	if err != nil {
 		return nil, a.explainSSH(ctx, err, s, target.Host)
 	}

@@ -13,19 +13,18 @@ import (
 
 // sshOptions are the flags of ssh.
 type sshOptions struct {
-	port     int
-	tty      bool
-	noTTY    bool
-	noResume bool
-	target   sshclient.Target
-	command  string
-	find     *nodeQuery // of a proxy template; see found
+	port    int
+	tty     bool
+	noTTY   bool
+	target  sshclient.Target
+	command string
+	find    *nodeQuery // of a proxy template; see found
 }
 
 func (a *app) sshCommand() *cobra.Command {
 	var o sshOptions
 	cmd := &cobra.Command{
-		Annotations: map[string]string{takesHeadless: ""},
+		Annotations: map[string]string{takesHeadless: "", takesJump: ""},
 		Use:         "ssh [flags] [ACCOUNT@]HOST [COMMAND…]",
 		Short:       "Run a shell or a command on a server",
 		Long: "ssh connects to a server through the proxy and runs a command there, or a shell.\n" +
@@ -51,10 +50,8 @@ func (a *app) sshCommand() *cobra.Command {
 	fs.IntVarP(&o.port, "port", "p", 0, "the server's `PORT`; any if not given")
 	fs.BoolVarP(&o.tty, "tty", "t", false, "allocate a terminal for a command, too")
 	fs.BoolVarP(&o.noTTY, "no-tty", "T", false, "allocate no terminal")
-	relogin := fs.VarPF(negation{boolValue{&a.globals.noRelogin}}, "relogin", "", "log in if the credentials are missing or expired (default true)")
-	relogin.NoOptDefVal = "true"
-	fs.BoolVar(&o.noResume, "no-resume", false, "accepted for other clients' scripts: connections are never resumed")
-	fs.Lookup("no-resume").Hidden = true
+	a.globals.addRelogin(fs)
+	a.globals.addResume(fs)
 	a.globals.addKeystore(fs)
 	addNegations(fs)
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return asTransport(flagError(err)) })

@@ -63,6 +63,8 @@ type Config struct {
 	// Emulate is the major version to behave as: 14, or 0 for today's. A 14.x
 	// server knows RSA keys only and fewer calls.
 	Emulate int
+	// NoResumption has nodes not offer to resume connections; those of 14.x never do.
+	NoResumption bool
 	// SeparatePorts makes a port of its own for SSH, as proxies had before TLS
 	// routing; what ping announces says so.
 	SeparatePorts bool
@@ -107,6 +109,9 @@ type Cluster struct {
 	root       *Cluster               // of a leaf: the cluster it trusts
 	leaf       *Cluster               // nil if there is none
 	refusal    atomic.Pointer[string] // see RefuseCalls
+
+	resumables   resumables
+	noResumption bool
 
 	headless     *headlessDesk
 	headlessWait time.Duration
@@ -204,7 +209,7 @@ func assemble(s *state, cfg Config, listener net.Listener) (*Cluster, error) {
 		registry: newRegistry(s, set, cfg.Clock),
 		settings: set, motd: cfg.MOTD, listener: listener, emulate: cfg.Emulate, tokensOnly: cfg.TokensOnly,
 		log:          newLogger(cfg.Log),
-		headlessWait: cfg.HeadlessWait,
+		headlessWait: cfg.HeadlessWait, noResumption: cfg.NoResumption,
 	}
 	if c.sso, err = newSSO(cfg); err != nil {
 		return nil, err

@@ -36,6 +36,9 @@ func checkEmulate(cfg *Config) error {
 
 func (c *Cluster) is14() bool { return c.emulate == emulate14 }
 
+// resumes reports whether the nodes offer to resume connections.
+func (c *Cluster) resumes() bool { return !c.is14() && !c.noResumption }
+
 // version is what the cluster says it is.
 func (c *Cluster) version() string {
 	if c.is14() {

@@ -138,21 +138,31 @@ func (c *Cluster) hostSigner(n *node) (ssh.Signer, error) {
 	return n.signer, n.signerErr
 }
 
-// serveNode speaks SSH on one connection and returns when it has ended and
-// nothing that ran on it is left.
+// serveNode serves one connection until it ends. A connection that can be resumed goes
+// on without it.
 func (c *Cluster) serveNode(n *node, conn net.Conn) {
 	defer conn.Close()
 	if !c.conns.add(conn) {
 		return
 	}
 	defer c.conns.remove(conn)
+	if c.resumes() {
+		c.offerResumption(n, conn)
+		return
+	}
+	c.serveSSH(n, conn, nodeVersionLine)
+}
+
+// serveSSH is the SSH server of a node, which presents itself with a line.
+func (c *Cluster) serveSSH(n *node, conn net.Conn, line string) {
+	defer conn.Close()
 	signer, err := c.hostSigner(n)
 	if err != nil {
 		c.log.Error("no host certificate", "node", n.hostname, "reason", err)
 		return
 	}
 	config := &ssh.ServerConfig{
-		ServerVersion: nodeVersionLine,
+		ServerVersion: line,
 		PublicKeyCallback: func(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
 			return c.authorize(n, meta, key)
 		},

@@ -132,7 +132,7 @@ func TestExpiredSSHCertificate(t *testing.T) {
 func TestGlobalRequestsAndChannels(t *testing.T) {
 	f := startCluster(t, nil)
 	client := f.sshClient("alice")
-	if v := string(client.ServerVersion()); v != "SSH-2.0-Teleport" {
+	if v := string(client.ServerVersion()); !strings.HasPrefix(v, "SSH-2.0-Teleport resume-v1 ") {
 		t.Errorf("version %q", v)
 	}
 	for name, want := range map[string]bool{

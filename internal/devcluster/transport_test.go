@@ -118,7 +118,7 @@ func TestEarlyFrames(t *testing.T) {
 	agent := &pb.ProxySSHRequest{Frame: &pb.ProxySSHRequest_Agent{Agent: &pb.Frame{Payload: []byte("x")}}}
 	stream := sshStream(t, cc, first, new(pb.ProxySSHRequest), frame(""), agent, frame("SSH"), frame("-2.0-x\r\n"), frame("garbage that is no packet!"))
 	got, err := readAll(t, stream)
-	if err != io.EOF || !strings.HasPrefix(got, "SSH-2.0-Teleport\r\n") {
+	if err != io.EOF || !strings.HasPrefix(got, "SSH-2.0-Teleport resume-v1 ") {
 		t.Errorf("%q, %v", got, err)
 	}
 }

@@ -37,7 +37,8 @@ type link struct {
 	server net.Conn
 	done   chan struct{} // closed when the link is broken
 	broken bool
-	live   int // directions that have not ended
+	lost   bool // nothing is delivered any more
+	live   int  // directions that have not ended
 	clocks [2]clock
 	sent   [2]int64
 	head   []byte
@@ -160,6 +161,9 @@ func (l *link) deliver(from int, dst net.Conn, chunks <-chan chunk) {
 		if !l.wait(c.due) || !l.net.flowing(l.done) {
 			return
 		}
+		if l.isLost() {
+			continue
+		}
 		if len(c.data) > 0 {
 			l.receive(1-from, c.stamp) // first: the receiver may answer before Write returns
 			if _, err := dst.Write(c.data); err != nil {
@@ -175,6 +179,12 @@ func (l *link) deliver(from int, dst net.Conn, chunks <-chan chunk) {
 			return
 		}
 	}
+}
+
+func (l *link) isLost() bool {
+	l.net.mu.Lock()
+	defer l.net.mu.Unlock()
+	return l.lost
 }
 
 // receive sets the clock of the end that bytes are delivered to.

@@ -190,6 +190,17 @@ func (n *Network) Stall() {
 	}
 }
 
+// Lose makes every connection there is carry nothing any more, without a word to its
+// ends, as when an address changes or a table of connections is forgotten. New ones can
+// be opened.
+func (n *Network) Lose() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, l := range n.links {
+		l.lost = true
+	}
+}
+
 // Resume ends a stall.
 func (n *Network) Resume() {
 	n.mu.Lock()

@@ -392,3 +392,21 @@ func TestLargeBothWays(t *testing.T) {
 		t.Errorf("counted %v", s)
 	}
 }
+
+func TestLose(t *testing.T) {
+	n, p := network(t, serve(t, echo))
+	c := dial(t, p.Addr())
+	mustAsk(t, c, 1)
+	n.Lose()
+	if _, err := io.WriteString(c, "ping\n"); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.SetReadDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	var timeout net.Error
+	if _, err := c.Read(make([]byte, 1)); !errors.As(err, &timeout) || !timeout.Timeout() {
+		t.Errorf("a connection that is lost: %v", err)
+	}
+	mustAsk(t, dial(t, p.Addr()), 1)
+}

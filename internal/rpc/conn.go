@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,6 +44,7 @@ type Conn struct {
 
 	mu     sync.Mutex
 	link   *link
+	older  []*link // given up for another one while calls were under way on them
 	closed bool
 }
 
@@ -50,6 +52,7 @@ type Conn struct {
 type link struct {
 	http *http.ClientConn
 	conn *watchedConn
+	made time.Time
 }
 
 // NewConn returns a Conn over what dial returns, on which HTTP/2 starts at
@@ -135,7 +138,42 @@ func (c *Conn) connect(ctx context.Context) (*link, error) {
 		_ = nc.Close()
 		return nil, watched.explain(err)
 	}
-	return &link{client, watched}, nil
+	return &link{client, watched, time.Now()}, nil
+}
+
+// Renew has the next call made over a new connection, unless the present one is younger
+// than age: it may have died without a word. Calls under way go on where they are, and
+// a connection on which there are none any more is closed.
+func (c *Conn) Renew(age time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.link == nil || time.Since(c.link.made) < age {
+		return
+	}
+	old := c.link
+	c.link, c.older = nil, append(c.older, old)
+	drained := make(chan struct{}, 1)
+	// The hook runs in the midst of the transport's work.
+	old.http.SetStateHook(func(*http.ClientConn) {
+		select {
+		case drained <- struct{}{}:
+		default:
+		}
+	})
+	go func() {
+		for old.http.Err() == nil && old.http.InFlight() > 0 {
+			<-drained
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.older = slices.DeleteFunc(c.older, func(l *link) bool { return l == old })
+		_ = old.close()
+	}()
+}
+
+func (l *link) close() error {
+	l.conn.closed.Store(true)
+	return l.conn.Close() // the transport notices
 }
 
 // Close ends the connection and with it all calls under way.
@@ -143,13 +181,15 @@ func (c *Conn) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
+	for _, old := range c.older {
+		_ = old.close()
+	}
 	if c.link == nil {
 		return nil
 	}
 	current := c.link
 	c.link = nil
-	current.conn.closed.Store(true)
-	return current.conn.Close() // the transport notices
+	return current.close()
 }
 
 // watchedConn remembers how reading ended. A server that refuses a client
