@@ -81,7 +81,11 @@ func (a *app) runKnownHost(host, key, suffix string) error {
 		return fmt.Errorf("the key of %s: %w", host, err)
 	}
 	cluster := a.cluster(p)
-	if err := (keystore.Dir{Home: store.Home()}).CheckHost(p.Host(), cluster, node+"."+cluster, pub, a.now()); err != nil {
+	check, err := keystore.Dir{Home: store.Home()}.HostKeys(p.Host(), cluster, a.now())
+	if err == nil {
+		err = check(node+"."+cluster, nil, pub)
+	}
+	if err != nil {
 		return err
 	}
 	certified := pub.(*ssh.Certificate).Key // or it would not have passed

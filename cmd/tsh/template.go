@@ -43,19 +43,25 @@ func (a *app) template(fs *pflag.FlagSet, target *sshclient.Target) (find *nodeQ
 			return nil, usagef("the proxy template for %s: %w", target.HostPort(), err)
 		}
 	}
+	return templated(e, target)
+}
+
+// templated puts the host that a template names into target, or returns what finds it.
+func templated(e tshconfig.Expanded, target *sshclient.Target) (find *nodeQuery, err error) {
 	switch {
-	case e.Host != "":
-		// What is typed may be no more than this, so may what is made of it. case S17
-		made, err := sshclient.ParseTarget(sshclient.Target{Host: e.Host, Port: e.Port}.HostPort())
-		if err != nil {
-			return nil, usagef("the proxy template for %s: %w", target.HostPort(), err)
-		}
-		target.Host, target.Port = made.Host, made.Port
 	case e.Query != "":
 		return &nodeQuery{query: e.Query}, nil
 	case e.Search != "":
 		return &nodeQuery{search: splitQuoted(e.Search)}, nil
+	case e.Host == "":
+		return nil, nil
 	}
+	// What is typed may be no more than this, so may what is made of it. case S17
+	made, err := sshclient.ParseTarget(sshclient.Target{Host: e.Host, Port: e.Port}.HostPort())
+	if err != nil {
+		return nil, usagef("the proxy template for %s: %w", target.HostPort(), err)
+	}
+	target.Host, target.Port = made.Host, made.Port
 	return nil, nil
 }
 
