@@ -211,7 +211,7 @@ func clustersFor(store *profile.Store, p *profile.Profile, root string, suffixes
 		}
 		i := slices.IndexFunc(clusters, func(c sshconfig.Cluster) bool { return c.Name == cluster })
 		if i < 0 {
-			return nil, withHint(usagef("--suffix=%s: cluster %s is not known here", text.Line(s), text.Line(cluster)), "tsh config --refresh asks which leaf clusters there are")
+			return nil, withHint(fmt.Errorf("--suffix=%s: cluster %s is not known here", text.Line(s), text.Line(cluster)), "tsh config --refresh asks which leaf clusters there are")
 		}
 		clusters[i].Suffix = name
 	}

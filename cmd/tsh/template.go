@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -29,9 +30,9 @@ func (a *app) template(fs *pflag.FlagSet, target *sshclient.Target) (find *nodeQ
 	e, matched, err := tshconfig.Expand(a.settings.Templates, target.Host, target.Port)
 	switch {
 	case err != nil:
-		return nil, &usageError{err}
+		return nil, withHint(err, "mend that template: nobody knows which server it means")
 	case wanted && e.Proxy == "":
-		return nil, withHint(usagef("-J %s: no proxy template fits %s", jumpFromTemplate, target.HostPort()), "templates are in config/config.yaml and /etc/tsh.yaml, see docs/configuration.md")
+		return nil, withHint(fmt.Errorf("-J %s: no proxy template with a proxy fits %s", jumpFromTemplate, target.HostPort()), "templates are in config/config.yaml of the profile directory, and in /etc/tsh.yaml")
 	case !matched:
 		return nil, nil
 	}
