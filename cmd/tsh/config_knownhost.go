@@ -31,9 +31,11 @@ func checkSSHVersion(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	out, _ := exec.CommandContext(ctx, path, "-V").CombinedOutput()
-	var major, minor int
-	if n, _ := fmt.Sscanf(string(out), "OpenSSH_%d.%d", &major, &minor); n == 2 && (major < 8 || major == 8 && minor < 5) {
-		return fmt.Errorf("%s is OpenSSH %d.%d, and --suffix needs 8.5: older versions compare a host's certificate with the name that was typed", path, major, minor)
+	version, ok := strings.CutPrefix(string(out), "OpenSSH_")
+	version = version[:len(version)-len(strings.TrimLeft(version, "0123456789."))]
+	major, minor, _ := strings.Cut(version, ".")
+	if ok && len(major) == 1 && (major < "8" || major == "8" && minor < "5") {
+		return fmt.Errorf("%s is OpenSSH %s, and --suffix needs 8.5: older versions compare a host's certificate with the name that was typed", path, version)
 	}
 	return nil
 }
