@@ -160,15 +160,15 @@ func (d Dir) trusted(proxy string, clusters []string) ([]Authority, trust, error
 	return barePaths(d.Home, proxy, "", "").loadAuthorities(clusters, d.AllAuthorities)
 }
 
-// CheckHost judges the key that a host of a cluster has shown, at the time now, as an
-// identity does that connects to it, from what is trusted for the cluster at the proxy.
-// It returns a *HostKeyError for a host that is not to be trusted.
-func (d Dir) CheckHost(proxy, cluster, host string, key ssh.PublicKey, now time.Time) error {
+// HostKeys judges the keys that hosts show as an identity does that connects to a cluster
+// through a proxy, at the time now, from what is trusted for the cluster there. The
+// callback returns a *HostKeyError for a host that is not to be trusted.
+func (d Dir) HostKeys(proxy, cluster string, now time.Time) (ssh.HostKeyCallback, error) {
 	d.AllAuthorities = false
 	found, t, err := d.trusted(proxy, []string{cluster})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	id := &Identity{Authorities: found, revoked: t.revoked, Now: func() time.Time { return now }}
-	return id.checkHostKey(host, nil, key)
+	return id.checkHostKey, nil
 }

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/seed-087d674e/tsh/internal/rpc"
@@ -54,6 +55,9 @@ type Config struct {
 	// HTTP1 has DialAuth make a connection that does not negotiate HTTP/2: some of
 	// what servers of 14 can do is reached by HTTP/1.1 alone.
 	HTTP1 bool
+	// AnyCluster accepts a proxy of any cluster whose authority is in TLS and for which
+	// its certificate is, instead of Cluster alone: see Transport.Cluster.
+	AnyCluster bool
 	// Dial makes TCP connections; nil for the network's own.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// Headers returns the names and values of headers that the request to WebAddr
@@ -102,7 +106,11 @@ func (c *Config) clientTLS(alpn ...string) *tls.Config {
 	// identity may trust several clusters: which one it is shows in the authority.
 	before := cfg.VerifyConnection
 	cfg.VerifyConnection = func(state tls.ConnectionState) error {
-		if !c.certified(state.VerifiedChains) {
+		cluster := c.serverCluster()
+		if c.AnyCluster && c.server == "" {
+			cluster = claimedCluster(state.PeerCertificates[0])
+		}
+		if !certified(state.VerifiedChains, cluster) {
 			return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates,
 				Err: errors.New("another cluster's authority has signed it")}
 		}
@@ -115,9 +123,9 @@ func (c *Config) clientTLS(alpn ...string) *tls.Config {
 }
 
 // certified reports whether one of the chains ends at the cluster's authority.
-func (c *Config) certified(chains [][]*x509.Certificate) bool {
+func certified(chains [][]*x509.Certificate, cluster string) bool {
 	return slices.ContainsFunc(chains, func(chain []*x509.Certificate) bool {
-		return chain[len(chain)-1].Subject.CommonName == c.serverCluster()
+		return chain[len(chain)-1].Subject.CommonName == cluster
 	})
 }
 
@@ -202,6 +210,9 @@ func (c *Config) explain(err error) error {
 type Transport struct {
 	cfg  Config
 	conn *rpc.Conn
+
+	mu      sync.Mutex
+	cluster string // of the proxy
 }
 
 // Dial connects to the proxy's transport service. Should the connection break
@@ -216,12 +227,23 @@ func Dial(ctx context.Context, cfg Config) (*Transport, error) {
 	}
 	t := &Transport{cfg: cfg}
 	t.conn = rpc.NewConn(func(ctx context.Context) (net.Conn, error) {
-		return t.cfg.connect(ctx, alpnTransport, alpnHTTP2)
+		return t.connect(ctx)
 	})
 	if err := t.conn.Connect(ctx); err != nil {
 		return nil, err
 	}
 	return t, nil
+}
+
+// connect makes the connection that calls are made on.
+func (t *Transport) connect(ctx context.Context) (net.Conn, error) {
+	conn, err := t.cfg.connect(ctx, alpnTransport, alpnHTTP2)
+	if secured, ok := conn.(*tls.Conn); ok {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.cluster = claimedCluster(secured.ConnectionState().PeerCertificates[0])
+	}
+	return conn, err
 }
 
 // Close ends the connection and with it all those that DialNode has returned.

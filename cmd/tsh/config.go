@@ -98,6 +98,11 @@ func (a *app) runConfig(ctx context.Context, o configOptions) error {
 	if err := o.check(); err != nil {
 		return err
 	}
+	if len(o.Suffixes) > 0 {
+		if err := checkSSHVersion(ctx); err != nil {
+			return err
+		}
+	}
 	store, err := a.openStore()
 	if err != nil {
 		return err
@@ -153,7 +158,11 @@ func (a *app) fetchLeaves(ctx context.Context, s *session) error {
 	if err != nil {
 		return err
 	}
-	return store.AddAuthorities(ctx, s.profile, trusting)
+	if err := store.AddAuthorities(ctx, s.profile, trusting); err != nil {
+		return err
+	}
+	a.renewConfig(ctx, store, s.profile)
+	return nil
 }
 
 // sshConfig is the configuration for a profile, from what is stored alone.
@@ -202,7 +211,7 @@ func clustersFor(store *profile.Store, p *profile.Profile, root string, suffixes
 		}
 		i := slices.IndexFunc(clusters, func(c sshconfig.Cluster) bool { return c.Name == cluster })
 		if i < 0 {
-			return nil, withHint(usagef("--suffix=%s: cluster %s is not known here", text.Line(s), text.Line(cluster)), "tsh config --refresh asks which leaf clusters there are")
+			return nil, withHint(fmt.Errorf("--suffix=%s: cluster %s is not known here", text.Line(s), text.Line(cluster)), "tsh config --refresh asks which leaf clusters there are")
 		}
 		clusters[i].Suffix = name
 	}
@@ -234,7 +243,6 @@ func (a *app) placeIdentity(store *profile.Store, p *profile.Profile, id *keysto
 		return nil
 	}
 	f.FromAgent = true
-	f.IdentityFile = f.CertificateFile // with nothing else the keys in ~/.ssh would be tried
 	if err := agentHas(id); err != nil {
 		a.ui.warn("OpenSSH can take the private key from the ssh-agent alone, and now it cannot: %v\n"+
 			"log in again where an ssh-agent runs: tsh login --force --add-keys-to-agent=yes\n"+

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"context"
 	"encoding/base64"
 	"fmt"
+	"os/exec"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/crypto/ssh"
@@ -15,8 +18,27 @@ import (
 // A host with a suffix of one's own has a certificate for its name in the cluster, which
 // OpenSSH does not compare with anything else than the name it was called with. So tsh
 // judges the certificate under the name in the cluster and, if it holds, answers that the
-// key in it is the one of the host: KnownHostsCommand, from 8.5 on. Older versions refuse
-// the host.
+// key in it is the one of the host: KnownHostsCommand, from 8.5 on. Older versions
+// do not read such a file.
+
+// checkSSHVersion refuses an OpenSSH that would not read a file with such a command at
+// all. Where there is none, or it does not say, nothing is refused.
+func checkSSHVersion(ctx context.Context) error {
+	path, err := exec.LookPath("ssh")
+	if err != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	out, _ := exec.CommandContext(ctx, path, "-V").CombinedOutput()
+	version, ok := strings.CutPrefix(string(out), "OpenSSH_")
+	version = version[:len(version)-len(strings.TrimLeft(version, "0123456789."))]
+	major, minor, _ := strings.Cut(version, ".")
+	if ok && len(major) == 1 && (major < "8" || major == "8" && minor < "5") {
+		return fmt.Errorf("%s is OpenSSH %s, and --suffix needs 8.5: older versions compare a host's certificate with the name that was typed", path, version)
+	}
+	return nil
+}
 
 func (a *app) knownHostCommand() *cobra.Command {
 	var suffix string
@@ -35,8 +57,11 @@ func (a *app) knownHostCommand() *cobra.Command {
 
 func (a *app) runKnownHost(host, key, suffix string) error {
 	blob, err := base64.StdEncoding.DecodeString(key)
-	if err != nil || len(blob) == 0 { // OpenSSH asks before it has a key, too
+	if key == "NONE" { // OpenSSH asks before it has a key, too
 		return nil
+	}
+	if err != nil {
+		return usagef("the key of %q: %w", host, err)
 	}
 	node, ok := strings.CutSuffix(host, "."+suffix)
 	if suffix == "" || !ok {
@@ -58,7 +83,11 @@ func (a *app) runKnownHost(host, key, suffix string) error {
 		return fmt.Errorf("the key of %s: %w", host, err)
 	}
 	cluster := a.cluster(p)
-	if err := (keystore.Dir{Home: store.Home()}).CheckHost(p.Host(), cluster, node+"."+cluster, pub, a.now()); err != nil {
+	check, err := keystore.Dir{Home: store.Home()}.HostKeys(p.Host(), cluster, a.now())
+	if err == nil {
+		err = check(node+"."+cluster, nil, pub)
+	}
+	if err != nil {
 		return err
 	}
 	certified := pub.(*ssh.Certificate).Key // or it would not have passed

@@ -16,6 +16,7 @@ import (
 	"github.com/seed-087d674e/tsh/profile"
 	"github.com/seed-087d674e/tsh/proxy"
 	"github.com/seed-087d674e/tsh/sshclient"
+	"github.com/seed-087d674e/tsh/sshclient/resume"
 )
 
 // Exit codes. A remote command's own status passes through unchanged.
@@ -104,7 +105,9 @@ func (a *app) report(err error) int {
 	case err == nil, errors.Is(err, errSilent), errors.Is(err, sshclient.ErrEscaped), errors.As(err, &remote), code == exitSignal+int(syscall.SIGPIPE):
 		return code
 	case errors.As(err, &signal):
-		a.ui.newline()
+		if !a.piped {
+			a.ui.newline()
+		}
 		return code
 	}
 	body := a.globals.trust.explain(err, describe(err))
@@ -180,6 +183,8 @@ func knownErrors() []knownError {
 		{isA[*sshclient.HostKeyError], "host_key", "nothing was sent to the server; tell the cluster's administrator"},
 		{isA[*sshclient.AuthError], "auth_failed", ""},
 		{is(sshclient.ErrNoAnswer), "timeout", ""},
+		{is(resume.ErrIdentification), "failed", "--no-resume (or TELEPORT_NO_RESUME=true) does without what this node offers"},
+		{is(resume.ErrLost), "connection_lost", ""},
 		{is(context.DeadlineExceeded), "timeout", ""},
 		{isA[*net.DNSError], "unreachable", "check the name, and that this machine has a network"},
 		{isA[*net.OpError], "unreachable", "check the name, the port and the network; HTTPS_PROXY names an HTTP proxy where one is needed"},

@@ -41,6 +41,7 @@ type globals struct {
 	noRelogin      bool // set by commands that have --no-relogin
 	browser        browserOptions
 	trust          trust
+	jump           string
 	noResume       bool // set by commands that have --no-resume
 
 	headless headlessFlags
@@ -62,6 +63,7 @@ func (g *globals) addFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&g.useAgent, "use-local-ssh-agent", true, "--no-use-local-ssh-agent is --add-keys-to-agent=no [TELEPORT_USE_LOCAL_SSH_AGENT]")
 	fs.Lookup("use-local-ssh-agent").Hidden = true // of old; the other flag says more
 	fs.StringVar(&g.mfaMode, "mfa-mode", "auto", "the second factor to use, `MODE` auto, otp, cross-platform or platform [TELEPORT_MFA_MODE]")
+	fs.StringVarP(&g.jump, "jumphost", "J", "", "connect through the proxy `HOST:PORT`, of the cluster or of a leaf")
 	g.browser.addFlags(fs)
 	g.trust.addFlags(fs)
 	g.addHeadless(fs)
@@ -163,7 +165,6 @@ func unsupportedFlags() []*unsupportedFlag {
 		{name: "scope"},
 		{name: "compat"},
 		{name: "os-log", bool: true, variable: "TELEPORT_OS_LOG"},
-		{name: "jumphost", short: "J"},
 		{name: "piv-slot", variable: "TELEPORT_PIV_SLOT"},
 		// These are variables alone.
 		{name: "request-mode", variable: "TELEPORT_REQUEST_MODE", neutral: []string{"off"}, noFlag: true},

@@ -119,6 +119,7 @@ func (a *app) keepLogin(ctx context.Context, store *profile.Store, t *loginTarge
 		return a.readySession(store, p, id), nil
 	}
 	p.Keystore = t.keys
+	defer a.renewConfig(ctx, store, p)
 	if t.keys == profile.KeysInAgent {
 		return a.keepInAgent(ctx, store, t, p, id)
 	}

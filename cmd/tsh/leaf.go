@@ -94,6 +94,7 @@ func (a *app) fetchAuthorities(ctx context.Context, s *session) error {
 		if err != nil {
 			return err
 		}
+		a.renewConfig(ctx, store, s.profile)
 	}
 	s.id = trusting
 	a.narrow(s)

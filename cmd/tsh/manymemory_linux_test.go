@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	fannedNodes     = 500
+	fannedNodes   = 500
 	maxManyMemory = 60_000_000 // bytes, resident at the most
 )
 

@@ -12,17 +12,27 @@ import (
 
 // dialProxy connects to the proxy of s: one connection, over which all its nodes are reached.
 func (a *app) dialProxy(ctx context.Context, s *session) (*proxy.Transport, error) {
-	tlsConfig, err := s.id.TLSConfig()
+	if a.globals.jump != "" {
+		return a.dialJump(ctx, s)
+	}
+	config, err := a.proxyConfig(s)
 	if err != nil {
 		return nil, err
+	}
+	return proxy.Dial(ctx, config)
+}
+
+// proxyConfig says how to connect to the proxy of s.
+func (a *app) proxyConfig(s *session) (proxy.Config, error) {
+	tlsConfig, err := s.id.TLSConfig()
+	if err != nil {
+		return proxy.Config{}, err
 	}
 	authorities, err := a.globals.trust.authorities()
 	if err != nil {
-		return nil, err
+		return proxy.Config{}, err
 	}
-	ctx, cancel := a.link.limit(ctx)
-	defer cancel()
-	return proxy.Dial(ctx, proxy.Config{
+	return proxy.Config{
 		WebAddr:     s.profile.WebProxyAddr,
 		SSHAddr:     s.profile.SSHProxyAddr,
 		TLSRouting:  s.profile.TLSRouting,
@@ -33,7 +43,7 @@ func (a *app) dialProxy(ctx context.Context, s *session) (*proxy.Transport, erro
 		Cluster:     s.id.RootCluster(),
 		Headers:     a.settings.Headers,
 		Dial:        a.link.dial(),
-	})
+	}, nil
 }
 
 // dialNode logs in to a node of the session's cluster over a connection to its proxy.

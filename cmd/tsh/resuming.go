@@ -22,6 +22,12 @@ func (g *globals) addResume(fs *pflag.FlagSet) {
 	fs.BoolVar(&g.noResume, "no-resume", false, "do not resume the connection when the network breaks [TELEPORT_NO_RESUME]")
 }
 
+// addRelogin adds the switch for logging in where that is needed.
+func (g *globals) addRelogin(fs *pflag.FlagSet) {
+	relogin := fs.VarPF(negation{boolValue{&g.noRelogin}}, "relogin", "", "log in if the credentials are missing or expired (default true)")
+	relogin.NoOptDefVal = "true"
+}
+
 // renewing is a connection to a proxy that can be made anew.
 type renewing interface {
 	sshclient.Dialer

@@ -32,6 +32,7 @@ type app struct {
 	settingsErr error             // ... or why they say nothing
 
 	batch           bool  // nobody is to be asked anything
+	piped           bool  // stdout belongs to another program, which ends this one with a signal
 	storeless       bool  // nothing is to be stored, whatever happens
 	headlessRefused error // why this command cannot log in headless
 
@@ -178,6 +179,9 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 		return err
 	}
 	if err := a.admitHeadless(cmd); err != nil {
+		return err
+	}
+	if err := a.admitJump(cmd); err != nil {
 		return err
 	}
 	if err := a.keepOutOfSwap(); err != nil {

@@ -28,7 +28,7 @@ func (a *app) sshCommand() *cobra.Command {
 	var o sshOptions
 	var words []string // the host and the command
 	cmd := &cobra.Command{
-		Annotations: map[string]string{takesHeadless: ""},
+		Annotations: map[string]string{takesHeadless: "", takesJump: ""},
 		Use:         "ssh [flags] [ACCOUNT@]HOST[:PORT]|LABELS [COMMAND…]",
 		Short:       "Run a shell or a command on a server",
 		Long: "ssh connects to a server through the proxy and runs a command there, or a shell.\n" +
@@ -66,8 +66,7 @@ func (a *app) sshCommand() *cobra.Command {
 	fs.IntVarP(&o.port, "port", "p", 0, "the server's `PORT`; any if not given")
 	o.sessionOptions.addFlags(fs)
 	o.forward.addFlags(fs)
-	relogin := fs.VarPF(negation{boolValue{&a.globals.noRelogin}}, "relogin", "", "log in if the credentials are missing or expired (default true)")
-	relogin.NoOptDefVal = "true"
+	a.globals.addRelogin(fs)
 	a.globals.addResume(fs)
 	o.many.addFlags(fs)
 	a.globals.addKeystore(fs)

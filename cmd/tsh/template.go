@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -29,9 +30,9 @@ func (a *app) template(fs *pflag.FlagSet, target *sshclient.Target) (find *nodeQ
 	e, matched, err := tshconfig.Expand(a.settings.Templates, target.Host, target.Port)
 	switch {
 	case err != nil:
-		return nil, &usageError{err}
+		return nil, withHint(err, "mend that template: nobody knows which server it means")
 	case wanted && e.Proxy == "":
-		return nil, withHint(usagef("-J %s: no proxy template fits %s", jumpFromTemplate, target.HostPort()), "templates are in config/config.yaml and /etc/tsh.yaml, see docs/configuration.md")
+		return nil, withHint(fmt.Errorf("-J %s: no proxy template with a proxy fits %s", jumpFromTemplate, target.HostPort()), "templates are in config/config.yaml of the profile directory, and in /etc/tsh.yaml")
 	case !matched:
 		return nil, nil
 	}
@@ -43,19 +44,25 @@ func (a *app) template(fs *pflag.FlagSet, target *sshclient.Target) (find *nodeQ
 			return nil, usagef("the proxy template for %s: %w", target.HostPort(), err)
 		}
 	}
+	return templated(e, target)
+}
+
+// templated puts the host that a template names into target, or returns what finds it.
+func templated(e tshconfig.Expanded, target *sshclient.Target) (find *nodeQuery, err error) {
 	switch {
-	case e.Host != "":
-		// What is typed may be no more than this, so may what is made of it. case S17
-		made, err := sshclient.ParseTarget(sshclient.Target{Host: e.Host, Port: e.Port}.HostPort())
-		if err != nil {
-			return nil, usagef("the proxy template for %s: %w", target.HostPort(), err)
-		}
-		target.Host, target.Port = made.Host, made.Port
 	case e.Query != "":
 		return &nodeQuery{query: e.Query}, nil
 	case e.Search != "":
 		return &nodeQuery{search: splitQuoted(e.Search)}, nil
+	case e.Host == "":
+		return nil, nil
 	}
+	// What is typed may be no more than this, so may what is made of it. case S17
+	made, err := sshclient.ParseTarget(sshclient.Target{Host: e.Host, Port: e.Port}.HostPort())
+	if err != nil {
+		return nil, usagef("the proxy template for %s: %w", target.HostPort(), err)
+	}
+	target.Host, target.Port = made.Host, made.Port
 	return nil, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"path/filepath"
 
 	"golang.org/x/crypto/bcrypt"
@@ -45,6 +46,10 @@ func (c *Cluster) openLeaf(cfg Config) error {
 		return errors.Join(err, s.close())
 	}
 	leaf.root, c.leaf = c, leaf
+	if err := leaf.listenLeaf(); err != nil {
+		return err
+	}
+	leaf.router.configs[routeSSH].ClientCAs.AddCert(c.auths.user.tlsCert)
 	leaf.router.configs[routeAuth].ClientCAs.AddCert(c.auths.user.tlsCert)
 	c.router.leaf = leaf.settings.Name
 	c.router.configs[routeLeaf] = leaf.router.configs[routeAuth]
@@ -52,12 +57,34 @@ func (c *Cluster) openLeaf(cfg Config) error {
 	return nil
 }
 
-// serveLeaf starts the auth server of the leaf. It has no web listener and no
-// socket: everything goes through the root's proxy.
+// serveLeaf starts the auth server of the leaf and its proxy, which has no web server:
+// who goes through the root's proxy needs none of it.
 func (c *Cluster) serveLeaf() {
-	if c.leaf != nil {
-		c.leaf.goFunc(func() { _ = c.leaf.grpcAuth.Serve(c.leaf.queues[routeAuth]) })
+	l := c.leaf
+	if l == nil {
+		return
 	}
+	l.goFunc(func() { l.acceptLoop(l.listener) })
+	l.goFunc(func() { _ = l.grpcAuth.Serve(l.queues[routeAuth]) })
+	l.goFunc(func() { _ = l.grpcSSH.Serve(l.queues[routeSSH]) })
+}
+
+// listenLeaf gives the proxy of the leaf an address of its own.
+func (c *Cluster) listenLeaf() error {
+	host, _, err := net.SplitHostPort(c.root.Addr())
+	if err != nil {
+		return err
+	}
+	c.listener, err = net.Listen("tcp", net.JoinHostPort(host, "0"))
+	return err
+}
+
+// LeafAddr is where the proxy of the leaf cluster listens, empty if there is none.
+func (c *Cluster) LeafAddr() string {
+	if c.leaf == nil {
+		return ""
+	}
+	return c.leaf.Addr()
 }
 
 // closeLeaf ends what runs on the leaf and lets go of its state.
@@ -67,6 +94,7 @@ func (c *Cluster) closeLeaf() error {
 		return nil
 	}
 	l.cancel()
+	_ = l.listener.Close()
 	l.conns.closeAll()
 	for _, q := range l.queues {
 		_ = q.Close()

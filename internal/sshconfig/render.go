@@ -14,7 +14,7 @@ import (
 // Cluster is a cluster whose hosts are reached, as NAME.SUFFIX.
 type Cluster struct {
 	Name   string
-	Suffix string // the cluster's name if it has no other
+	Suffix string // the cluster's name if it has no other, which OpenSSH before 8.5 does not know to handle
 }
 
 // File is what the configuration for one proxy is made from. Names are host names, or
@@ -27,7 +27,8 @@ type File struct {
 	Clusters  []Cluster
 
 	KnownHosts, IdentityFile, CertificateFile string
-	FromAgent                                 bool // the private key is in the ssh-agent
+
+	FromAgent bool // the private key is in the ssh-agent, not in IdentityFile
 
 	Login         string // "" leaves it to ssh
 	Port          int    // 0 is whatever port a server has
@@ -41,10 +42,14 @@ type File struct {
 func (f *File) Render() (string, error) {
 	q := quoter{windows: f.Windows}
 	common := []string{"UserKnownHostsFile " + q.file(f.KnownHosts)}
-	if f.IdentityFile != "" {
-		common = append(common, "IdentityFile "+q.file(f.IdentityFile))
+	if f.FromAgent {
+		// As the identity the certificate is what the agent has; as a certificate beside
+		// it, it would be used with a key from a file.
+		common = append(common, "IdentityFile "+q.file(f.CertificateFile))
+	} else {
+		common = append(common, "IdentityFile "+q.file(f.IdentityFile), "CertificateFile "+q.file(f.CertificateFile))
 	}
-	common = append(common, "CertificateFile "+q.file(f.CertificateFile), "IdentitiesOnly yes")
+	common = append(common, "IdentitiesOnly yes")
 	if f.FromAgent && !f.Windows {
 		common = append(common, "IdentityAgent SSH_AUTH_SOCK") // wherever else other hosts have theirs
 	}
@@ -87,7 +92,7 @@ func (f *File) writeCluster(b *strings.Builder, q *quoter, c Cluster, common []s
 	}
 	if c.Suffix != c.Name {
 		command = append(command, "--host-suffix="+c.Suffix)
-		who = append([]string{"IgnoreUnknown KnownHostsCommand", "KnownHostsCommand " + q.argument(f.Program) +
+		who = append([]string{"KnownHostsCommand " + q.argument(f.Program) +
 			" config known-host --cluster=" + c.Name + " --proxy=" + f.ProxyAddr + " --host-suffix=" + c.Suffix + " %H %K"}, who...)
 	}
 	target := "%r@%h:%p"

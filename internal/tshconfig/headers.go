@@ -67,15 +67,11 @@ const ownHeaders = `host content- transfer-encoding te trailer connection upgrad
 // checkHeader refuses what would not be one header, and whose value is ours. The value
 // is not shown: it may be a secret.
 func (f *reader) checkHeader(n *yaml.Node, name, value string) {
-	odd := func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("!#$%&'*+-.^_`|~", r))
-	}
-	if name == "" || strings.ContainsFunc(name, odd) {
+	if name == "" || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r) }) {
 		f.fail(n, "headers: %q is no name of a header", name)
 	}
 	for own := range strings.FieldsSeq(ownHeaders) {
-		lower := strings.ToLower(name)
-		if lower == own || strings.HasSuffix(own, "-") && strings.HasPrefix(lower, own) {
+		if head, ok := strings.CutPrefix(strings.ToLower(name), own); ok && (head == "" || strings.HasSuffix(own, "-")) {
 			f.fail(n, "headers: %s is not for a file to set", name)
 		}
 	}

@@ -14,7 +14,7 @@ import (
 // Config says how to go on after a break.
 type Config struct {
 	// Dial opens another byte stream to the SSH server of the node with that ID, and not
-	// over a connection that may be the broken one.
+	// over a connection that may be the broken one. Nil where resuming is not wanted.
 	Dial func(ctx context.Context, hostID string) (net.Conn, error)
 	// Expires is when the credentials end: nothing is resumed with them afterwards. Zero
 	// for never.
@@ -119,10 +119,10 @@ func open(ctx context.Context, raw net.Conn, cfg Config) (net.Conn, error) {
 		return nil, err
 	}
 	node, err := parseHello(line)
-	if err != nil {
+	if err != nil && cfg.Dial != nil {
 		return nil, err
 	}
-	if node == nil {
+	if node == nil || cfg.Dial == nil {
 		return &plain{raw, line, len(prefix)}, nil
 	}
 	answer, secret, err := node.agree(newConnection)

@@ -70,6 +70,25 @@ func TestPlainWantsSSH(t *testing.T) {
 	}
 }
 
+func nowhere(context.Context, string) (net.Conn, error) { return nil, errors.New("nowhere to go") }
+
+// Who does not want to resume speaks with a node that offers it as with any other.
+func TestOfferDeclined(t *testing.T) {
+	client, server := net.Pipe()
+	line, _ := offerLine()
+	go func() {
+		go io.Copy(io.Discard, server)
+		_, _ = io.WriteString(server, line)
+	}()
+	conn, err := Open(t.Context(), client, Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := readAll(t, conn, len(line)); got != line {
+		t.Errorf("%q", got)
+	}
+}
+
 // badPoint is a point that is on no curve, of the right length.
 func badPoint() string {
 	x, y := elliptic.P256().Params().Gx.Bytes(), make([]byte, 32)
@@ -106,7 +125,7 @@ func TestHostileOffers(t *testing.T) {
 				go io.Copy(io.Discard, server)
 				_, _ = io.WriteString(server, line)
 			}()
-			conn, err := Open(t.Context(), client, Config{})
+			conn, err := Open(t.Context(), client, Config{Dial: nowhere})
 			if err == nil || !isPermanent(err) {
 				t.Errorf("%T, %v", conn, err)
 			}
@@ -263,7 +282,7 @@ func TestHostileResumption(t *testing.T) {
 func TestBuffersAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sent := 0
-		c := hostileNode(t, Config{}, func(rw io.ReadWriter) {
+		c := hostileNode(t, Config{Dial: nowhere}, func(rw io.ReadWriter) {
 			go io.Copy(io.Discard, rw) // and acknowledges nothing
 			frame := append(uvarints(0, 1000), make([]byte, 1000)...)
 			for _, err := rw.Write(append(uvarints(0, uint64(len(identification))), identification...)); err == nil; sent++ {
