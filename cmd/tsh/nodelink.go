@@ -40,6 +40,7 @@ func (a *app) proxyConfig(s *session) (proxy.Config, error) {
 		Insecure:    a.globals.insecure,
 		RootCAs:     authorities,
 		TLS:         tlsConfig,
+		SSH:         s.id.SSHClientConfig,
 		Cluster:     s.id.RootCluster(),
 		Headers:     a.settings.Headers,
 	}, nil
