@@ -228,7 +228,9 @@ func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
 	w.running, w.users = append(w.running, c), make(map[string]devcluster.Enrolment)
 	ts.Setenv("PROXY", c.PublicAddr())
 	ts.Setenv("LISTENS", c.Addr())
-	ts.Setenv("SSHPROXY", c.SSHAddr())
+	_, sshPort, err := net.SplitHostPort(c.SSHAddr())
+	ts.Check(err)
+	ts.Setenv("SSHPORT", sshPort)
 	ts.Setenv("LEAFPROXY", c.LeafAddr())
 	ts.Setenv("SSL_CERT_FILE", w.trust(ts))
 }
