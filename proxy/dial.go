@@ -62,7 +62,8 @@ type Config struct {
 	// what servers of 14 can do is reached by HTTP/1.1 alone.
 	HTTP1 bool
 	// AnyCluster accepts a proxy of any cluster whose authority is in TLS and for which
-	// its certificate is, instead of Cluster alone: see Transport.Cluster.
+	// its certificate is, instead of Cluster alone: see Transport.Cluster. Where none fits,
+	// the error of Dial has a method ClaimedCluster, which is what the certificate says.
 	AnyCluster bool
 	// Dial makes TCP connections; nil for the network's own.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)

@@ -38,7 +38,7 @@ const (
 	routeAuth
 	routeSSH
 	routeTunnel
-	routeOldSSH // the proxy's SSH server
+	routeOldSSH   // the proxy's SSH server
 	routeLeaf     // the auth server of the leaf cluster
 	routeAuthHTTP // the auth server of 14.x, without HTTP/2
 	routeCount
@@ -126,9 +126,10 @@ func (r *tlsRouter) pick(hello *tls.ClientHelloInfo, inner bool) (route, error) 
 		return routeWeb, nil
 	}
 	for _, proto := range hello.SupportedProtos {
+		if to, ok := map[string]route{alpnSSH: routeSSH, alpnTunnel: routeTunnel, alpnOldSSH: routeOldSSH}[proto]; ok {
+			return to, nil
+		}
 		switch {
-		case proto == alpnSSH:
-			return routeSSH, nil
 		case strings.HasPrefix(proto, alpnAuth):
 			name, ok := decodeCluster(strings.TrimPrefix(proto, alpnAuth))
 			switch {
@@ -138,10 +139,6 @@ func (r *tlsRouter) pick(hello *tls.ClientHelloInfo, inner bool) (route, error) 
 				return routeLeaf, nil
 			}
 			return 0, fmt.Errorf("no auth server for %q", proto)
-		case proto == alpnTunnel:
-			return routeTunnel, nil
-		case proto == alpnOldSSH:
-			return routeOldSSH, nil
 		case proto == alpnH2 && strings.HasSuffix(hello.ServerName, clusterSuffix):
 			return routeAuth, nil
 		case proto == alpnH2, proto == alpnHTTP1:
