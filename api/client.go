@@ -117,7 +117,7 @@ func (cfg *Config) connectWith(ctx context.Context, c credentials.Credentials) (
 	}
 	var failures []error
 	for _, route := range routes {
-		route.TLS, route.Cluster = tlsConfig, cluster
+		route.TLS, route.SSH, route.Cluster = tlsConfig, c.SSHClientConfig, cluster
 		if cfg.Cluster != cluster {
 			route.Leaf = cfg.Cluster
 		}

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/crypto/ssh"
+
 	"github.com/seed-087d674e/tsh/internal/rpc"
 	"github.com/seed-087d674e/tsh/internal/wire"
 )
@@ -47,6 +49,10 @@ type Config struct {
 	RootCAs  *x509.CertPool
 	// TLS is the identity's configuration: its certificate and authorities.
 	TLS *tls.Config
+	// SSH is the identity's configuration for the SSH server of a proxy without TLS
+	// routing, which is used where it does not serve what newer ones do. Its user is a
+	// principal of the certificate. Nil: it is not used.
+	SSH func() (*ssh.ClientConfig, error)
 	// Cluster is the root cluster, the one that issued the certificate.
 	Cluster string
 	// Leaf is the cluster whose auth server DialAuth connects to, where that is
@@ -56,7 +62,8 @@ type Config struct {
 	// what servers of 14 can do is reached by HTTP/1.1 alone.
 	HTTP1 bool
 	// AnyCluster accepts a proxy of any cluster whose authority is in TLS and for which
-	// its certificate is, instead of Cluster alone: see Transport.Cluster.
+	// its certificate is, instead of Cluster alone: see Transport.Cluster. Where none fits,
+	// the error of Dial has a method ClaimedCluster, which is what the certificate says.
 	AnyCluster bool
 	// Dial makes TCP connections; nil for the network's own.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -213,9 +220,14 @@ type Transport struct {
 
 	mu      sync.Mutex
 	cluster string // of the proxy
+	closed  bool
+	overSSH bool // there is no transport service, see sshProxy
+	ssh     *sshProxy
+	allSSH  []*sshProxy // that were made
 }
 
-// Dial connects to the proxy's transport service. Should the connection break
+// Dial connects to the proxy's transport service, or without TLS routing, where there is
+// none, to its SSH server. Should the connection break
 // later, the next use makes a new one.
 //
 // Errors name the address; ErrExpired is the certificate's age (a server may
@@ -229,7 +241,13 @@ func Dial(ctx context.Context, cfg Config) (*Transport, error) {
 	t.conn = rpc.NewConn(func(ctx context.Context) (net.Conn, error) {
 		return t.connect(ctx)
 	})
-	if err := t.conn.Connect(ctx); err != nil {
+	err := t.conn.Connect(ctx)
+	if cfg.mayBeSSH(err) {
+		if _, refused := t.connectSSH(ctx); refused == nil || errors.As(err, new(tls.RecordHeaderError)) {
+			err = refused
+		}
+	}
+	if err != nil {
 		return nil, err
 	}
 	return t, nil
@@ -247,11 +265,17 @@ func (t *Transport) connect(ctx context.Context) (net.Conn, error) {
 }
 
 // Close ends the connection and with it all those that DialNode has returned.
-func (t *Transport) Close() error { return t.conn.Close() }
+func (t *Transport) Close() error {
+	t.closeSSH()
+	return t.conn.Close()
+}
 
 // Renew has the next use make a new connection, unless the present one is younger than
 // age: it may have died without a word. What goes over the old one stays there.
-func (t *Transport) Renew(age time.Duration) { t.conn.Renew(age) }
+func (t *Transport) Renew(age time.Duration) {
+	t.renewSSH(age)
+	t.conn.Renew(age)
+}
 
 // DialNode asks the proxy to connect to a node's SSH server. hostport has the
 // node's name, address or UUID and its port, 0 for whichever it has; cluster
@@ -262,6 +286,9 @@ func (t *Transport) Renew(age time.Duration) { t.conn.Renew(age) }
 // is a *NodeError of the first read. ctx ends the attempt to reach the node
 // and has no effect afterwards. A deadline that passes ends the connection.
 func (t *Transport) DialNode(ctx context.Context, hostport, cluster string) (net.Conn, error) {
+	if t.asksSSH() {
+		return t.dialOverSSH(ctx, hostport, "proxy:"+hostport+"@"+cluster)
+	}
 	return t.open(ctx, methodProxySSH, streamConfig{
 		remote: hostport,
 		first:  wire.Marshal(&wire.ProxySSHRequest{DialTarget: &wire.TargetHost{HostPort: hostport, Cluster: cluster}}),
@@ -278,6 +305,9 @@ func (t *Transport) DialNode(ctx context.Context, hostport, cluster string) (net
 
 // dialCluster asks the proxy to connect to an auth server of a cluster.
 func (t *Transport) dialCluster(ctx context.Context, cluster string) (net.Conn, error) {
+	if t.asksSSH() {
+		return t.dialOverSSH(ctx, cluster, "proxy:@"+cluster)
+	}
 	return t.open(ctx, methodProxyCluster, streamConfig{
 		remote: cluster,
 		first:  wire.Marshal(&wire.ProxyClusterRequest{Cluster: cluster}),

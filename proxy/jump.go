@@ -28,10 +28,10 @@ func (t *Transport) Cluster() string {
 }
 
 // ClaimedCluster is the cluster that a server said it belongs to whose certificate made
-// Dial fail with err; empty if that is not why. Nothing vouches for the name.
-func ClaimedCluster(err error) string {
+// Dial fail; empty if that is not why. Nothing vouches for the name.
+func (e *netError) ClaimedCluster() string {
 	var untrusted *tls.CertificateVerificationError
-	if errors.As(err, &untrusted) && len(untrusted.UnverifiedCertificates) > 0 {
+	if errors.As(e.err, &untrusted) && len(untrusted.UnverifiedCertificates) > 0 {
 		return claimedCluster(untrusted.UnverifiedCertificates[0])
 	}
 	return ""

@@ -29,6 +29,7 @@ type startOptions struct {
 	separatePorts               bool
 	mfaRefusal                  string
 	noMFAReuse                  bool
+	noResumption, sshOnly       bool
 	quiet                       bool
 }
 
@@ -73,6 +74,8 @@ The nodes are reached through the proxy only; their addresses are names for it.`
 	f.StringVar(&opts.requestPrompt, "request-prompt", "", "what people are told to give as the reason of a request")
 	opts.sso.addFlags(f)
 	f.IntVar(&opts.emulate, "emulate", 0, "behave as the major `version` 14 does (default today's)")
+	f.BoolVar(&opts.noResumption, "no-resumption", false, "nodes do not offer to resume connections")
+	f.BoolVar(&opts.sshOnly, "ssh-only", false, "--separate-ports, and the one for SSH serves nothing else")
 	f.BoolVar(&opts.separatePorts, "separate-ports", false, "a port of its own for SSH, as proxies had before TLS routing")
 	f.StringVar(&opts.mfaRefusal, "mfa-refusal", "", "how nodes turn away users of the roles session-mfa and session-mfa-prod: channel, request or auth (default channel)")
 	f.BoolVar(&opts.noMFAReuse, "no-mfa-reuse", false, "take each answer to a challenge for one session alone")
@@ -91,7 +94,7 @@ func runStart(ctx context.Context, stdout, stderr io.Writer, opts startOptions) 
 	cfg := devcluster.Config{
 		Dir: dir, Addr: opts.addr, PublicAddr: opts.publicAddr, Name: opts.name,
 		SecondFactor: opts.secondFactor, Suite: opts.suite, MOTD: opts.motd,
-		Emulate: opts.emulate, SeparatePorts: opts.separatePorts,
+		Emulate: opts.emulate, SeparatePorts: opts.separatePorts || opts.sshOnly, SSHOnly: opts.sshOnly, NoResumption: opts.noResumption,
 		Nodes: opts.nodes, Hostnames: opts.hostnames, NodeLabels: opts.nodeLabels,
 		MFARefusal: opts.mfaRefusal, NoMFAReuse: opts.noMFAReuse,
 		Leaf: opts.leaf, RequestAccess: opts.requestAccess, RequestPrompt: opts.requestPrompt,

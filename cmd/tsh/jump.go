@@ -48,35 +48,31 @@ func (a *app) dialJump(ctx context.Context, s *session) (*proxy.Transport, error
 	if err != nil {
 		return nil, err
 	}
+	transport, err := a.dialProxyAt(ctx, s, addr)
+	if err == nil {
+		if err := a.goTo(ctx, s, transport.Cluster()); err != nil {
+			_ = transport.Close()
+			return nil, err
+		}
+		return transport, nil
+	}
+	var untrusted interface {
+		error
+		ClaimedCluster() string
+	}
+	if !errors.As(err, &untrusted) || untrusted.ClaimedCluster() == "" || s.id.Knows(untrusted.ClaimedCluster()) {
+		return nil, err
+	}
+	if unknown := a.goTo(ctx, s, untrusted.ClaimedCluster()); unknown != nil {
+		return nil, withHint(errors.Join(unknown, err), "-J names a proxy of the cluster you logged in to, or of one of its leaf clusters")
+	}
+	return a.dialProxyAt(ctx, s, addr)
+}
+
+// dialProxyAt connects to a proxy of any cluster that the session trusts.
+func (a *app) dialProxyAt(ctx context.Context, s *session, addr string) (*proxy.Transport, error) {
 	config, err := a.proxyConfig(s)
 	if err != nil {
-		return nil, err
-	}
-	config.AnyCluster, config.WebAddr, config.SSHAddr = true, addr, addr
-	transport, err := proxy.Dial(ctx, config)
-	var claimed string
-	if err == nil {
-		claimed = transport.Cluster()
-	} else if claimed = proxy.ClaimedCluster(err); claimed == "" || s.id.Knows(claimed) {
-		return nil, err
-	}
-	if claimed == s.cluster && err == nil && s.id.Cluster == claimed {
-		return transport, nil
-	}
-	unknown := err
-	if err := a.goTo(ctx, s, claimed); err != nil {
-		if transport != nil {
-			_ = transport.Close()
-		}
-		if isA[*clusterError](err) {
-			err = withHint(errors.Join(err, unknown), "-J names a proxy of the cluster you logged in to, or of one of its leaf clusters")
-		}
-		return nil, err
-	}
-	if transport != nil {
-		return transport, nil
-	}
-	if config, err = a.proxyConfig(s); err != nil {
 		return nil, err
 	}
 	config.AnyCluster, config.WebAddr, config.SSHAddr = true, addr, addr

@@ -2,12 +2,8 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -67,21 +63,17 @@ func TestManyNodesBudget(t *testing.T) {
 func watchMemory(t *testing.T, pid int) <-chan int {
 	t.Helper()
 	peak := make(chan int, 1)
-	line := regexp.MustCompile(`(?m)^VmHWM:\s+(\d+) kB$`)
 	go func() {
 		most := 0
 		ticker := time.NewTicker(20 * time.Millisecond)
 		defer ticker.Stop()
 		for range ticker.C {
-			status, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
-			found := line.FindSubmatch(status)
-			if err != nil || found == nil { // it is a zombie, or gone
+			kb, err := peakMemoryNow(pid)
+			if err != nil { // it is a zombie, or gone
 				peak <- most
 				return
 			}
-			if kb, _ := strconv.Atoi(string(found[1])); kb*1024 > most {
-				most = kb * 1024
-			}
+			most = max(most, kb*1024)
 		}
 	}()
 	return peak

@@ -19,6 +19,8 @@ func (a *app) dialProxy(ctx context.Context, s *session) (*proxy.Transport, erro
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := a.link.limit(ctx)
+	defer cancel()
 	return proxy.Dial(ctx, config)
 }
 
@@ -40,6 +42,7 @@ func (a *app) proxyConfig(s *session) (proxy.Config, error) {
 		Insecure:    a.globals.insecure,
 		RootCAs:     authorities,
 		TLS:         tlsConfig,
+		SSH:         s.id.SSHClientConfig,
 		Cluster:     s.id.RootCluster(),
 		Headers:     a.settings.Headers,
 		Dial:        a.link.dial(),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -111,6 +112,7 @@ func (a *app) chooseLeaf(host string) {
 }
 
 func (a *app) proxySSH(ctx context.Context, s *session, o proxySSHOptions) error {
+	debug.SetGCPercent(50) // there may be a hundred of these, each with little to do
 	target, err := a.oneTarget(ctx, s, o)
 	if err != nil {
 		return err

@@ -160,7 +160,7 @@ func (c *settableClock) advance(d time.Duration) {
 }
 
 // cluster starts a cluster: cluster [second-factor=otp|webauthn|on] [suite=legacy] [motd=text] [name=dev.example]
-// [emulate=14] [headless-wait=1s] [headless-look=1s] [separate-ports] [listen=[::1]:0] [mfa=tokens] [leaf=name] [mfa-refusal=auth|channel|request] [no-mfa-reuse]
+// [emulate=14] [headless-wait=1s] [headless-look=1s] [separate-ports] [ssh-only] [no-resumption] [listen=[::1]:0] [mfa=tokens] [leaf=name] [mfa-refusal=auth|channel|request] [no-mfa-reuse]
 // [request-access=always] [request-prompt=text] [hostnames=a,b] [nodes=N] [label=key=value] [public-host=127.0.0.1] [public=host:port].
 // Its address becomes $PROXY, its certificate authority the one tsh trusts.
 func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
@@ -212,6 +212,10 @@ func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
 			config.DefaultConnector = value
 		case "emulate":
 			config.Emulate, config.Suite = 14, ""
+		case "ssh-only":
+			config.SeparatePorts, config.SSHOnly = true, true
+		case "no-resumption":
+			config.NoResumption = true
 		case "separate-ports":
 			config.SeparatePorts = true
 		case "listen":
@@ -237,6 +241,9 @@ func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
 	w.running, w.users = append(w.running, c), make(map[string]devcluster.Enrolment)
 	ts.Setenv("PROXY", c.PublicAddr())
 	ts.Setenv("LISTENS", c.Addr())
+	_, sshPort, err := net.SplitHostPort(c.SSHAddr())
+	ts.Check(err)
+	ts.Setenv("SSHPORT", sshPort)
 	ts.Setenv("LEAFPROXY", c.LeafAddr())
 	ts.Setenv("SSL_CERT_FILE", w.trust(ts))
 }

@@ -68,6 +68,8 @@ type Config struct {
 	// SeparatePorts makes a port of its own for SSH, as proxies had before TLS
 	// routing; what ping announces says so.
 	SeparatePorts bool
+	// SSHOnly has that port speak nothing but SSH.
+	SSHOnly bool
 	// Clock is the time that certificates, lock-outs, codes and rate limits
 	// go by; time.Now if nil. It is called from many goroutines.
 	Clock func() time.Time
@@ -121,6 +123,8 @@ type Cluster struct {
 
 	resumables   resumables
 	noResumption bool
+	sshProxyKey
+	sshOnly bool
 
 	headless     *headlessDesk
 	headlessWait time.Duration
@@ -218,7 +222,8 @@ func assemble(s *state, cfg Config, listener net.Listener) (*Cluster, error) {
 		registry: newRegistry(s, set, cfg.Clock),
 		settings: set, motd: cfg.MOTD, listener: listener, emulate: cfg.Emulate, tokensOnly: cfg.TokensOnly,
 		log:          newLogger(cfg.Log),
-		headlessWait: cfg.HeadlessWait, noResumption: cfg.NoResumption, sessionMFA: sessionMFA{cfg.MFARefusal, cfg.NoMFAReuse},
+		headlessWait: cfg.HeadlessWait, noResumption: cfg.NoResumption, sshOnly: cfg.SSHOnly,
+		sessionMFA: sessionMFA{cfg.MFARefusal, cfg.NoMFAReuse},
 	}
 	if c.sso, err = newSSO(cfg); err != nil {
 		return nil, err
@@ -273,19 +278,12 @@ func publicAddress(addr string, listen net.Addr) (string, error) {
 	return addr, nil
 }
 
-func newLogger(w io.Writer) *slog.Logger {
-	if w == nil {
-		return slog.New(slog.DiscardHandler)
-	}
-	return slog.New(slog.NewTextHandler(w, nil))
-}
-
 // serve starts the goroutines.
 func (c *Cluster) serve() {
 	c.serveLeaf()
-	c.goFunc(func() { c.acceptLoop(c.listener) })
+	c.goFunc(func() { c.acceptLoop(c.listener, c.serveWebPort) })
 	if c.sshListener != nil {
-		c.goFunc(func() { c.acceptLoop(c.sshListener) })
+		c.goFunc(func() { c.acceptLoop(c.sshListener, c.serveSSHPort) })
 	}
 	c.goFunc(func() { _ = c.web.Serve(c.queues[routeWeb]) })
 	c.goFunc(func() { _ = c.adminWeb.Serve(c.admin) })
@@ -303,7 +301,7 @@ func (c *Cluster) goFunc(f func()) {
 	}()
 }
 
-func (c *Cluster) acceptLoop(listener net.Listener) {
+func (c *Cluster) acceptLoop(listener net.Listener, serve func(net.Conn)) {
 	for {
 		conn, err := listener.Accept()
 		if err != nil {
@@ -318,7 +316,7 @@ func (c *Cluster) acceptLoop(listener net.Listener) {
 			}
 			continue
 		}
-		c.goFunc(func() { c.serveTLS(conn, false) })
+		c.goFunc(func() { serve(conn) })
 	}
 }
 

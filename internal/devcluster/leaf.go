@@ -64,7 +64,7 @@ func (c *Cluster) serveLeaf() {
 	if l == nil {
 		return
 	}
-	l.goFunc(func() { l.acceptLoop(l.listener) })
+	l.goFunc(func() { l.acceptLoop(l.listener, l.serveWebPort) })
 	l.goFunc(func() { _ = l.grpcAuth.Serve(l.queues[routeAuth]) })
 	l.goFunc(func() { _ = l.grpcSSH.Serve(l.queues[routeSSH]) })
 }

@@ -20,6 +20,7 @@ const (
 	alpnSSH    = "teleport-proxy-ssh-grpc"
 	alpnAuth   = "teleport-auth@"
 	alpnTunnel = "teleport-reversetunnel"
+	alpnOldSSH = "teleport-proxy-ssh"
 )
 
 const (
@@ -37,6 +38,7 @@ const (
 	routeAuth
 	routeSSH
 	routeTunnel
+	routeOldSSH   // the proxy's SSH server
 	routeLeaf     // the auth server of the leaf cluster
 	routeAuthHTTP // the auth server of 14.x, without HTTP/2
 	routeCount
@@ -91,6 +93,10 @@ func (c *Cluster) newTLSRouter() (*tlsRouter, error) {
 		MinVersion: tls.VersionTLS12, Time: c.now, Certificates: []tls.Certificate{webCert},
 		NextProtos: []string{alpnTunnel},
 	}
+	r.configs[routeOldSSH] = &tls.Config{
+		MinVersion: tls.VersionTLS12, Time: c.now, Certificates: []tls.Certificate{proxyCert},
+		NextProtos: []string{alpnOldSSH},
+	}
 	r.configs[routeAuth] = mutual(authCert)
 	r.configs[routeAuthHTTP] = legacyTLS(r.configs[routeAuth])
 	r.configs[routeSSH] = mutual(proxyCert)
@@ -120,9 +126,10 @@ func (r *tlsRouter) pick(hello *tls.ClientHelloInfo, inner bool) (route, error) 
 		return routeWeb, nil
 	}
 	for _, proto := range hello.SupportedProtos {
+		if to, ok := map[string]route{alpnSSH: routeSSH, alpnTunnel: routeTunnel, alpnOldSSH: routeOldSSH}[proto]; ok {
+			return to, nil
+		}
 		switch {
-		case proto == alpnSSH:
-			return routeSSH, nil
 		case strings.HasPrefix(proto, alpnAuth):
 			name, ok := decodeCluster(strings.TrimPrefix(proto, alpnAuth))
 			switch {
@@ -132,8 +139,6 @@ func (r *tlsRouter) pick(hello *tls.ClientHelloInfo, inner bool) (route, error) 
 				return routeLeaf, nil
 			}
 			return 0, fmt.Errorf("no auth server for %q", proto)
-		case proto == alpnTunnel:
-			return routeTunnel, nil
 		case proto == alpnH2 && strings.HasSuffix(hello.ServerName, clusterSuffix):
 			return routeAuth, nil
 		case proto == alpnH2, proto == alpnHTTP1:
@@ -170,6 +175,10 @@ func (c *Cluster) serveTLS(raw net.Conn, inner bool) {
 	}
 	if to == routeTunnel {
 		_ = conn.Close()
+		return
+	}
+	if to == routeOldSSH {
+		c.serveSSHProxy(conn)
 		return
 	}
 	c.queues[to].push(conn)

@@ -344,3 +344,75 @@ func TestDeadlineHeader(t *testing.T) {
 		}
 	}
 }
+
+// A connection that may have died is replaced; what is under way on it goes on, and then
+// it is closed.
+func TestRenew(t *testing.T) {
+	server := startServer(t, func(_ string, s grpc.ServerStream) error {
+		for {
+			var b []byte
+			if err := s.RecvMsg(&b); err != nil {
+				return nil
+			}
+			_ = send(s, b)
+		}
+	})
+	var conns []net.Conn
+	c := NewConn(func(ctx context.Context) (net.Conn, error) {
+		conn, err := server.dial(ctx)
+		conns = append(conns, conn)
+		return conn, err
+	})
+	t.Cleanup(func() { _ = c.Close() })
+	talk := func(s *Stream) {
+		t.Helper()
+		if err := s.Send([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if b, err := s.Recv(); err != nil || string(b) != "x" {
+			t.Fatalf("%q, %v", b, err)
+		}
+	}
+	ctx, cancel := context.WithCancel(testContext(t))
+	first, err := c.Stream(ctx, "/t.S/Chat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	talk(first)
+	c.Renew(time.Hour) // it is younger
+	second, err := c.Stream(testContext(t), "/t.S/Chat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	talk(second)
+	if len(conns) != 1 {
+		t.Fatalf("%d connections before it was renewed", len(conns))
+	}
+	c.Renew(0)
+	third, err := c.Stream(testContext(t), "/t.S/Chat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	talk(third)
+	talk(first)
+	talk(second)
+	if len(conns) != 2 {
+		t.Errorf("%d connections after it was renewed", len(conns))
+	}
+	c.mu.Lock()
+	old := c.older[0]
+	c.mu.Unlock()
+	cancel()
+	if err := second.CloseSend(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := second.Recv(); err != io.EOF {
+		t.Fatal(err)
+	}
+	select {
+	case <-old.conn.ended:
+	case <-testContext(t).Done():
+		t.Error("the old connection is still there")
+	}
+	talk(third)
+}
