@@ -28,6 +28,8 @@ func (a *app) dialProxy(ctx context.Context, s *session) (*proxy.Transport, erro
 		RootCAs:     authorities,
 		TLS:         tlsConfig,
 		Cluster:     s.id.RootCluster(),
+
+		StreamBuffer: a.streamBuffer,
 	})
 }
 
