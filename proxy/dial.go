@@ -70,6 +70,9 @@ type Config struct {
 	// Headers returns the names and values of headers that the request to WebAddr
 	// for an upgrade has besides; nil for none.
 	Headers func(addr string) [][2]string
+	// StreamBuffer limits, in bytes, what may come from a node before it is read, for
+	// those who are connected to hundreds; 0 is 4 MiB.
+	StreamBuffer int
 
 	server string // cluster of the server that TLS is made with; empty for Cluster
 }
@@ -241,6 +244,7 @@ func Dial(ctx context.Context, cfg Config) (*Transport, error) {
 	t.conn = rpc.NewConn(func(ctx context.Context) (net.Conn, error) {
 		return t.connect(ctx)
 	})
+	t.conn.StreamBuffer = cfg.StreamBuffer
 	err := t.conn.Connect(ctx)
 	if cfg.mayBeSSH(err) {
 		if _, refused := t.connectSSH(ctx); refused == nil || errors.As(err, new(tls.RecordHeaderError)) {

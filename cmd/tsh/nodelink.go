@@ -46,6 +46,8 @@ func (a *app) proxyConfig(s *session) (proxy.Config, error) {
 		Cluster:     s.id.RootCluster(),
 		Headers:     a.settings.Headers,
 		Dial:        a.link.dial(),
+
+		StreamBuffer: a.streamBuffer,
 	}, nil
 }
 

@@ -23,6 +23,9 @@ const maxAtOnce = 1000
 // manyGCPercent is how much garbage there may be beside what is in use.
 const manyGCPercent = 30
 
+// manyStreamBuffer is what may come from each of many servers before it is read, in bytes.
+const manyStreamBuffer = 64 << 10
+
 // maxCandidates is how many servers are listed where one should have been named.
 const maxCandidates = 20
 
@@ -74,6 +77,10 @@ func (o *sshOptions) forOne() string {
 // sshByLabels runs the command on the servers that have the labels: on one like on one
 // that was named, and on several at the same time.
 func (a *app) sshByLabels(ctx context.Context, s *session, o sshOptions) error {
+	several := o.forOne() == ""
+	if several {
+		a.streamBuffer = manyStreamBuffer
+	}
 	o.many.dialed = a.dialProxyBeside(ctx, s)
 	nodes, err := a.labelled(ctx, s, o.many.labels)
 	switch {
@@ -81,9 +88,8 @@ func (a *app) sshByLabels(ctx context.Context, s *session, o sshOptions) error {
 	case len(nodes) == 0:
 		err = withHint(fmt.Errorf("no server has the labels %s, or your roles show you none: %w", o.many.typed, api.ErrNotFound), "tsh ls lists the servers there are")
 	case len(nodes) == 1 && o.many.logDir == "":
-		o.target.Host = nodes[0].Metadata.Name
-		return a.sshWith(ctx, s, o)
-	case o.forOne() != "":
+		return a.sshToOne(ctx, s, nodes[0], o)
+	case !several:
 		err = a.needOne(nodes, o)
 	}
 	transport, dialErr := o.many.dialed()
@@ -99,9 +105,26 @@ func (a *app) sshByLabels(ctx context.Context, s *session, o sshOptions) error {
 	return a.runMany(ctx, s, transport, nodes, o)
 }
 
+// sshToOne goes to the only server with the labels, over the connection that is there
+// unless that is one for many, which is slow for one.
+func (a *app) sshToOne(ctx context.Context, s *session, node *api.Node, o sshOptions) error {
+	o.target.Host = node.Metadata.Name
+	if a.streamBuffer != 0 {
+		if transport, err := o.many.dialed(); err == nil {
+			_ = transport.Close()
+		}
+		a.streamBuffer, o.many.dialed = 0, nil
+	}
+	return a.sshWith(ctx, s, o)
+}
+
 // dialProxyBeside connects to the proxy while something else goes on.
 func (a *app) dialProxyBeside(ctx context.Context, s *session) func() (*proxy.Transport, error) {
 	dial := sync.OnceValues(func() (*proxy.Transport, error) { return a.dialProxy(ctx, s) })
+	if a.globals.jump != "" { // which decides on the cluster
+		_, _ = dial()
+		return dial
+	}
 	go func() { _, _ = dial() }()
 	return dial
 }

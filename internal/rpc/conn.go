@@ -27,9 +27,6 @@ const (
 	authority = "teleport.cluster.local"
 	// maxHeaders limits the headers, and the trailers, of one answer.
 	maxHeaders = 256 << 10
-	// maxReceived limits, in bytes, what has come on all streams of a connection and has
-	// not been read. One stream has 4 MiB at the most, by net/http.
-	maxReceived = 8 << 20
 	// alertPatience is how long a connection that broke while we wrote may
 	// take to tell why.
 	alertPatience = 250 * time.Millisecond
@@ -42,6 +39,10 @@ var ErrClosed = errors.New("the connection has been closed")
 // call or by Connect; after the connection has broken, the next call makes a
 // new one. Its methods may be called from several goroutines.
 type Conn struct {
+	// StreamBuffer limits, in bytes, what may come on a stream before it is read; 0 is
+	// what net/http does, 4 MiB. It is set before the first call.
+	StreamBuffer int
+
 	dial func(context.Context) (net.Conn, error)
 	busy chan struct{} // holds a token while a goroutine connects
 
@@ -134,7 +135,7 @@ func (c *Conn) connect(ctx context.Context) (*link, error) {
 		Protocols:              &protocols,
 		MaxResponseHeaderBytes: maxHeaders,
 		DisableCompression:     true,
-		HTTP2:                  &http.HTTP2Config{MaxReceiveBufferPerConnection: maxReceived},
+		HTTP2:                  &http.HTTP2Config{MaxReceiveBufferPerStream: c.StreamBuffer},
 		DialTLSContext:         func(context.Context, string, string) (net.Conn, error) { return watched, nil },
 	}
 	client, err := transport.NewClientConn(ctx, "https", authority+":443")
