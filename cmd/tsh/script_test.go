@@ -98,6 +98,7 @@ func TestScripts(t *testing.T) {
 			"scans":       withWorld((*world).scans),
 			"portal":      withWorld((*world).portal),
 			"tab":         withWorld((*world).tab),
+			"needs":       withWorld((*world).needs),
 		},
 	})
 }
