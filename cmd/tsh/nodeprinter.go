@@ -30,39 +30,58 @@ func (a *app) streamNodes(ctx context.Context, s *session, o lsOptions, order no
 	defer client.Close()
 	request := o.request()
 	request.Sort = order.streams()
-	var head []*api.Node
-	var names []string
+	p.streams, p.head, p.names = request.Sort != "", nil, nil
 	for node, failure := range client.Nodes(ctx, request) {
 		if err = failure; err != nil {
 			break
 		}
-		if len(names) < maxCachedNames {
-			names = append(names, node.Spec.Hostname)
+		if err := p.take(node); err != nil {
+			return err
 		}
 		if p.begun {
-			err = p.add(placedNode{node: node})
-		} else if head = append(head, node); len(head) == headNodes && request.Sort != "" {
 			done()
-			err = p.begin(placed(head))
-		}
-		if err != nil {
-			return err
 		}
 	}
 	if err != nil && !p.begun {
 		return err
 	}
-	a.rememberHosts(s, names, err == nil && o.selectsAll())
+	a.rememberHosts(s, p.names, err == nil && o.selectsAll())
+	failure := p.finish(order)
+	if err != nil {
+		return &begunError{err} // what is printed cannot be printed again
+	}
+	return failure
+}
+
+// take is given the servers one by one.
+func (p *nodePrinter) take(n *api.Node) error {
+	if len(p.names) < maxCachedNames {
+		p.names = append(p.names, n.Spec.Hostname)
+	}
+	if p.begun {
+		return p.add(placedNode{node: n})
+	}
+	p.head = append(p.head, n)
+	if len(p.head) == headNodes && p.streams {
+		head := placed(p.head)
+		p.head = nil
+		return p.begin(head)
+	}
+	return nil
+}
+
+// finish prints what take has kept back, and the end.
+func (p *nodePrinter) finish(order nodeOrder) error {
 	if !p.begun {
-		order.sort(head)
-		if p.begin(placed(head)) == nil && len(head) == 0 && p.format == formatText {
-			a.ui.say("No server matches, or your roles show you none.")
+		order.sort(p.head)
+		if err := p.begin(placed(p.head)); err != nil {
+			return err
+		}
+		if len(p.head) == 0 && p.format == formatText {
+			p.app.ui.say("No server matches, or your roles show you none.")
 		}
 	}
-	if failure := p.end(); err == nil {
-		return failure
-	}
-	return &begunError{err} // what is printed cannot be printed again
+	return p.end()
 }
 
 // placedNode is a server and where it is, if that is to be printed.
@@ -87,12 +106,15 @@ type nodePrinter struct {
 	verbose bool
 	places  bool // print where each is
 
-	begun  bool
-	b      *bufio.Writer
-	table  table
-	widths []int
-	data   *dataStream
-	rows   int
+	streams bool        // what is taken is in order
+	head    []*api.Node // what sets the widths
+	names   []string    // for completion
+	begun   bool
+	b       *bufio.Writer
+	table   table
+	widths  []int
+	data    *dataStream
+	rows    int
 }
 
 // begin prints the first servers, from which the columns of a table get their widths.

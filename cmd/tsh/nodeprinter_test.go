@@ -43,7 +43,7 @@ func printed(t *testing.T, p *nodePrinter, head, later []*api.Node) string {
 	return out.String()
 }
 
-// In JSON and YAML a list that is printed as it comes is, byte by byte, the list that is
+// case T02: in JSON and YAML a list that is printed as it comes is, byte by byte, the list that is
 // printed at once.
 func TestDataStream(t *testing.T) {
 	for n := range 4 {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"os"
 	"os/exec"
 	"regexp"
 	"strings"
@@ -9,9 +10,17 @@ import (
 
 	"github.com/creack/pty"
 	"github.com/rogpeppe/go-internal/testscript"
-
-	"github.com/seed-087d674e/tsh/internal/testenv"
 )
+
+// needs fails the script where programs have to be there and are not: needs PROGRAM…. A
+// condition skips it elsewhere.
+func (w *world) needs(ts *testscript.TestScript, _ bool, args []string) {
+	for _, name := range args {
+		if _, err := exec.LookPath(name); err != nil && os.Getenv("CI") == "true" {
+			ts.Fatalf("skipping is not allowed in CI: the program %s is not installed", name)
+		}
+	}
+}
 
 // tab types the beginning of a line and the tab key into a shell in which completion is set
 // up, and waits for what the shell makes of it: tab bash|zsh 'typed' 'line'.
@@ -19,7 +28,7 @@ func (w *world) tab(ts *testscript.TestScript, _ bool, args []string) {
 	shell, typed, want := args[0], args[1], args[2]
 	command := map[string][]string{"bash": {"--norc", "--noprofile", "-i"}, "zsh": {"-f", "-i"}}[shell]
 	setUp := map[string]string{"bash": "", "zsh": "autoload -U compinit; compinit -D; "}[shell]
-	cmd := exec.Command(testenv.Program(w.services.t, shell), command...)
+	cmd := exec.Command(shell, command...)
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Env = scriptEnv(ts)
 	f, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 24, Cols: 200})

@@ -63,7 +63,7 @@ func TestScripts(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			env.Vars = append(env.Vars, "HOME="+home, "USERPROFILE="+home, "TELEPORT_HOME="+filepath.Join(home, "tsh state"), "LANG=C.UTF-8", "TERM=xterm", "NO_COLOR=1", "FIXTURES="+fixtures)
+			env.Vars = append(env.Vars, "HOME="+home, "USERPROFILE="+home, "LocalAppData="+home, "TELEPORT_HOME="+filepath.Join(home, "tsh state"), "LANG=C.UTF-8", "TERM=xterm", "NO_COLOR=1", "FIXTURES="+fixtures)
 			w := &world{env: env, clock: &settableClock{}, services: services{t: t}}
 			env.Values[worldKey{}] = w
 			env.T().(*watched).world = w
@@ -104,6 +104,7 @@ func TestScripts(t *testing.T) {
 			"freeport":    withWorld((*world).freePort),
 			"forbid":      withWorld((*world).forbid),
 			"careful":     withWorld((*world).careful),
+			"needs":       withWorld((*world).needs),
 		},
 	})
 }
