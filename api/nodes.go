@@ -31,15 +31,10 @@ type NodesRequest struct {
 	// Predicate is an expression in the cluster's language, for instance
 	// labels["env"] == "prod" && hasPrefix(name, "web").
 	Predicate string
-	// Sort is SortName or SortNameDown; "" leaves the order to the cluster.
+	// Sort is "name" for the order of host names, whatever their case, then IDs, and
+	// "-name" for the reverse; "" leaves the order to the cluster.
 	Sort string
 }
-
-// Orders of a list: by host name, whatever its case, then ID.
-const (
-	SortName     = "name"
-	SortNameDown = "-name"
-)
 
 // Nodes lists the nodes that the user may see, in the order of req.Sort. A page is
 // fetched while the caller is busy with the one before; the first error ends the list. It
@@ -189,7 +184,7 @@ func (l *nodeList) fetch(ctx context.Context) ([]wire.PaginatedResource, string,
 func (l *nodeList) call() (method string, request any) {
 	sort := wire.SortBy{Field: "kind"} // as other clients ask
 	if l.request.Sort != "" {
-		sort = wire.SortBy{Field: "name", Descending: l.request.Sort == SortNameDown}
+		sort = wire.SortBy{Field: "name", Descending: l.request.Sort == "-name"}
 	}
 	if l.old {
 		if sort.Field = ""; l.request.Sort != "" {

@@ -42,7 +42,7 @@ func TestNodesAreFetchedAhead(t *testing.T) {
 
 // What is asked for in an order is asked for in the words of each call.
 func TestNodesInOrder(t *testing.T) {
-	for sort, want := range map[string]wire.SortBy{"": {}, SortName: {Field: "name"}, SortNameDown: {Field: "name", Descending: true}} {
+	for sort, want := range map[string]wire.SortBy{"": {}, "name": {Field: "name"}, "-name": {Field: "name", Descending: true}} {
 		server := startAuth(t, func(method string, request []byte) ([]byte, error) {
 			if strings.HasSuffix(method, "/ListResources") {
 				var req wire.ListResourcesRequest

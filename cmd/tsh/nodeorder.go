@@ -37,9 +37,9 @@ func (o nodeOrder) streams() string {
 	case o.by != "name":
 		return ""
 	case o.down:
-		return api.SortNameDown
+		return "-name"
 	}
-	return api.SortName
+	return "name"
 }
 
 func (o nodeOrder) compare(x, y *api.Node) int {

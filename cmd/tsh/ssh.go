@@ -92,20 +92,29 @@ func (o *sshOptions) parseArgs(fs *pflag.FlagSet, args []string, a *app) error {
 		}
 		target.Port = o.port
 	}
-	if target.Login == "" {
-		if target.Login = a.globals.login; target.Login == "" {
-			if target.Login, err = osUser(); err != nil {
-				return err
-			}
+	if o.target = target.Target; o.target.Login == "" {
+		if o.target.Login, err = a.defaultLogin(); err != nil {
+			return err
 		}
 	}
-	o.target = target.Target
 	if target.labels == nil {
 		if o.find, err = a.template(fs, &o.target); err != nil {
 			return err
 		}
 	}
-	words := args[1:]
+	return o.parseCommand(args[1:])
+}
+
+// defaultLogin is the account on servers where none is typed before the name.
+func (a *app) defaultLogin() (string, error) {
+	if a.globals.login != "" {
+		return a.globals.login, nil
+	}
+	return osUser()
+}
+
+// parseCommand reads what follows the target.
+func (o *sshOptions) parseCommand(words []string) error {
 	if len(words) > 0 && words[0] == "--" {
 		words = words[1:]
 	}
