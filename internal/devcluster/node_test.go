@@ -143,7 +143,7 @@ func TestGlobalRequestsAndChannels(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, ok, err)
 		}
 	}
-	for _, kind := range []string{"direct-tcpip", "x11", "nope"} {
+	for _, kind := range []string{"forwarded-tcpip", "x11", "nope"} {
 		_, _, err := client.OpenChannel(kind, nil)
 		if oe, ok := err.(*ssh.OpenChannelError); !ok || oe.Reason != ssh.UnknownChannelType {
 			t.Errorf("%s: %v", kind, err)
