@@ -198,6 +198,8 @@ func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
 			config.DefaultConnector = value
 		case "emulate":
 			config.Emulate, config.Suite = 14, ""
+		case "home":
+			config.Home = ts.MkAbs(value)
 		case "separate-ports":
 			config.SeparatePorts = true
 		case "listen":
@@ -262,14 +264,18 @@ func (w *world) stop() {
 
 func (w *world) stopCluster(*testscript.TestScript, bool, []string) { w.stop() }
 
-// user adds a user: user NAME [LOGIN,LOGIN…].
+// user adds a user: user NAME [LOGIN,LOGIN… [ROLE,ROLE…]].
 func (w *world) user(ts *testscript.TestScript, _ bool, args []string) {
 	logins := []string{"root"}
 	if len(args) > 1 {
 		logins = strings.Split(args[1], ",")
 	}
+	roles := []string{"access"}
+	if len(args) > 2 {
+		roles = strings.Split(args[2], ",")
+	}
 	enrolment, err := w.newest().AddUser(devcluster.UserSpec{
-		Name: args[0], Password: canary + "password-" + args[0], Roles: []string{"access"}, Logins: logins,
+		Name: args[0], Password: canary + "password-" + args[0], Roles: roles, Logins: logins,
 	})
 	ts.Check(err)
 	w.users[args[0]] = enrolment

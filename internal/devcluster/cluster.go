@@ -82,6 +82,9 @@ type Config struct {
 	// TokensOnly has devices be added and deleted as 14.x does it, which takes
 	// privilege tokens and no answers to challenges.
 	TokensOnly bool
+	// Home is the home directory of every login on every node; if empty, that of who
+	// runs the cluster.
+	Home string
 	// NoRateLimit lifts the limits on web calls per address.
 	NoRateLimit bool
 	// HeadlessWait is how long a headless login is held, 3 minutes if zero;
@@ -110,6 +113,7 @@ type Cluster struct {
 
 	headless     *headlessDesk
 	headlessWait time.Duration
+	home         string // of every login; see nodeHome
 
 	listener net.Listener
 	emulate  int
@@ -204,6 +208,7 @@ func assemble(s *state, cfg Config, listener net.Listener) (*Cluster, error) {
 		settings: set, motd: cfg.MOTD, listener: listener, emulate: cfg.Emulate, tokensOnly: cfg.TokensOnly,
 		log:          newLogger(cfg.Log),
 		headlessWait: cfg.HeadlessWait,
+		home:         cfg.Home,
 	}
 	if c.sso, err = newSSO(cfg); err != nil {
 		return nil, err

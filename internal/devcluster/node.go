@@ -168,6 +168,7 @@ func (c *Cluster) serveNode(n *node, conn net.Conn) {
 	name, _ := sc.Permissions.ExtraData[permUser].(string)
 	c.log.Info("ssh connected", "node", n.hostname, "user", name, "login", sc.User())
 	nc := &nodeConn{cluster: c, node: n, conn: sc, teleportUser: name}
+	nc.noCopying, _ = sc.Permissions.ExtraData[permNoCopy].(bool)
 	nc.serve(channels, requests)
 	_ = sc.Close()
 }
@@ -175,7 +176,10 @@ func (c *Cluster) serveNode(n *node, conn net.Conn) {
 // permUser is where the name of the verified user is in the permissions.
 type permKey string
 
-const permUser permKey = "user"
+const (
+	permUser   permKey = "user"
+	permNoCopy permKey = "no-copy" // ... and whether files stay where they are
+)
 
 // authorize accepts a user certificate, of this cluster or of its root, whose principals and
 // roles allow the login on this node, now.
@@ -205,7 +209,9 @@ func (c *Cluster) authorize(n *node, meta ssh.ConnMetadata, key ssh.PublicKey) (
 		return nil, fmt.Errorf("user %s may not log in as %s", cert.KeyId, meta.User())
 	}
 	// The library checks source-address, among the options it is handed.
-	return &ssh.Permissions{CriticalOptions: cert.CriticalOptions, ExtraData: map[any]any{permUser: cert.KeyId}}, nil
+	return &ssh.Permissions{CriticalOptions: cert.CriticalOptions, ExtraData: map[any]any{
+		permUser: cert.KeyId, permNoCopy: roles.any(func(r role) bool { return r.NoFileCopy }),
+	}}, nil
 }
 
 // certRoles reads roles and logins from the extensions of a certificate.
@@ -230,6 +236,7 @@ type nodeConn struct {
 	node         *node
 	conn         *ssh.ServerConn
 	teleportUser string
+	noCopying    bool
 }
 
 // serve answers requests and runs sessions until the client is gone, then

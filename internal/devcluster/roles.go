@@ -17,6 +17,7 @@ type role struct {
 	MaxSessionTTL  time.Duration       `json:"max_session_ttl"`
 	ForwardAgent   bool                `json:"forward_agent,omitempty"`
 	PortForwarding bool                `json:"port_forwarding,omitempty"`
+	NoFileCopy     bool                `json:"no_file_copy,omitempty"`
 	Rules          []rule              `json:"rules,omitempty"`
 
 	// Access requests: the roles that may be asked for, what login makes of it, what
@@ -62,6 +63,11 @@ func presetRoles() []role {
 				Resources: []string{"session", "event"},
 				Verbs:     []string{"list", "read"},
 			}},
+		},
+		{
+			Name:          "no-copy", // takes scp and sftp away from who has it
+			MaxSessionTTL: ttl,
+			NoFileCopy:    true,
 		},
 	}
 }

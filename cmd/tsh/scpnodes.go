@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/seed-087d674e/tsh/proxy"
+	"github.com/seed-087d674e/tsh/sshclient"
+	"github.com/seed-087d674e/tsh/sshclient/sftp"
+	"github.com/seed-087d674e/tsh/sshclient/transfer"
+)
+
+// sftpNodes are the servers that files are copied to or from, all over one connection
+// to the proxy.
+type sftpNodes struct {
+	transport *proxy.Transport
+	mu        sync.Mutex
+	clients   map[sshclient.Target]*sshclient.Client
+	files     map[sshclient.Target]*sftp.Client
+}
+
+// dialSFTP connects to all servers at the same time; without one of them nothing is copied.
+func (a *app) dialSFTP(ctx context.Context, s *session, o scpOptions) (*sftpNodes, error) {
+	n := &sftpNodes{clients: make(map[sshclient.Target]*sshclient.Client), files: make(map[sshclient.Target]*sftp.Client)}
+	connected := a.ui.waiting(o.hosts())
+	defer connected()
+	var err error
+	if n.transport, err = a.dialProxy(ctx, s); err != nil {
+		return n, err
+	}
+	seen := make(map[sshclient.Target]bool)
+	var dials sync.WaitGroup
+	var first error
+	for _, l := range append(o.from, o.to) {
+		if !l.remote || seen[l.target] {
+			continue
+		}
+		seen[l.target] = true
+		dials.Go(func() {
+			err := n.dial(ctx, a, s, l.target, o.copy.Limit)
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			if first == nil {
+				first = err
+			}
+		})
+	}
+	dials.Wait()
+	return n, first
+}
+
+func (o scpOptions) hosts() string {
+	for _, l := range append(o.from, o.to) {
+		if l.remote {
+			return l.target.Host
+		}
+	}
+	return ""
+}
+
+func (n *sftpNodes) dial(ctx context.Context, a *app, s *session, target sshclient.Target, limit int64) error {
+	client, err := a.dialNode(ctx, s, n.transport, target)
+	if err != nil {
+		return err
+	}
+	n.mu.Lock()
+	n.clients[target] = client
+	n.mu.Unlock()
+	stream, err := client.Subsystem(ctx, "sftp")
+	if err != nil {
+		return err
+	}
+	var options sftp.Options
+	if limit > 0 { // pieces of a quarter of a second, and a second of them under way
+		options = sftp.Options{Chunk: int(min(max(limit/4, 256), 32<<10)), Window: 4}
+	}
+	files, err := sftp.New(ctx, stream, options)
+	if err != nil {
+		return err
+	}
+	n.mu.Lock()
+	n.files[target] = files
+	n.mu.Unlock()
+	return nil
+}
+
+// place is where an argument is.
+func (n *sftpNodes) place(l location) transfer.Place {
+	if !l.remote {
+		return transfer.Place{}
+	}
+	return transfer.Place{Client: n.files[l.target], Name: l.target.Host}
+}
+
+// closeSoon leaves a moment for what is cleared away after ^C.
+func (n *sftpNodes) closeSoon() {
+	const grace = 1500 * time.Millisecond
+	time.AfterFunc(grace, n.close)
+}
+
+func (n *sftpNodes) close() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, client := range n.clients {
+		client.Close()
+	}
+	if n.transport != nil {
+		n.transport.Close()
+	}
+}
