@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,6 +39,7 @@ type Options struct {
 	Times     bool  // copy times as well as modes, and special bits of files of the same owner
 	Continue  bool  // keep parts of files after a failure, and use them; implies times
 	Limit     int64 // bytes per second; 0: none
+	growth    int64 // maxGrowth, in tests less
 
 	// Started and Finished, if set, are told of each file; Failed of each one, or
 	// directory, that was not or not properly copied, with its path for people; Note of
@@ -301,7 +303,7 @@ func (c *copier) resume(ctx context.Context, j *job, w writer, at int64) (int64,
 
 // pump copies from r to w until the end.
 func (c *copier) pump(ctx context.Context, r reader, w writer, to slot, f *File) error {
-	most := f.Size + max(f.Size, maxGrowth)
+	most := f.Size + max(f.Size, cmp.Or(c.growth, maxGrowth))
 	for {
 		piece, err := r.next(ctx)
 		if errors.Is(err, io.EOF) {

@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"os"
 	"path"
@@ -110,6 +111,43 @@ func (p Place) real(ctx context.Context, name string) (string, error) {
 		return "", err
 	}
 	return filepath.Abs(name)
+}
+
+// maxLinks bounds the links that one path leads through, as kernels do.
+const maxLinks = 40
+
+// follow is the path without links of a link in dir, which has none. Nodes are asked
+// link by link: not all of them resolve links when asked for a real path.
+func (p Place) follow(ctx context.Context, dir, name string) (string, error) {
+	if p.Client == nil {
+		return p.real(ctx, filepath.Join(dir, name))
+	}
+	rest := []string{name}
+	for links := 0; len(rest) > 0; {
+		next := rest[0]
+		rest = rest[1:]
+		if next == ".." || next == "." || next == "" {
+			dir = path.Join(dir, next)
+			continue
+		}
+		to, err := p.Client.ReadLink(ctx, path.Join(dir, next))
+		var status *sftp.StatusError
+		if errors.As(err, &status) { // no link
+			dir = path.Join(dir, next)
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		if links++; links > maxLinks {
+			return "", errLoop
+		}
+		if strings.HasPrefix(to, "/") {
+			dir = "/"
+		}
+		rest = append(strings.Split(to, "/"), rest...)
+	}
+	return dir, nil
 }
 
 func (p Place) join(dir, name string) string {

@@ -146,7 +146,7 @@ func (c *copier) descend(ctx context.Context, up *branch, i info) {
 	b := &branch{up: up, from: up.from, path: up.from.join(up.path, i.name), real: up.from.join(up.real, i.name)}
 	var err error
 	if i.mode&fs.ModeSymlink != 0 {
-		b.real, err = b.from.real(ctx, b.path)
+		b.real, err = b.from.follow(ctx, up.real, i.name)
 	}
 	if err == nil && up.loops(b.real) {
 		err = errLoop

@@ -176,9 +176,9 @@ func (s slot) createRemote(ctx context.Context, of info) (writer, int64, error) 
 		a, err := c.Lstat(ctx, w.final)
 		there <- found{a, err}
 	}()
-	flags := uint32(sftp.Read | sftp.Write | sftp.Create)
-	if s.resume == "" {
-		flags |= sftp.Exclusive
+	flags := uint32(sftp.Write | sftp.Create | sftp.Exclusive)
+	if s.resume != "" {
+		flags = sftp.Read | sftp.Write | sftp.Create
 	}
 	var err error
 	w.f, err = c.Open(ctx, w.temp, flags, modeAttrs(0o600))
