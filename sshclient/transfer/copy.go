@@ -21,7 +21,7 @@ const (
 	// filesAtOnce is how many files are under way: two or three round trips each.
 	filesAtOnce = 128
 	// walkersAtOnce is how many directories are listed at the same time.
-	walkersAtOnce = 16
+	walkersAtOnce = 32
 	// maxGrowth is how much longer than it was a file may become while it is copied,
 	// unless it is large itself; more is a file without an end.
 	maxGrowth = 1 << 30

@@ -235,7 +235,7 @@ func TestNodeCannotWrite(t *testing.T) {
 // case X10: a directory of very many entries takes no memory for each, and a tree without
 // a bottom ends.
 func TestHugeTrees(t *testing.T) {
-	const many = 300_000
+	const many = 100_000
 	wide := (&memNode{list: func(dir string, offset int64) []*memFile {
 		f := &memFile{name: "x" + strings.Repeat("y", 200), mode: fs.ModeNamedPipe}
 		return slices.Repeat([]*memFile{f}, int(min(many-offset, 100)))
@@ -246,7 +246,7 @@ func TestHugeTrees(t *testing.T) {
 	var before, now runtime.MemStats
 	runtime.ReadMemStats(&before)
 	o := Options{Recursive: true, Failed: func(string, error) {
-		if seen++; seen%50_000 == 0 {
+		if seen++; seen%20_000 == 0 {
 			runtime.GC()
 			runtime.ReadMemStats(&now)
 			most = max(most, now.HeapAlloc)

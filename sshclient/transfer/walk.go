@@ -141,8 +141,22 @@ func (c *copier) submit(ctx context.Context, j *job) {
 	}
 }
 
-// descend walks a directory in a directory.
+// descend walks a directory in a directory, beside the others if there is a token.
 func (c *copier) descend(ctx context.Context, up *branch, i info) {
+	up.node.pending.Add(1)
+	select {
+	case c.tokens <- struct{}{}:
+		c.walkers.Go(func() {
+			defer func() { <-c.tokens }()
+			c.enter(ctx, up, i)
+		})
+	default:
+		c.enter(ctx, up, i)
+	}
+}
+
+// enter makes the copy of a directory and walks it.
+func (c *copier) enter(ctx context.Context, up *branch, i info) {
 	b := &branch{up: up, from: up.from, path: up.from.join(up.path, i.name), real: up.from.join(up.real, i.name)}
 	var err error
 	if i.mode&fs.ModeSymlink != 0 {
@@ -159,21 +173,13 @@ func (c *copier) descend(ctx context.Context, up *branch, i info) {
 		if ctx.Err() == nil {
 			c.fail(b.from.show(b.path), err)
 		}
+		up.node.done(ctx, c)
 		return
 	}
 	d.info = i
-	up.node.pending.Add(1)
 	b.node = &node{parent: up.node, dir: d}
 	b.node.pending.Add(1)
-	select {
-	case c.tokens <- struct{}{}:
-		c.walkers.Go(func() {
-			defer func() { <-c.tokens }()
-			c.walk(ctx, b)
-		})
-	default:
-		c.walk(ctx, b)
-	}
+	c.walk(ctx, b)
 }
 
 // start looks at target and sources, and sets off.

@@ -217,7 +217,11 @@ func (w *remoteWriter) special(ctx context.Context, a sftp.Attrs) (writer, int64
 			return fail(err)
 		}
 		if a = behind; a.IsRegular() {
-			if w.final, err = w.client.RealPath(ctx, w.final); err != nil {
+			real, err := w.client.RealPath(ctx, w.dir.path)
+			if err == nil {
+				w.final, err = w.dir.place.follow(ctx, real, w.name)
+			}
+			if err != nil {
 				return fail(err)
 			}
 			moved := *w
