@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -33,23 +34,23 @@ func parseLocation(arg string, windows bool) (location, error) {
 
 // hostEnd is where the colon after a host is, or -1 for a local path.
 func hostEnd(arg string, windows bool) int {
-	if windows && len(arg) > 1 && arg[1] == ':' && (arg[0]|0x20 >= 'a' && arg[0]|0x20 <= 'z') {
-		return -1
+	separators := "/"
+	if windows {
+		if separators = `/\`; len(arg) > 1 && arg[1] == ':' && (arg[0]|0x20 >= 'a' && arg[0]|0x20 <= 'z') {
+			return -1
+		}
 	}
 	brackets := false
 	for i := range len(arg) {
 		switch c := arg[i]; {
-		case c == '/' || windows && c == '\\':
+		case strings.IndexByte(separators, c) >= 0:
 			return -1
 		case c == '[' && (i == 0 || arg[i-1] == '@'):
 			brackets = true
 		case c == ']':
 			brackets = false
 		case c == ':' && !brackets:
-			if i == 0 {
-				return -1 // as OpenSSH has it, a name that begins with a colon
-			}
-			return i
+			return cmp.Or(i, -1) // as OpenSSH has it, a name may begin with a colon
 		}
 	}
 	return -1

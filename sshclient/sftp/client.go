@@ -74,7 +74,7 @@ func New(ctx context.Context, conn io.ReadWriteCloser, o Options) (*Client, erro
 	}
 	c.reads, c.writes = make(chan struct{}, window), make(chan struct{}, window)
 	if _, ok := c.extensions[extLimits]; ok && c.chunk == 0 {
-		c.limits = c.send(ctx, newPacket(typeExtended, extLimits), call{op: "limits", kind: typeReply})
+		c.limits = c.send(ctx, newPacket(typeExtended, extLimits), typeReply, "limits", "")
 	}
 	return c, nil
 }
@@ -207,11 +207,17 @@ func (c *Client) Err() error {
 	return c.err
 }
 
-// send starts a request. What goes wrong shows in the reply.
-func (c *Client) send(ctx context.Context, p packet, what call) *Reply {
-	r := &Reply{client: c, call: what, done: make(chan struct{})}
-	if len(p)+len(what.data) > maxPacket {
-		return r.failed(fmt.Errorf("%s: the path has %d bytes", what.op, len(p)))
+// send starts a request that is answered with a packet of the given type, or a status if
+// it fails; op and path are for people. What goes wrong shows in the reply.
+func (c *Client) send(ctx context.Context, p packet, kind byte, op, path string) *Reply {
+	return c.sendData(ctx, p, nil, &Reply{kind: kind, op: op, path: path})
+}
+
+// sendData sends a packet with data behind it, which may be used again afterwards.
+func (c *Client) sendData(ctx context.Context, p packet, data []byte, r *Reply) *Reply {
+	r.client, r.done = c, make(chan struct{})
+	if len(p)+len(data) > maxPacket {
+		return r.failed(fmt.Errorf("%s: the path has %d bytes", r.op, len(p)))
 	}
 	select {
 	case c.turn <- struct{}{}:
@@ -225,12 +231,11 @@ func (c *Client) send(ctx context.Context, p packet, what call) *Reply {
 	if err != nil {
 		return r.failed(err)
 	}
-	p.finish(id, len(what.data))
+	p.finish(id, len(data))
 	_, err = c.conn.Write(p)
-	if err == nil && len(what.data) > 0 {
-		_, err = c.conn.Write(what.data)
+	if err == nil && len(data) > 0 {
+		_, err = c.conn.Write(data)
 	}
-	r.call.data = nil
 	if err != nil {
 		c.fail(unexpected(err)) // half a request may be out
 	}
@@ -255,23 +260,17 @@ func (c *Client) register(r *Reply) (uint32, error) {
 	return id, nil
 }
 
-// call is what a request may be answered with.
-type call struct {
-	op, path string
-	kind     byte   // of the answer if it is good; typeStatus for a mere yes
-	most     uint32 // bytes of data
-	data     []byte // behind the packet
-}
-
 // Reply is the answer to a request, on its way or here.
 type Reply struct {
-	client *Client
-	call   call
-	done   chan struct{} // closed when the fields below are set
-	err    error
-	body   []byte // handle or data
-	attrs  Attrs
-	names  []Entry
+	client   *Client
+	op, path string
+	kind     byte          // of the answer if it is good; typeStatus for a mere yes
+	most     uint32        // bytes of data
+	done     chan struct{} // closed when the fields below are set
+	err      error
+	body     []byte // handle or data
+	attrs    Attrs
+	names    []Entry
 }
 
 func (r *Reply) failed(err error) *Reply {
@@ -301,15 +300,15 @@ func (r *Reply) parse(kind byte, rest []byte) error {
 	if kind == typeStatus {
 		return r.parseStatus(&f)
 	}
-	if kind != r.call.kind {
-		return badf("an answer of type %d to %s", kind, r.call.op)
+	if kind != r.kind {
+		return badf("an answer of type %d to %s", kind, r.op)
 	}
 	switch kind {
 	case typeHandle:
 		r.body = f.bytes(maxHandle)
 		f.bad = f.bad || len(r.body) == 0
 	case typeData:
-		r.body = f.bytes(int(r.call.most))
+		r.body = f.bytes(int(r.most))
 		f.bad = f.bad || len(r.body) == 0
 	case typeAttrs:
 		r.attrs = f.attrs()
@@ -319,7 +318,7 @@ func (r *Reply) parse(kind byte, rest []byte) error {
 		r.body, f.rest = f.rest, nil
 	}
 	if !f.over() {
-		return badf("a damaged answer to %s", r.call.op)
+		return badf("a damaged answer to %s", r.op)
 	}
 	return nil
 }
@@ -332,13 +331,13 @@ func (r *Reply) parseStatus(f *fields) error {
 		f.bytes(maxPacket)
 	}
 	if !f.over() {
-		return badf("a damaged status of %s", r.call.op)
+		return badf("a damaged status of %s", r.op)
 	}
 	if code != codeOK {
 		const lines = 3
-		r.err = &StatusError{Op: r.call.op, Path: r.call.path, Code: code, Message: text.Block(string(message), lines)}
-	} else if r.call.kind != typeStatus {
-		return badf("%s is fine, and nothing came", r.call.op)
+		r.err = &StatusError{Op: r.op, Path: r.path, Code: code, Message: text.Block(string(message), lines)}
+	} else if r.kind != typeStatus {
+		return badf("%s is fine, and nothing came", r.op)
 	}
 	return nil
 }

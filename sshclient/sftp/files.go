@@ -41,13 +41,13 @@ func (f *fields) names() []Entry {
 }
 
 // do makes a request about a path and waits for the answer.
-func (c *Client) do(ctx context.Context, kind byte, what call) (*Reply, error) {
-	r := c.send(ctx, newPacket(kind, what.path), what)
+func (c *Client) do(ctx context.Context, ask, answer byte, op, path string) (*Reply, error) {
+	r := c.send(ctx, newPacket(ask, path), answer, op, path)
 	return r, r.Wait(ctx)
 }
 
-func (c *Client) attrsOf(ctx context.Context, kind byte, what call) (Attrs, error) {
-	r, err := c.do(ctx, kind, what)
+func (c *Client) attrsOf(ctx context.Context, ask byte, name string) (Attrs, error) {
+	r, err := c.do(ctx, ask, typeAttrs, "stat", name)
 	if err != nil {
 		return Attrs{}, err
 	}
@@ -56,46 +56,44 @@ func (c *Client) attrsOf(ctx context.Context, kind byte, what call) (Attrs, erro
 
 // Stat asks about a file; a symbolic link is followed.
 func (c *Client) Stat(ctx context.Context, name string) (Attrs, error) {
-	return c.attrsOf(ctx, typeStat, call{op: "stat", path: name, kind: typeAttrs})
+	return c.attrsOf(ctx, typeStat, name)
 }
 
 // Lstat asks about a file or a symbolic link.
 func (c *Client) Lstat(ctx context.Context, name string) (Attrs, error) {
-	return c.attrsOf(ctx, typeLstat, call{op: "stat", path: name, kind: typeAttrs})
+	return c.attrsOf(ctx, typeLstat, name)
 }
 
 // StartSetstat begins to change what a has of a file.
 func (c *Client) StartSetstat(ctx context.Context, name string, a Attrs) *Reply {
-	return c.send(ctx, newPacket(typeSetstat, name).attrs(a), call{op: "set mode and times", path: name, kind: typeStatus})
+	return c.send(ctx, newPacket(typeSetstat, name).attrs(a), typeStatus, "set mode and times", name)
 }
 
 // Mkdir makes a directory.
 func (c *Client) Mkdir(ctx context.Context, name string, a Attrs) error {
-	r := c.send(ctx, newPacket(typeMkdir, name).attrs(a), call{op: "make directory", path: name, kind: typeStatus})
+	r := c.send(ctx, newPacket(typeMkdir, name).attrs(a), typeStatus, "make directory", name)
 	return r.Wait(ctx)
 }
 
 // Remove deletes a file.
 func (c *Client) Remove(ctx context.Context, name string) error {
-	_, err := c.do(ctx, typeRemove, call{op: "remove", path: name, kind: typeStatus})
+	_, err := c.do(ctx, typeRemove, typeStatus, "remove", name)
 	return err
 }
 
 // Rmdir deletes an empty directory.
 func (c *Client) Rmdir(ctx context.Context, name string) error {
-	_, err := c.do(ctx, typeRmdir, call{op: "remove directory", path: name, kind: typeStatus})
+	_, err := c.do(ctx, typeRmdir, typeStatus, "remove directory", name)
 	return err
 }
 
 // Rename gives a file another name, in one step over a file that has it already where
 // the server can. Where it cannot, that file is removed first.
 func (c *Client) Rename(ctx context.Context, from, to string) error {
-	what := call{op: "rename to", path: to, kind: typeStatus}
 	if _, ok := c.extensions[extPosixRename]; ok {
-		return c.send(ctx, newPacket(typeExtended, extPosixRename).str(from).str(to), what).Wait(ctx)
+		return c.rename(ctx, newPacket(typeExtended, extPosixRename).str(from), to)
 	}
-	rename := func() error { return c.send(ctx, newPacket(typeRename, from).str(to), what).Wait(ctx) }
-	err := rename()
+	err := c.rename(ctx, newPacket(typeRename, from), to)
 	var status *StatusError
 	if !errors.As(err, &status) {
 		return err
@@ -103,27 +101,31 @@ func (c *Client) Rename(ctx context.Context, from, to string) error {
 	if c.Remove(ctx, to) != nil {
 		return err
 	}
-	return rename()
+	return c.rename(ctx, newPacket(typeRename, from), to)
+}
+
+func (c *Client) rename(ctx context.Context, p packet, to string) error {
+	return c.send(ctx, p.str(to), typeStatus, "rename to", to).Wait(ctx)
 }
 
 // RealPath is the absolute path of a file, without symbolic links where the server
 // resolves them.
 func (c *Client) RealPath(ctx context.Context, name string) (string, error) {
-	return c.oneName(ctx, typeRealpath, call{op: "find", path: name, kind: typeName})
+	return c.oneName(ctx, typeRealpath, "find", name)
 }
 
 // ReadLink is what a symbolic link says.
 func (c *Client) ReadLink(ctx context.Context, name string) (string, error) {
-	return c.oneName(ctx, typeReadlink, call{op: "read link", path: name, kind: typeName})
+	return c.oneName(ctx, typeReadlink, "read link", name)
 }
 
-func (c *Client) oneName(ctx context.Context, kind byte, what call) (string, error) {
-	r, err := c.do(ctx, kind, what)
+func (c *Client) oneName(ctx context.Context, ask byte, op, name string) (string, error) {
+	r, err := c.do(ctx, ask, typeName, op, name)
 	if err != nil {
 		return "", err
 	}
 	if len(r.names) != 1 || r.names[0].Name == "" {
-		err := badf("%d names, of which one is needed, for %s", len(r.names), text.Line(what.path))
+		err := badf("%d names, of which one is needed, for %s", len(r.names), text.Line(name))
 		c.fail(err)
 		return "", err
 	}
@@ -133,15 +135,15 @@ func (c *Client) oneName(ctx context.Context, kind byte, what call) (string, err
 // List gives the entries of a directory to yield as they come; "." and ".." are not
 // among them, everything else is as the server says. An error of yield ends the listing.
 func (c *Client) List(ctx context.Context, name string, yield func(Entry) error) error {
-	opened, err := c.do(ctx, typeOpendir, call{op: "list", path: name, kind: typeHandle})
+	opened, err := c.do(ctx, typeOpendir, typeHandle, "list", name)
 	if err != nil {
 		return err
 	}
 	handle := string(opened.body)
 	next := func() *Reply {
-		return c.send(ctx, newPacket(typeReaddir, handle), call{op: "list", path: name, kind: typeName})
+		return c.send(ctx, newPacket(typeReaddir, handle), typeName, "list", name)
 	}
-	defer c.send(context.WithoutCancel(ctx), newPacket(typeClose, handle), call{op: "close", path: name, kind: typeStatus})
+	defer c.send(context.WithoutCancel(ctx), newPacket(typeClose, handle), typeStatus, "close", name)
 	// One request is ahead of what is being dealt with.
 	for current, ahead := next(), next(); ; current, ahead = ahead, next() {
 		err := current.Wait(ctx)
@@ -172,7 +174,7 @@ type File struct {
 // Open opens a file; the flags are [Read], [Write] and so on. A file that is made gets
 // the attributes a.
 func (c *Client) Open(ctx context.Context, name string, flags uint32, a Attrs) (*File, error) {
-	r := c.send(ctx, newPacket(typeOpen, name).u32(flags).attrs(a), call{op: "open", path: name, kind: typeHandle})
+	r := c.send(ctx, newPacket(typeOpen, name).u32(flags).attrs(a), typeHandle, "open", name)
 	if err := r.Wait(ctx); err != nil {
 		if ctx.Err() != nil {
 			go c.abandon(r) // it may come to be open all the same
@@ -186,18 +188,18 @@ func (c *Client) Open(ctx context.Context, name string, flags uint32, a Attrs) (
 func (c *Client) abandon(r *Reply) {
 	<-r.done
 	if r.err == nil {
-		(&File{c, r.call.path, string(r.body)}).StartClose(context.Background())
+		(&File{c, r.path, string(r.body)}).StartClose(context.Background())
 	}
 }
 
 // StartClose begins to close the file; it must not be used any more.
 func (f *File) StartClose(ctx context.Context) *Reply {
-	return f.client.send(ctx, newPacket(typeClose, f.handle), call{op: "close", path: f.name, kind: typeStatus})
+	return f.client.send(ctx, newPacket(typeClose, f.handle), typeStatus, "close", f.name)
 }
 
 // Stat asks about the open file.
 func (f *File) Stat(ctx context.Context) (Attrs, error) {
-	r := f.client.send(ctx, newPacket(typeFstat, f.handle), call{op: "stat", path: f.name, kind: typeAttrs})
+	r := f.client.send(ctx, newPacket(typeFstat, f.handle), typeAttrs, "stat", f.name)
 	if err := r.Wait(ctx); err != nil {
 		return Attrs{}, err
 	}
@@ -206,6 +208,6 @@ func (f *File) Stat(ctx context.Context) (Attrs, error) {
 
 // Setstat changes what a has of the open file.
 func (f *File) Setstat(ctx context.Context, a Attrs) error {
-	r := f.client.send(ctx, newPacket(typeFsetstat, f.handle).attrs(a), call{op: "change", path: f.name, kind: typeStatus})
+	r := f.client.send(ctx, newPacket(typeFsetstat, f.handle).attrs(a), typeStatus, "change", f.name)
 	return r.Wait(ctx)
 }

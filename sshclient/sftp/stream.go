@@ -153,7 +153,7 @@ func (r *Reader) ask(ctx context.Context) error {
 
 func (r *Reader) request(ctx context.Context, at int64, want int) *readRequest {
 	p := newPacket(typeRead, r.file.handle).u64(uint64(at)).u32(uint32(want))
-	reply := r.file.client.send(ctx, p, call{op: "read", path: r.file.name, kind: typeData, most: uint32(want)})
+	reply := r.file.client.sendData(ctx, p, nil, &Reply{kind: typeData, op: "read", path: r.file.name, most: uint32(want)})
 	return &readRequest{reply, at, want}
 }
 
@@ -192,7 +192,7 @@ func (w *Writer) Write(ctx context.Context, p []byte) error {
 			break
 		}
 		head := newPacket(typeWrite, w.file.handle).u64(uint64(w.at)).u32(uint32(n))
-		w.under = append(w.under, w.file.client.send(ctx, head, call{op: "write", path: w.file.name, kind: typeStatus, data: p[:n]}))
+		w.under = append(w.under, w.file.client.sendData(ctx, head, p[:n], &Reply{kind: typeStatus, op: "write", path: w.file.name}))
 		w.at += int64(n)
 		p = p[n:]
 	}

@@ -3,8 +3,8 @@ package transfer
 import "context"
 
 // complete reports whether an earlier run has copied the file: same size, same time.
-func (s slot) complete(ctx context.Context, of info) bool {
-	var there info
+func (s slot) complete(ctx context.Context, of *info) bool {
+	var there *info
 	if s.dir.root != nil {
 		fi, err := s.dir.root.Lstat(s.name)
 		if err != nil {

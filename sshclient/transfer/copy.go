@@ -87,7 +87,7 @@ type copier struct {
 type job struct {
 	from Place
 	path string
-	info info
+	info *info
 	to   slot
 	node *node // told when it is over; may be nil
 }
@@ -279,7 +279,7 @@ func (c *copier) resume(ctx context.Context, j *job, w writer, at int64) (int64,
 	if err != nil || at == 0 {
 		return 0, err
 	}
-	r, err := j.from.open(ctx, j.path, at-int64(len(tail)), info{size: at})
+	r, err := j.from.open(ctx, j.path, at-int64(len(tail)), &info{size: at})
 	if err != nil {
 		return 0, err
 	}

@@ -23,7 +23,7 @@ type dir struct {
 	path  string
 	root  *os.Root // local ones
 	made  bool     // by this copy
-	info  info     // what it is a copy of
+	info  *info    // what it is a copy of
 	fold  *folding // of the place
 
 	renaming sync.Mutex // held while a name is checked and given to a file
@@ -176,7 +176,7 @@ func (d *dir) finish(ctx context.Context, times bool) (err error) {
 	if d.root != nil {
 		defer d.root.Close()
 	}
-	if !d.made && !times || !d.info.known {
+	if !d.made && !times || d.info == nil {
 		return nil
 	}
 	mode := d.info.mode.Perm()

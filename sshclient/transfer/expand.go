@@ -22,26 +22,20 @@ func Expand(ctx context.Context, place Place, pattern string) ([]string, error) 
 	if !strings.ContainsAny(pattern, "*?[") {
 		return []string{pattern}, nil
 	}
-	var found []string
-	var err error
 	if place.Client == nil {
-		if _, err := os.Lstat(pattern); err == nil {
+		if _, err := os.Lstat(pattern); err == nil { // the shell has done it
 			return []string{pattern}, nil
 		}
-		found, err = filepath.Glob(pattern)
-	} else {
-		found, err = expandRemote(ctx, place, pattern)
+		pattern = filepath.ToSlash(pattern)
 	}
-	if errors.Is(err, path.ErrBadPattern) {
-		err = nil
-	}
+	found, err := expand(ctx, place, pattern)
 	if err != nil || len(found) == 0 {
 		return []string{pattern}, err
 	}
 	return found, nil
 }
 
-func expandRemote(ctx context.Context, place Place, pattern string) ([]string, error) {
+func expand(ctx context.Context, place Place, pattern string) ([]string, error) {
 	dirs := []string{""}
 	if strings.HasPrefix(pattern, "/") {
 		dirs[0] = "/"
@@ -88,16 +82,16 @@ func join(dir, name string) string {
 // existing drops what is not there, where a pattern was followed by a plain name.
 func existing(ctx context.Context, place Place, paths []string) []string {
 	return slices.DeleteFunc(paths, func(p string) bool {
-		_, err := place.Client.Lstat(ctx, p)
+		_, err := place.stat(ctx, p)
 		return errors.Is(err, fs.ErrNotExist)
 	})
 }
 
 // matches lists the names in a directory that a pattern matches. A directory that
-// cannot be listed has none.
+// cannot be listed has none, as has a pattern that is none.
 func matches(ctx context.Context, place Place, dir, pattern string) ([]string, error) {
 	var names []string
-	err := place.list(ctx, join(dir, "."), func(i info) error {
+	err := place.list(ctx, join(dir, "."), func(i *info) error {
 		if checkName(i.name, false) != nil || strings.HasPrefix(i.name, ".") && !strings.HasPrefix(pattern, ".") {
 			return nil
 		}
@@ -111,8 +105,8 @@ func matches(ctx context.Context, place Place, dir, pattern string) ([]string, e
 		return err
 	})
 	slices.Sort(names)
-	if err != nil && (ctx.Err() != nil || errors.Is(err, path.ErrBadPattern) || len(names) > maxMatches) {
-		return nil, err
+	if ctx.Err() == nil && len(names) <= maxMatches {
+		err = nil
 	}
-	return names, nil
+	return names, err
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -54,27 +55,21 @@ func windowsFault(name string) string {
 	if i := strings.IndexAny(name, `\:<>"|?*`); i >= 0 {
 		return "it contains " + string(name[i])
 	}
-	for i := range len(name) {
-		if name[i] < ' ' {
-			return "it contains a control character"
-		}
+	if strings.ContainsFunc(name, func(r rune) bool { return r < ' ' }) {
+		return "it contains a control character"
 	}
-	if strings.HasSuffix(name, ".") || strings.HasSuffix(name, " ") {
+	if strings.TrimRight(name, ". ") != name {
 		return "Windows drops the dot or space at its end"
 	}
 	base, _, _ := strings.Cut(name, ".")
 	base = strings.ToUpper(strings.TrimRight(base, " "))
-	switch base {
-	case "CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$":
-		return "it is a device"
+	const ports, numbers = " COM LPT ", "0 1 2 3 4 5 6 7 8 9 ¹ ² ³"
+	device := strings.Contains(" CON PRN AUX NUL CONIN$ CONOUT$ ", " "+base+" ")
+	if len(base) > 3 && strings.Contains(ports, " "+base[:3]+" ") {
+		device = device || slices.Contains(strings.Fields(numbers), base[3:])
 	}
-	if rest, ok := strings.CutPrefix(base, "COM"); ok || strings.HasPrefix(base, "LPT") {
-		if !ok {
-			rest = base[3:]
-		}
-		if len(rest) == 1 && rest[0] >= '0' && rest[0] <= '9' || rest == "¹" || rest == "²" || rest == "³" {
-			return "it is a device"
-		}
+	if device {
+		return "it is a device"
 	}
 	return ""
 }

@@ -29,11 +29,11 @@ type info struct {
 	uid   int64 // -1: unknown
 }
 
-func (i info) dir() bool     { return i.known && i.mode.IsDir() }
-func (i info) regular() bool { return i.known && i.mode.IsRegular() }
+func (i *info) dir() bool     { return i != nil && i.known && i.mode.IsDir() }
+func (i *info) regular() bool { return i.known && i.mode.IsRegular() }
 
-func remoteInfo(name string, a sftp.Attrs) info {
-	i := info{name: name, size: int64(a.Size), mode: a.Mode(), known: a.TypeKnown(), mtime: a.ModTime(), uid: -1}
+func remoteInfo(name string, a sftp.Attrs) *info {
+	i := &info{name: name, size: int64(a.Size), mode: a.Mode(), known: a.TypeKnown(), mtime: a.ModTime(), uid: -1}
 	if a.HasOwner {
 		i.uid = int64(a.UID)
 	}
@@ -50,28 +50,28 @@ func remoteInfo(name string, a sftp.Attrs) info {
 	return i
 }
 
-func localInfo(fi fs.FileInfo) info {
-	return info{name: fi.Name(), size: fi.Size(), mode: fi.Mode(), known: true, mtime: fi.ModTime(), uid: ownerOf(fi)}
+func localInfo(fi fs.FileInfo) *info {
+	return &info{name: fi.Name(), size: fi.Size(), mode: fi.Mode(), known: true, mtime: fi.ModTime(), uid: ownerOf(fi)}
 }
 
 // stat follows symbolic links.
-func (p Place) stat(ctx context.Context, name string) (info, error) {
+func (p Place) stat(ctx context.Context, name string) (*info, error) {
 	if p.Client == nil {
 		fi, err := os.Stat(name)
 		if err != nil {
-			return info{}, err
+			return nil, err
 		}
 		return localInfo(fi), nil
 	}
 	a, err := p.Client.Stat(ctx, name)
 	if err != nil {
-		return info{}, err
+		return nil, err
 	}
 	return remoteInfo(path.Base(name), a), nil
 }
 
 // list gives the entries of a directory, symbolic links as such.
-func (p Place) list(ctx context.Context, name string, yield func(info) error) error {
+func (p Place) list(ctx context.Context, name string, yield func(*info) error) error {
 	if p.Client != nil {
 		return p.Client.List(ctx, name, func(e sftp.Entry) error { return yield(remoteInfo(e.Name, e.Attrs)) })
 	}

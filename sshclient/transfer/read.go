@@ -23,7 +23,7 @@ type reader interface {
 var errNoFile = errors.New("not a regular file; skipped")
 
 // open opens a file to read it from a place on.
-func (p Place) open(ctx context.Context, name string, from int64, of info) (reader, error) {
+func (p Place) open(ctx context.Context, name string, from int64, of *info) (reader, error) {
 	if p.Client != nil {
 		f, err := p.Client.Open(ctx, name, sftp.Read, sftp.Attrs{})
 		if err != nil {

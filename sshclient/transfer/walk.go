@@ -72,14 +72,14 @@ func (c *copier) walk(ctx context.Context, b *branch) {
 		c.fail(b.from.show(b.path), fmt.Errorf("more than %d directories are inside each other", maxDepth))
 		return
 	}
-	var subs []info
+	var subs []*info
 	var size int64
-	err := b.from.list(ctx, b.path, func(i info) error {
-		if dir := c.entry(ctx, b, i); dir == nil {
+	err := b.from.list(ctx, b.path, func(i *info) error {
+		sub := c.entry(ctx, b, i)
+		if sub == nil {
 			return context.Cause(ctx)
-		} else {
-			subs = append(subs, *dir)
 		}
+		subs = append(subs, sub)
 		const each = 128
 		size += each + int64(len(i.name))
 		if c.held.Add(each+int64(len(i.name))) > maxHeld {
@@ -100,7 +100,7 @@ func (c *copier) walk(ctx context.Context, b *branch) {
 }
 
 // entry copies an entry of a directory unless it is a directory, which it returns.
-func (c *copier) entry(ctx context.Context, b *branch, i info) *info {
+func (c *copier) entry(ctx context.Context, b *branch, i *info) *info {
 	if err := checkName(i.name, windows && b.node.dir.root != nil); err != nil {
 		c.fail(b.from.show(b.path), err)
 		return nil
@@ -116,14 +116,14 @@ func (c *copier) entry(ctx context.Context, b *branch, i info) *info {
 		}
 		link := i.known
 		behind.name, i = i.name, behind
-		if i.name = behind.name; link && i.dir() {
+		if link && i.dir() {
 			i.mode |= fs.ModeSymlink // its real path is elsewhere
-			return &i
+			return i
 		}
 	}
 	switch {
 	case i.dir():
-		return &i
+		return i
 	case !i.regular():
 		c.fail(b.from.show(path), errNoFile)
 	default:
@@ -142,7 +142,7 @@ func (c *copier) submit(ctx context.Context, j *job) {
 }
 
 // descend walks a directory in a directory, beside the others if there is a token.
-func (c *copier) descend(ctx context.Context, up *branch, i info) {
+func (c *copier) descend(ctx context.Context, up *branch, i *info) {
 	up.node.pending.Add(1)
 	select {
 	case c.tokens <- struct{}{}:
@@ -156,7 +156,7 @@ func (c *copier) descend(ctx context.Context, up *branch, i info) {
 }
 
 // enter makes the copy of a directory and walks it.
-func (c *copier) enter(ctx context.Context, up *branch, i info) {
+func (c *copier) enter(ctx context.Context, up *branch, i *info) {
 	b := &branch{up: up, from: up.from, path: up.from.join(up.path, i.name), real: up.from.join(up.real, i.name)}
 	var err error
 	if i.mode&fs.ModeSymlink != 0 {
@@ -249,23 +249,11 @@ func (c *copier) single(ctx context.Context, s Source, to Source, missing bool) 
 
 // source copies one source into a directory, as name, or under its own if that is "".
 func (c *copier) source(ctx context.Context, s Source, root *node, name string) {
-	i, err := s.Place.stat(ctx, s.Path)
 	explicit := name != ""
-	if err == nil && !explicit {
+	if !explicit {
 		_, name = s.Place.split(s.Path)
 	}
-	switch {
-	case err != nil:
-	case i.dir() && !c.Recursive:
-		err = errors.New("it is a directory; -r copies directories")
-	case !i.dir() && !i.regular() && i.known:
-		err = errNoFile
-	case name != "":
-		err = checkName(name, windows && root.dir.root != nil)
-	}
-	if err == nil && s.Place.Client == root.dir.place.Client {
-		err = notItself(ctx, s, root.dir, name)
-	}
+	i, err := c.admit(ctx, s, root, name)
 	if err == nil && !i.dir() {
 		root.pending.Add(1)
 		c.submit(ctx, &job{s.Place, s.Path, i, slot{dir: root.dir, name: name, times: c.Times, explicit: explicit}, root})
@@ -279,8 +267,28 @@ func (c *copier) source(ctx context.Context, s Source, root *node, name string) 
 	}
 }
 
+// admit looks at a source and refuses what cannot be copied to there.
+func (c *copier) admit(ctx context.Context, s Source, root *node, name string) (*info, error) {
+	i, err := s.Place.stat(ctx, s.Path)
+	switch {
+	case err != nil:
+		return nil, err
+	case i.dir() && !c.Recursive:
+		return nil, errors.New("it is a directory; -r copies directories")
+	case !i.dir() && !i.regular() && i.known:
+		return nil, errNoFile
+	}
+	if name != "" {
+		err = checkName(name, windows && root.dir.root != nil)
+	}
+	if err == nil && s.Place.Client == root.dir.place.Client {
+		err = notItself(ctx, s, root.dir, name)
+	}
+	return i, err
+}
+
 // tree copies a directory.
-func (c *copier) tree(ctx context.Context, s Source, i info, root *node, name string) error {
+func (c *copier) tree(ctx context.Context, s Source, i *info, root *node, name string) error {
 	real, err := s.Place.real(ctx, s.Path)
 	if err != nil {
 		return err

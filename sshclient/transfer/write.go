@@ -17,7 +17,7 @@ type writer interface {
 	// write takes the next piece. That it was written is certain after commit.
 	write(ctx context.Context, p []byte) error
 	// commit makes what was written the file, with the mode and times of of.
-	commit(ctx context.Context, of info) error
+	commit(ctx context.Context, of *info) error
 	// existing prepares a part of the file that is there already to be written from at
 	// on, and returns what it has before.
 	existing(ctx context.Context, at int64) ([]byte, error)
@@ -39,7 +39,7 @@ const cleanUp = time.Second
 
 // create begins to write a file. at is how much of it is there already; what precedes
 // that place has to be compared by the caller, see existing.
-func (s slot) create(ctx context.Context, of info) (w writer, at int64, err error) {
+func (s slot) create(ctx context.Context, of *info) (w writer, at int64, err error) {
 	if s.dir.root == nil {
 		return s.createRemote(ctx, of)
 	}
@@ -52,7 +52,7 @@ type localWriter struct {
 	temp string // "": in place
 }
 
-func (s slot) createLocal(ctx context.Context, of info) (writer, int64, error) {
+func (s slot) createLocal(ctx context.Context, of *info) (writer, int64, error) {
 	if fi, err := s.dir.root.Lstat(s.name); err == nil && !fi.Mode().IsRegular() && fi.Mode()&fs.ModeSymlink == 0 {
 		switch {
 		case fi.IsDir():
@@ -87,7 +87,7 @@ func (w *localWriter) write(_ context.Context, p []byte) error {
 	return err
 }
 
-func (w *localWriter) commit(ctx context.Context, of info) error {
+func (w *localWriter) commit(ctx context.Context, of *info) error {
 	if w.temp == "" {
 		return w.f.Close()
 	}
@@ -139,7 +139,7 @@ func (w *localWriter) abort(keep bool) {
 
 // keptMode is the permissions of a copy. What makes a program run as somebody else is
 // kept only with -p, for a file that belongs to the same user here and there.
-func keptMode(of info, preserve bool, owner int64) fs.FileMode {
+func keptMode(of *info, preserve bool, owner int64) fs.FileMode {
 	mode := of.mode.Perm()
 	if preserve && owner >= 0 && owner == of.uid {
 		mode |= of.mode & (fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky)
@@ -157,7 +157,7 @@ type remoteWriter struct {
 	closed bool
 }
 
-func (s slot) createRemote(ctx context.Context, of info) (writer, int64, error) {
+func (s slot) createRemote(ctx context.Context, of *info) (writer, int64, error) {
 	if !s.explicit {
 		if err := s.dir.claimName(ctx, s.name); err != nil {
 			return nil, 0, err
@@ -253,7 +253,7 @@ func (w *remoteWriter) write(ctx context.Context, p []byte) error {
 	return w.w.Write(ctx, p)
 }
 
-func (w *remoteWriter) commit(ctx context.Context, of info) error {
+func (w *remoteWriter) commit(ctx context.Context, of *info) error {
 	a := modeAttrs(keptMode(of, false, -1))
 	if special := of.mode & (fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky); special != 0 && w.times {
 		if there, err := w.f.Stat(ctx); err == nil && there.HasOwner {
