@@ -41,6 +41,6 @@ func (s *session) serveSFTP() {
 		s.nc.cluster.log.Info("sftp ended", "node", s.nc.node.hostname, "reason", err)
 		status = 1
 	}
-	_ = server.Close()
+	// Closing the server would close the channel before the status is out.
 	_, _ = s.channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{status}))
 }
