@@ -122,8 +122,14 @@ func logInWith(t *testing.T, ctx context.Context, cluster *devcluster.Cluster, c
 	check(err)
 	client := proxy.NewClient(proxy.Options{Addr: addr, RootCAs: pool})
 	defer client.Close()
-	answer, err := client.LoginFinish(ctx, proxy.FinishRequest{User: "alice", Password: "alice's password", TOTPCode: code(enrolment), TTL: 12 * time.Hour,
-		SSHPubKey: ssh.MarshalAuthorizedKey(sshKey), TLSPubKey: pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})})
+	request := proxy.FinishRequest{User: "alice", Password: "alice's password", TOTPCode: code(enrolment), TTL: 12 * time.Hour,
+		SSHPubKey: ssh.MarshalAuthorizedKey(sshKey), TLSPubKey: pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})}
+	answer, err := client.LoginFinish(ctx, request)
+	if err != nil { // 14.x has one key for both
+		one, _ := ssh.NewPublicKey(key.Public())
+		request.SSHPubKey, request.TLSPubKey, request.PubKey = nil, nil, ssh.MarshalAuthorizedKey(one)
+		answer, err = client.LoginFinish(ctx, request)
+	}
 	check(err)
 	block, _ := pem.Decode(answer.TLSCert)
 	roots := x509.NewCertPool()

@@ -21,12 +21,14 @@ var (
 	ErrAccessDenied = errors.New("access denied")
 	// ErrNotFound: what was asked for does not exist, or the user may not know.
 	ErrNotFound = errors.New("not found")
+	// ErrAmbiguous: several nodes match where one is meant.
+	ErrAmbiguous = errors.New("several servers match")
 	// ErrExpired: the credentials have expired; log in again.
 	ErrExpired = proxy.ErrExpired
 )
 
 // Error is a call that failed. It matches ErrAccessDenied, ErrNotFound,
-// ErrExpired and the errors of package mfa where they apply, and wraps what
+// ErrAmbiguous, ErrExpired and the errors of package mfa where they apply, and wraps what
 // broke the connection.
 type Error struct {
 	Method string // path of the call
@@ -55,7 +57,9 @@ func (e *Error) Is(target error) bool {
 	case ErrAccessDenied:
 		return e.code() == rpc.PermissionDenied && !e.expired()
 	case ErrNotFound:
-		return e.code() == rpc.NotFound
+		return e.code() == rpc.NotFound && !e.ambiguous()
+	case ErrAmbiguous:
+		return e.code() == rpc.NotFound && e.ambiguous()
 	case ErrExpired:
 		return e.expired()
 	case mfa.ErrExists:
@@ -73,6 +77,10 @@ func (e *Error) says(phrases ...string) bool {
 	var status *rpc.Status
 	return errors.As(e.err, &status) &&
 		slices.ContainsFunc(phrases, func(phrase string) bool { return strings.Contains(status.Message, phrase) })
+}
+
+func (e *Error) ambiguous() bool {
+	return e.says("ambiguous host could match multiple nodes", "err-node-is-ambiguous")
 }
 
 func (e *Error) code() rpc.Code {

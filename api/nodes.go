@@ -39,8 +39,13 @@ type NodesRequest struct {
 //
 // Errors: *Error; one in the predicate is the server's.
 func (c *Client) Nodes(ctx context.Context, req NodesRequest) iter.Seq2[*Node, error] {
+	return c.list(ctx, req, pageSize)
+}
+
+// list is Nodes with this many to a page.
+func (c *Client) list(ctx context.Context, req NodesRequest, limit int32) iter.Seq2[*Node, error] {
 	return func(yield func(*Node, error) bool) {
-		l := nodeList{client: c, request: req, limit: pageSize, memory: maxMemory}
+		l := nodeList{client: c, request: req, limit: limit, memory: maxMemory}
 		if _, limited := ctx.Deadline(); !limited {
 			var cancel context.CancelFunc
 			ctx, cancel = context.WithTimeout(ctx, listTimeout)

@@ -51,6 +51,9 @@ type Config struct {
 	Leaf string
 	// Dial makes TCP connections; nil for the network's own.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// StreamBuffer limits, in bytes, what may come from a node before it is read, for
+	// those who are connected to hundreds; 0 is 4 MiB.
+	StreamBuffer int
 
 	server string // cluster of the server that TLS is made with; empty for Cluster
 }
@@ -210,6 +213,7 @@ func Dial(ctx context.Context, cfg Config) (*Transport, error) {
 	t.conn = rpc.NewConn(func(ctx context.Context) (net.Conn, error) {
 		return t.cfg.connect(ctx, alpnTransport, alpnHTTP2)
 	})
+	t.conn.StreamBuffer = cfg.StreamBuffer
 	if err := t.conn.Connect(ctx); err != nil {
 		return nil, err
 	}

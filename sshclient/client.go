@@ -99,8 +99,8 @@ func newClient(host string, conn ssh.Conn, chans <-chan ssh.NewChannel, reqs <-c
 	c := &Client{host: host, conn: conn, dead: make(chan struct{})}
 	c.teleport = strings.HasPrefix(string(conn.ServerVersion()), "SSH-2.0-Teleport")
 	go c.channels.serve(chans)
-	go answerRequests(reqs)
 	go func() {
+		answerRequests(reqs) // to the end of the connection
 		c.err = conn.Wait()
 		close(c.dead)
 	}()

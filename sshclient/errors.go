@@ -138,7 +138,6 @@ func (e *ExitError) Error() string {
 type TargetError struct {
 	Target string
 	Reason string
-	Port   string // what followed the colon, if a port after the host is the reason
 }
 
 func (e *TargetError) Error() string {

@@ -16,8 +16,10 @@ import (
 const (
 	// refusalWait is how long a node that said no has for telling why.
 	refusalWait = time.Second
-	// copySize is the size of the copies between streams and channel.
-	copySize = 64 << 10
+	// copySize is the size of the copies between streams and channel, minCopySize that of
+	// the first ones from the node.
+	copySize    = 64 << 10
+	minCopySize = 1 << 10
 )
 
 // Size is a terminal's size in characters.

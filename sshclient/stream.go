@@ -50,14 +50,18 @@ func (g *gate) shut() {
 	}
 }
 
-// drain copies everything that came from the node. The only error is one of w.
+// drain copies everything that came from the node. The only error is one of w. The
+// buffer grows when there is much: sessions are many at times, and most say little.
 func drain(w io.Writer, r io.Reader) error {
-	buf := make([]byte, copySize)
+	buf := make([]byte, minCopySize)
 	for {
 		n, err := r.Read(buf)
 		if n > 0 {
 			if _, err := w.Write(buf[:n]); err != nil {
 				return err
+			}
+			if n == len(buf) && n < copySize {
+				buf = make([]byte, copySize)
 			}
 			// An error beside data is about telling the node that there is room again;
 			// what has arrived before is still there to be read.

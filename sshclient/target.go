@@ -25,10 +25,10 @@ type Target struct {
 // no port was asked for; IPv6 addresses are bracketed.
 func (t Target) HostPort() string { return net.JoinHostPort(t.Host, strconv.Itoa(t.Port)) }
 
-// ParseTarget reads [login@]host. The last "@" splits, so that a login may
-// contain one. An IPv6 address may stand in brackets or without. A port after
-// the host is refused, as are names that a shell, an ssh_config or a terminal
-// could take for something else: the error is a *TargetError.
+// ParseTarget reads [login@]host[:port]. The last "@" splits, so that a login may
+// contain one. An IPv6 address with a port stands in brackets, without one it may. Names
+// that a shell, an ssh_config or a terminal could take for something else are refused:
+// the error is a *TargetError.
 func ParseTarget(s string) (Target, error) {
 	var t Target
 	t.Host = s
@@ -41,41 +41,53 @@ func ParseTarget(s string) (Target, error) {
 	host, port, reason := splitHost(t.Host)
 	if reason == "" {
 		t.Host = host
+		if port != "" {
+			t.Port, reason = parsePort(port[1:])
+		}
+	}
+	if reason == "" {
 		reason = t.fault()
 	}
 	if reason != "" {
-		return Target{}, &TargetError{Target: s, Reason: reason, Port: port}
+		return Target{}, &TargetError{Target: s, Reason: reason}
 	}
 	return t, nil
 }
 
-// splitHost takes the brackets off an IPv6 address. A non-empty reason says
-// what is wrong; port is set if the reason is a port.
+// splitHost takes the brackets off an IPv6 address and the port, with its colon, off
+// any host. A non-empty reason says what is wrong.
 func splitHost(s string) (host, port, reason string) {
-	const advice = "the port is given with -p, not after the host"
 	if rest, ok := strings.CutPrefix(s, "["); ok {
 		host, after, closed := strings.Cut(rest, "]")
 		addr, err := netip.ParseAddr(host)
 		switch {
 		case !closed || err != nil || !addr.Is6():
 			return "", "", "brackets are for an IPv6 address"
-		case strings.HasPrefix(after, ":"):
-			return "", after[1:], advice
-		case after != "":
+		case after != "" && after[0] != ':':
 			return "", "", "something follows the closing bracket"
 		}
-		return host, "", ""
+		return host, after, ""
 	}
-	if _, after, found := strings.Cut(s, ":"); found {
-		if _, err := netip.ParseAddr(s); err == nil {
-			return s, "", ""
-		}
-		if strings.Contains(after, ":") {
-			return "", "", "it looks like an IPv6 address and is none"
-		}
-		return "", after, advice
+	colon := strings.IndexByte(s, ':')
+	if colon < 0 {
+		return s, "", ""
 	}
-	return s, "", ""
+	if _, err := netip.ParseAddr(s); err == nil {
+		return s, "", ""
+	}
+	if strings.Contains(s[colon+1:], ":") {
+		return "", "", "it looks like an IPv6 address and is none"
+	}
+	return s[:colon], s[colon:], ""
+}
+
+// parsePort reads decimal digits; 0 is whatever port the node has.
+func parsePort(s string) (port int, reason string) {
+	n, err := strconv.ParseUint(s, 10, 16)
+	if err != nil {
+		return 0, "after the colon there is no port, a number up to 65535"
+	}
+	return int(n), ""
 }
 
 // fault says what makes the target unusable, or "". It also stands guard over
@@ -87,7 +99,7 @@ func (t Target) fault() string {
 	case t.Port < 0 || t.Port > 65535:
 		return "port " + strconv.Itoa(t.Port) + " does not exist"
 	case strings.Contains(t.Host, "="):
-		return "label selectors are not supported yet"
+		return "labels name any number of hosts, not one"
 	}
 	// What OpenSSH refuses, too: these names end up in commands and configuration files.
 	if r := badName(t.Host, "'`\"$\\;&<>|(){}*?!#~^/,@%[] \t"); r != "" {

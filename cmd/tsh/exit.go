@@ -169,6 +169,7 @@ func knownErrors() []knownError {
 		{is(mfa.ErrWrongCode), "wrong_code", "begin again: tsh mfa add; see that the clock of the device is right"},
 		{is(api.ErrAccessDenied), "access_denied", ""},
 		{is(api.ErrNotFound), "not_found", ""},
+		{is(api.ErrAmbiguous), "ambiguous", "name one by its ID: tsh ls -v shows them"},
 		{isMissingNode, "not_found", "tsh ls lists the servers there are"},
 		{isA[*sshclient.HostKeyError], "host_key", "nothing was sent to the server; tell the cluster's administrator"},
 		{isA[*sshclient.AuthError], "auth_failed", ""},

@@ -223,7 +223,7 @@ func (a *app) writeNodes(w io.Writer, nodes []*api.Node, verbose bool) error {
 // that would be taken for something else there is left out, and said.
 func (a *app) printNames(nodes []*api.Node) error {
 	for _, n := range nodes {
-		if _, err := sshclient.ParseTarget(n.Spec.Hostname); err != nil || strings.ContainsAny(n.Spec.Hostname, " \t'\"@") {
+		if target, err := sshclient.ParseTarget(n.Spec.Hostname); err != nil || target.Host != n.Spec.Hostname || strings.ContainsAny(n.Spec.Hostname, " \t'\"@") {
 			a.ui.warn("left out: a server named %s (ID %s)", text.Line(n.Spec.Hostname), text.Line(n.Metadata.Name))
 			continue
 		}

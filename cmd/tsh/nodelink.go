@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"strconv"
 	"strings"
 
 	"github.com/seed-087d674e/tsh/proxy"
@@ -29,6 +28,8 @@ func (a *app) dialProxy(ctx context.Context, s *session) (*proxy.Transport, erro
 		RootCAs:     authorities,
 		TLS:         tlsConfig,
 		Cluster:     s.id.RootCluster(),
+
+		StreamBuffer: a.streamBuffer,
 	})
 }
 
@@ -39,7 +40,11 @@ func (a *app) dialNode(ctx context.Context, s *session, over sshclient.Dialer, t
 		return nil, err
 	}
 	config.BannerCallback = func(message string) error {
-		a.ui.say("%s", strings.TrimSuffix(message, "\n"))
+		if message = strings.TrimSuffix(message, "\n"); a.banner != nil {
+			a.banner(message)
+		} else {
+			a.ui.say("%s", message)
+		}
 		return nil
 	}
 	target.Cluster = s.cluster
@@ -62,18 +67,8 @@ func (a *app) explainSSH(ctx context.Context, err error, s *session, host string
 	}
 	var node *proxy.NodeError
 	if errors.As(err, &node) && node.Ambiguous() {
-		a.showCandidates(ctx, s, host)
+		a.showMatches(ctx, s, nodeQuery{host: host})
 		return withHint(err, "name one of them by its ID: tsh ssh ACCOUNT@ID")
 	}
 	return err
-}
-
-// showCandidates lists the servers that host may stand for. That they cannot
-// be listed is no further error: there is one to report already.
-func (a *app) showCandidates(ctx context.Context, s *session, host string) {
-	nodes, err := a.listNodes(ctx, s, lsOptions{query: "name == " + strconv.Quote(host)})
-	if err != nil || len(nodes) == 0 {
-		return
-	}
-	_ = a.writeNodes(a.io.err, nodes, true)
 }

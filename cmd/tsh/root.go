@@ -28,6 +28,9 @@ type app struct {
 
 	storeless       bool  // nothing is to be stored, whatever happens
 	headlessRefused error // why this command cannot log in headless
+
+	banner       func(string) // shows what servers say before the login; nil shows each of them
+	streamBuffer int          // what may come from a server before it is read; 0 is the default
 }
 
 // testOnlyNow replaces the clock that certificates are judged by.

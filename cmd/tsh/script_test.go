@@ -213,7 +213,7 @@ func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
 			config.PublicAddr = strings.Replace(config.Addr, "127.0.0.1", value, 1)
 			ts.Check(l.Close())
 		case "hostnames":
-			config.Hostnames = strings.Split(value, ",")
+			config.Hostnames = strings.Split(unescape(value), ",")
 			config.Nodes = len(config.Hostnames)
 		default:
 			ts.Fatalf("cluster: %q", arg)

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/seed-087d674e/tsh/sshclient"
 )
@@ -18,18 +19,21 @@ type sshOptions struct {
 	noResume bool
 	target   sshclient.Target
 	command  string
+	many     manyOptions
 }
 
 func (a *app) sshCommand() *cobra.Command {
 	var o sshOptions
 	cmd := &cobra.Command{
 		Annotations: map[string]string{takesHeadless: ""},
-		Use:         "ssh [flags] [ACCOUNT@]HOST [COMMAND…]",
+		Use:         "ssh [flags] [ACCOUNT@]HOST[:PORT]|LABELS [COMMAND…]",
 		Short:       "Run a shell or a command on a server",
 		Long: "ssh connects to a server through the proxy and runs a command there, or a shell.\n" +
 			"HOST is a server's name, address or ID. The exit status is the command's; 255 means that\n" +
-			"the connection failed. Everything after HOST belongs to the command.",
-		Example: "  tsh ssh root@web-1\n  tsh ssh -l root web-1 uptime\n  tar c . | tsh ssh root@web-1 tar x",
+			"the connection failed. Everything after HOST belongs to the command.\n\n" +
+			"LABELS, KEY=VALUE[,KEY=VALUE…], stand for all servers that have them. The command runs on\n" +
+			"all at the same time; their lines begin with [HOST], and 1 says that it failed somewhere.",
+		Example: "  tsh ssh root@web-1\n  tsh ssh -l root web-1 uptime\n  tar c . | tsh ssh root@web-1 tar x\n  tsh ssh root@env=prod,role=web uptime",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return asTransport(usagef("%s needs a host", cmd.CommandPath()))
@@ -37,7 +41,7 @@ func (a *app) sshCommand() *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := o.parseArgs(args, a); err != nil {
+			if err := o.parseArgs(cmd.Flags(), args, a); err != nil {
 				return asTransport(err)
 			}
 			return asTransport(a.runSSH(cmd.Context(), o))
@@ -53,24 +57,33 @@ func (a *app) sshCommand() *cobra.Command {
 	relogin.NoOptDefVal = "true"
 	fs.BoolVar(&o.noResume, "no-resume", false, "accepted for other clients' scripts: connections are never resumed")
 	fs.Lookup("no-resume").Hidden = true
+	o.many.addFlags(fs)
 	a.globals.addKeystore(fs)
 	addNegations(fs)
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return asTransport(flagError(err)) })
 	return cmd
 }
 
-func (o *sshOptions) parseArgs(args []string, a *app) error {
+func (o *sshOptions) parseArgs(fs *pflag.FlagSet, args []string, a *app) error {
 	if o.tty && o.noTTY {
 		return usagef("-t and -T exclude each other")
 	}
 	if o.port < 0 || o.port > 65535 {
 		return usagef("-p %d: a port is a number from 1 to 65535", o.port)
 	}
-	target, err := sshclient.ParseTarget(args[0])
-	if err != nil {
-		return &usageError{err}
+	target, err := parseTargetSpec(args[0])
+	if err == nil {
+		err = o.many.validate(fs, target)
 	}
-	target.Port = o.port
+	if err != nil {
+		return err
+	}
+	if o.port != 0 {
+		if target.Port != 0 && target.Port != o.port {
+			return usagef("-p %d and %s do not name the same port", o.port, args[0])
+		}
+		target.Port = o.port
+	}
 	if target.Login == "" {
 		if target.Login = a.globals.login; target.Login == "" {
 			if target.Login, err = osUser(); err != nil {
@@ -78,7 +91,7 @@ func (o *sshOptions) parseArgs(args []string, a *app) error {
 			}
 		}
 	}
-	o.target = target
+	o.target = target.Target
 	words := args[1:]
 	if len(words) > 0 && words[0] == "--" {
 		words = words[1:]
@@ -99,14 +112,18 @@ func asTransport(err error) error {
 }
 
 func (a *app) runSSH(ctx context.Context, o sshOptions) error {
-	return a.withSession(ctx, func(ctx context.Context, s *session) error { return a.sshWith(ctx, s, o) })
+	use := a.sshWith
+	if o.many.labels != nil {
+		use = a.sshByLabels
+	}
+	return a.withSession(ctx, func(ctx context.Context, s *session) error { return use(ctx, s, o) })
 }
 
 // sshWith runs the command with the credentials of s.
 func (a *app) sshWith(ctx context.Context, s *session, o sshOptions) error {
 	connected := a.ui.waiting(o.target.Host)
 	defer connected()
-	transport, err := a.dialProxy(ctx, s)
+	transport, err := o.many.proxy(ctx, a, s)
 	if err != nil {
 		return err
 	}

@@ -38,6 +38,10 @@ var ErrClosed = errors.New("the connection has been closed")
 // call or by Connect; after the connection has broken, the next call makes a
 // new one. Its methods may be called from several goroutines.
 type Conn struct {
+	// StreamBuffer limits, in bytes, what may come on a stream before it is read; 0 is
+	// what net/http does, 4 MiB. It is set before the first call.
+	StreamBuffer int
+
 	dial func(context.Context) (net.Conn, error)
 	busy chan struct{} // holds a token while a goroutine connects
 
@@ -128,6 +132,7 @@ func (c *Conn) connect(ctx context.Context) (*link, error) {
 		Protocols:              &protocols,
 		MaxResponseHeaderBytes: maxHeaders,
 		DisableCompression:     true,
+		HTTP2:                  &http.HTTP2Config{MaxReceiveBufferPerStream: c.StreamBuffer},
 		DialTLSContext:         func(context.Context, string, string) (net.Conn, error) { return watched, nil },
 	}
 	client, err := transport.NewClientConn(ctx, "https", authority+":443")

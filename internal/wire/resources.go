@@ -77,3 +77,17 @@ type AWSMetadata struct {
 	Integration string `wire:"5"`
 	SubnetID    string `wire:"6"`
 }
+
+// ResolveSSHTargetRequest asks for the one node that all of it describes.
+type ResolveSSHTargetRequest struct {
+	Host           string            `wire:"1"`
+	Port           string            `wire:"2"`
+	Labels         map[string]string `wire:"3"`
+	Predicate      string            `wire:"4"`
+	SearchKeywords []string          `wire:"5"`
+}
+
+// ResolveSSHTargetResponse has that node.
+type ResolveSSHTargetResponse struct {
+	Server *Server `wire:"1"`
+}

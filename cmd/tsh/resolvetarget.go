@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+	"strconv"
+	"strings"
+
+	"github.com/seed-087d674e/tsh/api"
+	"github.com/seed-087d674e/tsh/internal/text"
+)
+
+// nodeQuery says which nodes are wanted: all that is set must hold.
+type nodeQuery struct {
+	host   string // host name, address or ID as the proxy matches them
+	port   int    // of host; 0 is any
+	labels map[string]string
+	search []string // words
+	query  string   // an expression in the cluster's language
+}
+
+func (q nodeQuery) request() api.NodesRequest {
+	return api.NodesRequest{Labels: q.labels, Search: q.search, Predicate: q.query}
+}
+
+// resolveNode asks the session's cluster for the one node that want describes. The error
+// matches api.ErrNotFound where there is none, and api.ErrAmbiguous where there are
+// several: showMatches lists them.
+func (a *app) resolveNode(ctx context.Context, s *session, want nodeQuery) (api.Node, error) {
+	defer a.ui.waiting("cluster " + text.Line(s.cluster))()
+	client, err := a.connectCluster(ctx, s, s.cluster)
+	if err != nil {
+		return api.Node{}, err
+	}
+	defer client.Close()
+	node, err := client.ResolveNode(ctx, want.host, want.port, want.request())
+	if err != nil {
+		return api.Node{}, err
+	}
+	return *node, nil
+}
+
+// showMatches lists on stderr the servers that want describes. That they cannot be
+// listed is no further error: there is one to report already.
+func (a *app) showMatches(ctx context.Context, s *session, want nodeQuery) {
+	query := want.query
+	if want.host != "" {
+		query = "name == " + strconv.Quote(want.host)
+		if want.query != "" {
+			query = "(" + want.query + ") && " + query
+		}
+	}
+	nodes, err := a.listNodes(ctx, s, lsOptions{labels: want.labels, query: query, search: strings.Join(want.search, ",")})
+	if err == nil && len(nodes) > 0 {
+		_ = a.writeNodes(a.io.err, nodes, true)
+	}
+}
