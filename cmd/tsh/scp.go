@@ -20,8 +20,7 @@ type scpOptions struct {
 	port     int
 	limit    int // kbit/s
 	noResume bool
-	from     []location
-	to       location
+	all      []location // the last one is the target
 }
 
 func (a *app) scpCommand() *cobra.Command {
@@ -72,7 +71,6 @@ func (o *scpOptions) parseArgs(args []string, a *app) error {
 	}
 	o.copy.Limit = int64(o.limit) * 1024 / 8
 	remote := false
-	var all []location
 	for _, arg := range args {
 		l, err := parseLocation(arg, runtime.GOOS == "windows")
 		if err != nil {
@@ -88,17 +86,19 @@ func (o *scpOptions) parseArgs(args []string, a *app) error {
 				}
 			}
 		}
-		all = append(all, l)
+		o.all = append(o.all, l)
 	}
 	if !remote {
 		return usagef("none of these is on a server; a file there is written [ACCOUNT@]HOST:PATH")
 	}
-	o.from, o.to = all[:len(all)-1], all[len(all)-1]
 	return nil
 }
 
 func (a *app) runSCP(ctx context.Context, o scpOptions) error {
 	return a.withSession(ctx, func(ctx context.Context, s *session) error {
+		if err := a.resolveLocations(ctx, s, o); err != nil {
+			return asTransport(err)
+		}
 		nodes, err := a.dialSFTP(ctx, s, o)
 		defer nodes.close()
 		if err != nil {
@@ -122,7 +122,8 @@ func (a *app) runSCP(ctx context.Context, o scpOptions) error {
 // copyFiles expands the patterns and copies, with the meter running.
 func (a *app) copyFiles(ctx context.Context, nodes *sftpNodes, o scpOptions) (transfer.Summary, error) {
 	var sources []transfer.Source
-	for _, l := range o.from {
+	from, target := o.all[:len(o.all)-1], o.all[len(o.all)-1]
+	for _, l := range from {
 		place := nodes.place(l)
 		paths, err := transfer.Expand(ctx, place, l.path)
 		if err != nil {
@@ -143,7 +144,7 @@ func (a *app) copyFiles(ctx context.Context, nodes *sftpNodes, o scpOptions) (tr
 			meter.aside(func() { a.ui.say("scp: %s: %s", text.Line(path), message) })
 		}
 	}
-	to := transfer.Source{Place: nodes.place(o.to), Path: o.to.path}
+	to := transfer.Source{Place: nodes.place(target), Path: target.path}
 	summary, err := transfer.Copy(ctx, sources, to, o.copy)
 	if err == nil && summary.Failed > 0 {
 		err = errSilent
@@ -159,5 +160,7 @@ func (a *app) copyFiles(ctx context.Context, nodes *sftpNodes, o scpOptions) (tr
 type location struct {
 	remote bool
 	target sshclient.Target
+	labels map[string]string // in place of the target's host
+	name   string            // of the server, for people
 	path   string
 }

@@ -65,7 +65,7 @@ func FuzzLocation(f *testing.F) {
 			t.Errorf("%q: an empty path", arg)
 		case !l.remote && l.path != arg:
 			t.Errorf("%q: the local path %q", arg, l.path)
-		case l.remote && (l.target.Host == "" || strings.HasPrefix(l.target.Host, "-") || strings.HasPrefix(l.path, "~") || !strings.Contains(arg, ":")):
+		case l.remote && (l.target.Host == "" && len(l.labels) == 0 || strings.HasPrefix(l.target.Host, "-") || strings.HasPrefix(l.path, "~") || !strings.Contains(arg, ":")):
 			t.Errorf("%q: %+v", arg, l)
 		case l.remote && strings.ContainsRune(strings.SplitN(arg, ":", 2)[0], '/'):
 			t.Errorf("%q is on %q", arg, l.target.Host)

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/seed-087d674e/tsh/internal/text"
-	"github.com/seed-087d674e/tsh/sshclient"
 )
 
 // parseLocation reads [login@]host:[path] or a local path. A path is remote if there is
@@ -21,7 +20,7 @@ func parseLocation(arg string, windows bool) (location, error) {
 		}
 		return location{path: arg}, nil
 	}
-	target, err := sshclient.ParseTarget(arg[:colon])
+	spec, err := parseTargetSpec(arg[:colon])
 	if err != nil {
 		return location{}, fmt.Errorf("%s: %w", text.Line(arg), err)
 	}
@@ -29,7 +28,7 @@ func parseLocation(arg string, windows bool) (location, error) {
 	if err != nil {
 		return location{}, err
 	}
-	return location{remote: true, target: target, path: path}, nil
+	return location{remote: true, target: spec.Target, labels: spec.labels, name: cmp.Or(spec.text, spec.Host), path: path}, nil
 }
 
 // hostEnd is where the colon after a host is, or -1 for a local path.

@@ -2,9 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 
+	"github.com/seed-087d674e/tsh/api"
+	"github.com/seed-087d674e/tsh/internal/text"
 	"github.com/seed-087d674e/tsh/proxy"
 	"github.com/seed-087d674e/tsh/sshclient"
 	"github.com/seed-087d674e/tsh/sshclient/sftp"
@@ -32,7 +36,7 @@ func (a *app) dialSFTP(ctx context.Context, s *session, o scpOptions) (*sftpNode
 	seen := make(map[sshclient.Target]bool)
 	var dials sync.WaitGroup
 	var first error
-	for _, l := range append(o.from, o.to) {
+	for _, l := range o.all {
 		if !l.remote || seen[l.target] {
 			continue
 		}
@@ -50,10 +54,30 @@ func (a *app) dialSFTP(ctx context.Context, s *session, o scpOptions) (*sftpNode
 	return n, first
 }
 
+// resolveLocations puts the one server that labels stand for in their place.
+func (a *app) resolveLocations(ctx context.Context, s *session, o scpOptions) error {
+	for i := range o.all {
+		l := &o.all[i]
+		if l.labels == nil {
+			continue
+		}
+		want := nodeQuery{labels: l.labels}
+		node, err := a.resolveNode(ctx, s, want)
+		if errors.Is(err, api.ErrAmbiguous) {
+			a.showMatches(ctx, s, want)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", text.Line(l.name), err)
+		}
+		l.target.Host, l.name = node.Metadata.Name, node.Spec.Hostname
+	}
+	return nil
+}
+
 func (o scpOptions) hosts() string {
-	for _, l := range append(o.from, o.to) {
+	for _, l := range o.all {
 		if l.remote {
-			return l.target.Host
+			return l.name
 		}
 	}
 	return ""
@@ -90,7 +114,7 @@ func (n *sftpNodes) place(l location) transfer.Place {
 	if !l.remote {
 		return transfer.Place{}
 	}
-	return transfer.Place{Client: n.files[l.target], Name: l.target.Host}
+	return transfer.Place{Client: n.files[l.target], Name: l.name}
 }
 
 // closeSoon leaves a moment for what is cleared away after ^C.
