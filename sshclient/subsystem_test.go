@@ -23,19 +23,19 @@ import (
 // subsystem returns a session that starts a subsystem, or refuses it with a few words.
 func subsystem(refusal string, run func(ssh.Channel)) func(ssh.Channel, <-chan *ssh.Request) {
 	return func(ch ssh.Channel, reqs <-chan *ssh.Request) {
-		for r := range reqs {
-			if r.Type != "subsystem" || refusal != "" {
-				io.WriteString(ch.Stderr(), refusal)
-				r.Reply(false, nil)
-				ch.Close()
-				return
-			}
+		r, ok := <-reqs
+		if !ok {
+			return
+		}
+		if r.Type != "subsystem" || refusal != "" {
+			io.WriteString(ch.Stderr(), refusal)
+			r.Reply(false, nil)
+		} else {
 			r.Reply(true, nil)
 			go ssh.DiscardRequests(reqs)
 			run(ch)
-			ch.Close()
-			return
 		}
+		ch.Close()
 	}
 }
 
