@@ -78,7 +78,7 @@ func startSSHD(t *testing.T, permits ...string) (*sshd, *ssh.ClientConfig, sshcl
 	}
 	config := fmt.Sprintf("HostKey %s\nHostCertificate %s\nTrustedUserCAKeys %s\nAuthorizedKeysFile none\nPidFile none\n"+
 		"UsePAM no\nStrictModes no\nPermitRootLogin yes\nAcceptEnv LANG LC_*\nLogLevel VERBOSE\nPrintMotd no\nPrintLastLog no\n"+
-		"Banner %s\nSetEnv HOME=%s\n", // not the developer's dot files
+		"Subsystem sftp internal-sftp\nBanner %s\nSetEnv HOME=%s\n", // not the developer's dot files
 		write("host", pem.EncodeToMemory(block)), write("host-cert.pub", ssh.MarshalAuthorizedKey(cert)),
 		write("user_ca.pub", ssh.MarshalAuthorizedKey(c.userCA.PublicKey())), write("banner", []byte("authorised use only\n")), dir)
 	d := &sshd{path: path, config: write("sshd_config", []byte(config))}

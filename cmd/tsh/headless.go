@@ -48,7 +48,7 @@ func (h *headlessFlags) note(fs *pflag.FlagSet) {
 
 // addHeadless adds the flags of headless logins.
 func (g *globals) addHeadless(fs *pflag.FlagSet) {
-	fs.BoolVar(&g.headless.on, "headless", false, "log in for this command alone, approved on another device; for ssh and ls [TELEPORT_HEADLESS]")
+	fs.BoolVar(&g.headless.on, "headless", false, "log in for this command alone, approved on another device; for ssh, scp and ls [TELEPORT_HEADLESS]")
 	fs.StringVar(&g.mlock, "mlock", mlockAuto, "keep the program's memory out of swap, `MODE` off, auto, best_effort or strict [TELEPORT_MLOCK_MODE]")
 }
 
@@ -95,7 +95,7 @@ func (g *globals) chooseHeadless() error {
 // refused when the command comes to log in: it is meant for those that can.
 func (a *app) admitHeadless(cmd *cobra.Command) error {
 	if _, takes := cmd.Annotations[takesHeadless]; a.globals.headless.on && !takes {
-		a.headlessRefused = usagef("%s cannot log in headless; ssh and ls can", cmd.CommandPath())
+		a.headlessRefused = usagef("%s cannot log in headless; ssh, scp and ls can", cmd.CommandPath())
 		if h := a.globals.headless; h.flag || h.auth {
 			return a.headlessRefused
 		}

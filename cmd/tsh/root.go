@@ -153,7 +153,7 @@ func (a *app) rootCommand() *cobra.Command {
 	}
 	root.AddCommand(
 		a.loginCommand(), a.logoutCommand(), a.statusCommand(), a.lsCommand(),
-		a.sshCommand(), a.proxyCommand(), a.mfaCommand(), a.envCommand(), a.doctorCommand(), a.versionCommand(),
+		a.sshCommand(), a.scpCommand(), a.proxyCommand(), a.mfaCommand(), a.envCommand(), a.doctorCommand(), a.versionCommand(),
 		a.profilesCommand(), a.useCommand(), a.headlessCommand(), a.clustersCommand(), a.completionCommand(),
 		a.resolveCommand(), a.sessionsCommand(), a.configCommand(),
 	)

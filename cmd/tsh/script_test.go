@@ -217,6 +217,8 @@ func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
 			config.SeparatePorts, config.SSHOnly = true, true
 		case "no-resumption":
 			config.NoResumption = true
+		case "home":
+			config.Home = ts.MkAbs(value)
 		case "separate-ports":
 			config.SeparatePorts = true
 		case "listen":

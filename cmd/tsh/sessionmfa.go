@@ -70,37 +70,50 @@ func (m *sessionMFA) close() {
 // factor, the person is asked for it, and use works on a new connection over the same
 // dialer.
 func (m *sessionMFA) onNode(ctx context.Context, over sshclient.Dialer, target sshclient.Target, use func(*sshclient.Client) error) error {
-	refusal := m.attempt(ctx, m.s, over, target, use)
-	if m.s.id.MFAVerified() && saysMFA(refusal) {
-		return withHint(refusal, "this login was confirmed with a second factor already; run the command where your security key is, without --headless or --identity")
-	}
-	if !m.mayHelp(refusal, target.Login) {
-		return refusal
-	}
-	once, required, err := m.certify(ctx, target)
-	switch {
-	case errors.Is(err, mfa.ErrNotRequired):
-		return refusal
-	case err != nil && !required && !saysMFA(refusal) && ctx.Err() == nil:
-		slog.Debug("whether a second factor is required cannot be found out", "error", err)
-		return refusal
-	case err != nil:
-		return m.explain(err)
-	}
-	err = m.attempt(ctx, once, over, target, use)
-	if saysMFA(err) {
-		return withHint(err, "the cluster has issued a certificate for this session, and the server does not take it; tell the cluster's administrator")
+	client, err := m.enter(ctx, over, target, use)
+	if client != nil {
+		_ = client.Close()
 	}
 	return err
 }
 
-func (m *sessionMFA) attempt(ctx context.Context, s *session, over sshclient.Dialer, target sshclient.Target, use func(*sshclient.Client) error) error {
+// enter is onNode for who goes on with the connection once begin has succeeded: it is
+// returned, and nil otherwise.
+func (m *sessionMFA) enter(ctx context.Context, over sshclient.Dialer, target sshclient.Target, begin func(*sshclient.Client) error) (*sshclient.Client, error) {
+	client, refusal := m.attempt(ctx, m.s, over, target, begin)
+	if m.s.id.MFAVerified() && saysMFA(refusal) {
+		return nil, withHint(refusal, "this login was confirmed with a second factor already; run the command where your security key is, without --headless or --identity")
+	}
+	if !m.mayHelp(refusal, target.Login) {
+		return client, refusal
+	}
+	once, required, err := m.certify(ctx, target)
+	switch {
+	case errors.Is(err, mfa.ErrNotRequired):
+		return nil, refusal
+	case err != nil && !required && !saysMFA(refusal) && ctx.Err() == nil:
+		slog.Debug("whether a second factor is required cannot be found out", "error", err)
+		return nil, refusal
+	case err != nil:
+		return nil, m.explain(err)
+	}
+	client, err = m.attempt(ctx, once, over, target, begin)
+	if saysMFA(err) {
+		err = withHint(err, "the cluster has issued a certificate for this session, and the server does not take it; tell the cluster's administrator")
+	}
+	return client, err
+}
+
+func (m *sessionMFA) attempt(ctx context.Context, s *session, over sshclient.Dialer, target sshclient.Target, begin func(*sshclient.Client) error) (*sshclient.Client, error) {
 	client, err := m.app.dialNode(ctx, s, over, target)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer client.Close()
-	return use(client)
+	if err := begin(client); err != nil {
+		_ = client.Close()
+		return nil, err
+	}
+	return client, nil
 }
 
 // saysMFA reports whether a server has refused something, which has not begun, for

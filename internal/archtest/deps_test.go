@@ -31,7 +31,7 @@ func foreign(importPath string) bool {
 	return slices.ContainsFunc([]string{
 		"google.golang.org/grpc", "google.golang.org/protobuf", "google.golang.org/genproto", "golang.org/x/net", "go.etcd.io/bbolt",
 		"github.com/pquerna/otp", "github.com/google/uuid", "github.com/go-webauthn/webauthn", "github.com/skip2/go-qrcode", "github.com/creack/pty", "github.com/rogpeppe/go-internal",
-		"github.com/chromedp",
+		"github.com/chromedp", "github.com/pkg/sftp",
 	}, func(banned string) bool { return under(importPath, banned) })
 }
 

@@ -49,6 +49,7 @@ type Cluster struct {
 
 	headless     *headlessDesk
 	headlessWait time.Duration
+	home         string // of every login; see nodeHome
 
 	listener net.Listener
 	emulate  int
@@ -144,7 +145,7 @@ func assemble(s *state, cfg Config, listener net.Listener) (*Cluster, error) {
 		settings: set, motd: cfg.MOTD, listener: listener, emulate: cfg.Emulate, tokensOnly: cfg.TokensOnly,
 		log:          newLogger(cfg.Log),
 		headlessWait: cfg.HeadlessWait, noResumption: cfg.NoResumption, sshOnly: cfg.SSHOnly,
-		sessionMFA: sessionMFA{cfg.MFARefusal, cfg.NoMFAReuse},
+		sessionMFA: sessionMFA{cfg.MFARefusal, cfg.NoMFAReuse}, home: cfg.Home,
 	}
 	if c.sso, err = newSSO(cfg); err != nil {
 		return nil, err

@@ -181,6 +181,7 @@ func (c *Cluster) serveSSH(n *node, conn net.Conn, line string) {
 	forwarding, _ := sc.Permissions.ExtraData[permForwarding].(bool)
 	nc := &nodeConn{cluster: c, node: n, conn: sc, teleportUser: name, forwards: newNodeForwards(sc, forwarding)}
 	nc.refusal, _ = sc.Permissions.ExtraData[permRefusal].(string)
+	nc.noCopying, _ = sc.Permissions.ExtraData[permNoCopy].(bool)
 	nc.serve(channels, requests)
 	_ = sc.Close()
 }
@@ -194,6 +195,7 @@ const (
 	permForwarding permKey = "port-forwarding"
 	permAgent      permKey = "agent-forwarding"
 	permX11        permKey = "X11-forwarding"
+	permNoCopy     permKey = "no-copy" // whether files stay where they are
 )
 
 // authorize accepts a user certificate, of this cluster or of its root, whose principals and
@@ -234,6 +236,7 @@ func (c *Cluster) authorize(n *node, meta ssh.ConnMetadata, key ssh.PublicKey) (
 		permForwarding: roles.any(func(r role) bool { return r.PortForwarding }),
 		permAgent:      roles.any(func(r role) bool { return r.ForwardAgent }),
 		permX11:        roles.any(func(r role) bool { return r.PermitX11 }),
+		permNoCopy:     roles.any(func(r role) bool { return r.NoFileCopy }),
 	}}, nil
 }
 
@@ -261,6 +264,7 @@ type nodeConn struct {
 	teleportUser string
 	forwards     *nodeForwards
 	refusal      string // what every session is refused with, if anything
+	noCopying    bool
 }
 
 // serve answers requests and runs sessions until the client is gone, then

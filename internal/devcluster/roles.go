@@ -18,6 +18,7 @@ type role struct {
 	ForwardAgent   bool                `json:"forward_agent,omitempty"`
 	PortForwarding bool                `json:"port_forwarding,omitempty"`
 	PermitX11      bool                `json:"permit_x11,omitempty"`
+	NoFileCopy     bool                `json:"no_file_copy,omitempty"`
 	Rules          []rule              `json:"rules,omitempty"`
 	// SessionMFA: sessions on the nodes that the labels name take a second factor.
 	SessionMFA bool `json:"require_session_mfa,omitempty"`
@@ -68,6 +69,11 @@ func presetRoles() []role {
 			}},
 		},
 		{Name: "x11", MaxSessionTTL: ttl, PermitX11: true},
+		{
+			Name:          "no-copy", // takes scp and sftp away from who has it
+			MaxSessionTTL: ttl,
+			NoFileCopy:    true,
+		},
 	}
 }
 

@@ -35,6 +35,7 @@ type session struct {
 	env     []string
 	pty     *ptyRequest
 	child   *child
+	sftp    bool // the SFTP subsystem was asked for instead
 	refused bool // the channel is closed once the answer is out
 	ended   sync.WaitGroup
 	left    chan struct{} // closed when the client is gone
@@ -66,6 +67,9 @@ func (nc *nodeConn) serveSession(channel ssh.Channel, requests <-chan *ssh.Reque
 		}
 		if ok && (req.Type == "shell" || req.Type == "exec") {
 			s.begin()
+		}
+		if ok && req.Type == "subsystem" {
+			s.ended.Go(s.serveSFTP)
 		}
 	}
 	close(s.left)
@@ -101,7 +105,8 @@ func (s *session) handle(req *ssh.Request) bool {
 	case "x11-req":
 		return s.lendDisplay(req.Payload)
 	case "subsystem":
-		return s.fail("subsystems are not supported by this node")
+		var sub struct{ Name string }
+		return ssh.Unmarshal(req.Payload, &sub) == nil && s.startSubsystem(sub.Name)
 	}
 	return false
 }
@@ -172,10 +177,10 @@ func (s *session) setEnvs(payload []byte) bool {
 
 // start runs the command, or a login shell if it is empty.
 func (s *session) start(command string) bool {
-	if s.child != nil {
+	if s.child != nil || s.sftp {
 		return false
 	}
-	child, err := startChild(childSpec{command: command, env: s.childEnv(), dir: homeDir(), pty: s.pty})
+	child, err := startChild(childSpec{command: command, env: s.childEnv(), dir: s.nc.cluster.nodeHome(), pty: s.pty})
 	if err != nil {
 		s.nc.cluster.log.Error("program not started", "node", s.nc.node.hostname, "reason", err)
 		child = failedChild(err)
@@ -273,7 +278,7 @@ func (s *session) childEnv() []string {
 			env = append(env, name+"="+v)
 		}
 	}
-	env = append(env, "HOME="+homeDir(), "SHELL="+loginShell())
+	env = append(env, "HOME="+s.nc.cluster.nodeHome(), "SHELL="+loginShell())
 	if u, err := osuser.Current(); err == nil {
 		env = append(env, "USER="+u.Username, "LOGNAME="+u.Username)
 	}

@@ -280,10 +280,10 @@ func TestRefusedRequests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.RequestSubsystem("sftp"); err == nil {
-		t.Error("sftp accepted")
+	if err := s.RequestSubsystem("nope"); err == nil {
+		t.Error("a subsystem that does not exist was accepted")
 	}
-	if text, _ := io.ReadAll(stderr); !strings.Contains(string(text), "subsystems are not supported") {
+	if text, _ := io.ReadAll(stderr); !strings.Contains(string(text), "no such subsystem: nope") {
 		t.Errorf("stderr %q", text)
 	}
 }

@@ -1,0 +1,5 @@
+package transfer
+
+import "errors"
+
+func makeFIFO(string) error { return errors.ErrUnsupported }
