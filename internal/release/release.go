@@ -13,21 +13,22 @@ import (
 func Command(ctx context.Context, out string, packages ...string) *exec.Cmd {
 	args := append(append([]string{"build"}, flags()...), "-o", out)
 	cmd := exec.CommandContext(ctx, "go", append(args, packages...)...)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	// A command that lives for milliseconds has no use for the collector for large heaps.
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOEXPERIMENT=nogreenteagc")
 	cmd.Stderr = os.Stderr
 	return cmd
 }
 
-// flags are the go tool's. Functions are inlined only where it pays: in the parts of
-// the runtime that maps and bytes go through, and in cryptography that works on the
-// bytes of a connection. Everywhere else calls stay calls, and functions follow each
-// other without a gap. The program is 1.1 MB smaller for it; its start takes as long.
+// flags are the go tool's. Functions are inlined only where it pays: in what every
+// allocation goes through, and in cryptography that works on the bytes of a connection.
+// Everywhere else calls stay calls, and functions follow each other without a gap. The
+// program is 1.3 MB smaller for it; its start takes as long.
 func flags() []string {
 	all := []string{"-trimpath", "-ldflags=-s -w -funcalign=1", "-gcflags=all=-l"}
 	for _, pattern := range []string{
-		"runtime", "internal/runtime/...", "internal/bytealg", "bytes", "strings", "math/bits",
+		"internal/runtime/...", "internal/bytealg",
 		"crypto/subtle", "crypto/internal/fips140/subtle", "crypto/internal/fips140/alias", "crypto/internal/fips140deps/...",
-		"crypto/internal/fips140/aes/...", "crypto/internal/fips140/sha256", "crypto/internal/fips140/sha512", "crypto/internal/fips140/bigmod",
+		"crypto/internal/fips140/aes/...", "crypto/internal/fips140/sha256", "crypto/internal/fips140/sha512",
 		"vendor/golang.org/x/crypto/...", "golang.org/x/crypto/chacha20/...", "golang.org/x/crypto/internal/...",
 	} {
 		all = append(all, "-gcflags="+pattern+"=")
