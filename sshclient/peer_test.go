@@ -37,10 +37,6 @@ type peer struct {
 	theirs   uint32    // the client's channel number
 	window   uint32    // what the client may still be sent
 	attempts int       // authentication requests
-	// The first message of a key exchange that is guessed, sent with the lists, or
-	// announced in them.
-	guess     []byte
-	announced bool
 }
 
 // peerGone ends a script when the client hangs up.
@@ -156,7 +152,7 @@ func (p *peer) kexInit() []byte {
 	names := func(l []string) string { return strings.Join(l, ",") }
 	init := append([]byte{20}, make([]byte, 16)...)
 	return append(init, message(0, names(p.lists.kex), names(p.lists.hostKeys), names(p.lists.ciphers), names(p.lists.ciphers),
-		names(p.lists.macs), names(p.lists.macs), "none", "none", "", "", p.announced, uint32(0))[1:]...)
+		names(p.lists.macs), names(p.lists.macs), "none", "none", "", "", false, uint32(0))[1:]...)
 }
 
 // exchangeVersions does RFC 4253 section 4.2.
@@ -172,9 +168,6 @@ func (p *peer) exchangeKeys() {
 	clientVersion := p.exchangeVersions()
 	ours := p.kexInit()
 	p.raw(p.pack(ours))
-	if len(p.guess) > 0 {
-		p.raw(p.pack(p.guess))
-	}
 	theirs := p.recv()
 	init := p.expect(30)
 	clientPoint := init[5:]
