@@ -3,12 +3,14 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/seed-087d674e/tsh/api"
+	"github.com/seed-087d674e/tsh/internal/text"
 	"github.com/seed-087d674e/tsh/sshclient"
 )
 
@@ -39,6 +41,9 @@ func (a *app) resolveCommand() *cobra.Command {
 			err := a.parseResolve(cmd, &o, args[0])
 			if err == nil {
 				err = a.runResolve(cmd.Context(), o)
+			}
+			if errors.Is(err, api.ErrNotFound) || errors.Is(err, api.ErrAmbiguous) {
+				err = fmt.Errorf("%s: %w", text.Line(args[0]), err)
 			}
 			if err != nil && o.quiet {
 				return errSilent
@@ -85,7 +90,6 @@ func (a *app) runResolve(ctx context.Context, o resolveOptions) error {
 		node, err = a.resolveNode(ctx, s, o.want)
 		if errors.Is(err, api.ErrAmbiguous) && !o.quiet {
 			a.showMatches(ctx, s, o.want)
-			err = withHint(err, "name one of them by its ID: tsh resolve ID")
 		}
 		if err == nil && o.want.host != "" {
 			a.rememberHosts(s, []string{node.Spec.Hostname}, false)
