@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/seed-087d674e/tsh/api"
-	"github.com/seed-087d674e/tsh/internal/text"
 	"github.com/seed-087d674e/tsh/proxy"
 	"github.com/seed-087d674e/tsh/sshclient"
 	"github.com/seed-087d674e/tsh/sshclient/resume"
@@ -95,7 +94,7 @@ func (a *app) explainSSH(ctx context.Context, err error, s *session, host string
 	if errors.As(err, &node) && node.Ambiguous() {
 		a.showMatches(ctx, s, nodeQuery{host: host})
 		// The proxy's words are a code on a second line.
-		return withHint(fmt.Errorf("connect to %s: %w", text.Line(host), api.ErrAmbiguous), hintAmbiguous)
+		return withHint(fmt.Errorf("connect to %s: %w", host, api.ErrAmbiguous), hintAmbiguous)
 	}
 	return err
 }

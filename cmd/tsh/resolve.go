@@ -42,11 +42,12 @@ func (a *app) resolveCommand() *cobra.Command {
 			if err == nil {
 				err = a.runResolve(cmd.Context(), o)
 			}
-			if errors.Is(err, api.ErrNotFound) || errors.Is(err, api.ErrAmbiguous) {
-				err = fmt.Errorf("%s: %w", text.Line(args[0]), err)
-			}
-			if err != nil && o.quiet {
+			switch {
+			case err == nil:
+			case o.quiet:
 				return errSilent
+			case errors.Is(err, api.ErrNotFound), errors.Is(err, api.ErrAmbiguous):
+				return fmt.Errorf("%s: %w", text.Line(args[0]), err)
 			}
 			return err
 		},

@@ -36,10 +36,11 @@ func (a *app) resolveNode(ctx context.Context, s *session, want nodeQuery) (api.
 	node, err := client.ResolveNode(ctx, want.host, want.port, want.request())
 	switch {
 	case errors.Is(err, api.ErrAmbiguous):
-		return api.Node{}, api.ErrAmbiguous // the cluster's words are a code on a second line
+		err = api.ErrAmbiguous // the cluster's words are a code on a second line
 	case errors.Is(err, api.ErrNotFound):
-		return api.Node{}, withHint(err, hintMissing)
-	case err != nil:
+		err = withHint(err, hintMissing)
+	}
+	if err != nil {
 		return api.Node{}, err
 	}
 	return *node, nil
