@@ -50,6 +50,12 @@ func withHint(err error, format string, args ...any) error {
 	return &hintedError{err, fmt.Sprintf(format, args...)}
 }
 
+// Hints for servers that are not there, or there more than once.
+const (
+	hintMissing   = "tsh ls lists the servers there are, and their ports"
+	hintAmbiguous = "name one of them by its ID, which tsh ls -v shows"
+)
+
 // transportError is a failure of ssh that is not the remote command's.
 type transportError struct{ err error }
 
@@ -178,8 +184,8 @@ func knownErrors() []knownError {
 		{is(mfa.ErrWrongCode), "wrong_code", "begin again: tsh mfa add; see that the clock of the device is right"},
 		{is(api.ErrAccessDenied), "access_denied", ""},
 		{is(api.ErrNotFound), "not_found", ""},
-		{is(api.ErrAmbiguous), "ambiguous", "name one by its ID: tsh ls -v shows them"},
-		{isMissingNode, "not_found", "tsh ls lists the servers there are"},
+		{is(api.ErrAmbiguous), "ambiguous", hintAmbiguous},
+		{isMissingNode, "not_found", hintMissing},
 		{isA[*sshclient.HostKeyError], "host_key", "nothing was sent to the server; tell the cluster's administrator"},
 		{isA[*sshclient.AuthError], "auth_failed", ""},
 		{is(sshclient.ErrNoAnswer), "timeout", ""},

@@ -32,7 +32,7 @@ type formatFlag struct {
 
 func (f *formatFlag) addFlag(fs *pflag.FlagSet, allowed ...string) {
 	f.allowed = allowed
-	fs.StringVarP(&f.value, "format", "f", formatText, "print as "+strings.Join(allowed, ", "))
+	fs.StringVarP(&f.value, "format", "f", formatText, "print in `FORMAT` "+strings.Join(allowed, ", "))
 }
 
 // pick is the format to print in: --json is --format=json whose errors are

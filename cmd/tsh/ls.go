@@ -48,7 +48,7 @@ func (a *app) lsCommand() *cobra.Command {
 	fs.BoolVarP(&o.verbose, "verbose", "v", false, "show node IDs and all labels, cut nothing")
 	fs.StringVar(&o.search, "search", "", "show servers that match all of these comma-separated `WORDS`")
 	fs.StringVar(&o.query, "query", "", "show servers that match a predicate `EXPRESSION`")
-	fs.StringVar(&o.sort, "sort", "name", "sort by `KEY` name, address, id or label:NAME; -KEY for the other way round")
+	fs.StringVar(&o.sort, "sort", "name", "sort `BY` name, address, id or label:KEY; -BY for the other way round")
 	fs.BoolVarP(&o.all, "all", "R", false, "ask all clusters of all logins that are valid")
 	o.format.addFlag(fs, formatText, formatJSON, formatYAML, formatNames)
 	a.globals.addKeystore(fs)

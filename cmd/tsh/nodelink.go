@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
+	"github.com/seed-087d674e/tsh/api"
 	"github.com/seed-087d674e/tsh/proxy"
 	"github.com/seed-087d674e/tsh/sshclient"
 	"github.com/seed-087d674e/tsh/sshclient/resume"
@@ -91,7 +93,8 @@ func (a *app) explainSSH(ctx context.Context, err error, s *session, host string
 	var node *proxy.NodeError
 	if errors.As(err, &node) && node.Ambiguous() {
 		a.showMatches(ctx, s, nodeQuery{host: host})
-		return withHint(err, "name one of them by its ID: tsh ssh ACCOUNT@ID")
+		// The proxy's words are a code on a second line.
+		return withHint(fmt.Errorf("connect to %s: %w", host, api.ErrAmbiguous), hintAmbiguous)
 	}
 	return err
 }

@@ -27,7 +27,7 @@ func parseOrder(s string) (nodeOrder, error) {
 	case key == "" && (s == "name" || s == "-name" || by == "address" || by == "id"), by == "label" && key != "":
 		return o, nil
 	}
-	return o, usagef("--sort=%s: choose name, address, id or label:NAME", s)
+	return o, usagef("--sort=%s: choose name, address, id or label:KEY", s)
 }
 
 // streams is the order to ask the cluster for, if it has this one: "" if the whole list

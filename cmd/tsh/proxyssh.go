@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"runtime/debug"
@@ -140,7 +141,7 @@ func (a *app) oneTarget(ctx context.Context, s *session, o proxySSHOptions) (ssh
 			a.showMatches(ctx, s, want)
 		}
 		if err != nil {
-			return target, err
+			return target, fmt.Errorf("%s: %w", o.spec.text, err)
 		}
 		return sshclient.ParseTarget(node.Metadata.Name)
 	}

@@ -3,12 +3,14 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/seed-087d674e/tsh/api"
+	"github.com/seed-087d674e/tsh/internal/text"
 	"github.com/seed-087d674e/tsh/sshclient"
 )
 
@@ -40,8 +42,12 @@ func (a *app) resolveCommand() *cobra.Command {
 			if err == nil {
 				err = a.runResolve(cmd.Context(), o)
 			}
-			if err != nil && o.quiet {
+			switch {
+			case err == nil:
+			case o.quiet:
 				return errSilent
+			case errors.Is(err, api.ErrNotFound), errors.Is(err, api.ErrAmbiguous):
+				return fmt.Errorf("%s: %w", text.Line(args[0]), err)
 			}
 			return err
 		},
@@ -85,7 +91,6 @@ func (a *app) runResolve(ctx context.Context, o resolveOptions) error {
 		node, err = a.resolveNode(ctx, s, o.want)
 		if errors.Is(err, api.ErrAmbiguous) && !o.quiet {
 			a.showMatches(ctx, s, o.want)
-			err = withHint(err, "name one of them by its ID: tsh resolve ID")
 		}
 		if err == nil && o.want.host != "" {
 			a.rememberHosts(s, []string{node.Spec.Hostname}, false)

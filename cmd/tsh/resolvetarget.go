@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"strings"
 
@@ -33,6 +34,12 @@ func (a *app) resolveNode(ctx context.Context, s *session, want nodeQuery) (api.
 	}
 	defer client.Close()
 	node, err := client.ResolveNode(ctx, want.host, want.port, want.request())
+	switch {
+	case errors.Is(err, api.ErrAmbiguous):
+		err = api.ErrAmbiguous // the cluster's words are a code on a second line
+	case errors.Is(err, api.ErrNotFound):
+		err = withHint(err, hintMissing)
+	}
 	if err != nil {
 		return api.Node{}, err
 	}

@@ -48,6 +48,7 @@ func (a *app) scpCommand() *cobra.Command {
 			return a.runSCP(cmd.Context(), o)
 		},
 	}
+	cmd.SetFlagErrorFunc(opensshFlagError)
 	fs := cmd.Flags()
 	fs.BoolVarP(&o.copy.Recursive, "recursive", "r", false, "copy directories, too")
 	fs.BoolVarP(&o.copy.Times, "preserve", "p", false, "copy the times of files as well as their modes")

@@ -94,6 +94,17 @@ func TestMeterLine(t *testing.T) {
 		t.Errorf("an empty file: %q", line)
 	}
 
+	// The sum counts what has arrived.
+	for _, size := range []int64{0, 1000, 0} {
+		f := &transfer.File{Path: "f", Size: size}
+		m.started(f)
+		m.finished(f)
+	}
+	if m.files != 2 {
+		t.Errorf("%d files are counted", m.files)
+	}
+	out.Reset()
+
 	// What it says goes over what was there, and leaves nothing of it.
 	m.show("a long line", false)
 	m.aside(func() { out.WriteString("message\n") })

@@ -86,8 +86,10 @@ func (m *meter) finished(f *transfer.File) {
 	defer m.mu.Unlock()
 	for i, u := range m.under {
 		if u.file == f {
-			m.files++
-			m.bytes += f.Done()
+			done := f.Done()
+			if m.bytes += done; done >= f.Size { // else it failed
+				m.files++
+			}
 			m.show(m.line(u, true), true)
 			m.under = append(m.under[:i], m.under[i+1:]...)
 			return

@@ -94,10 +94,11 @@ func (a *app) runSessions(ctx context.Context, o sessionsOptions) error {
 		return err
 	case format != formatText:
 		return writeData(a.out, format, sessions)
-	case len(sessions) == 0:
+	}
+	if err = a.printSessions(sessions); err == nil && len(sessions) == 0 {
 		a.ui.say("No session is under way, or your roles show you none.")
 	}
-	return a.printSessions(sessions)
+	return err
 }
 
 func (a *app) printSessions(sessions []*api.SessionTracker) error {

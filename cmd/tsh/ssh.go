@@ -71,7 +71,7 @@ func (a *app) sshCommand() *cobra.Command {
 	o.many.addFlags(fs)
 	a.globals.addKeystore(fs)
 	addNegations(fs)
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return asTransport(sshFlagError(err)) })
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return asTransport(opensshFlagError(cmd, err)) })
 	return cmd
 }
 

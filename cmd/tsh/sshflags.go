@@ -279,16 +279,23 @@ func sshWords(cmd *cobra.Command, args []string) ([]string, error) {
 	return append([]string{args[0]}, fs.Args()...), nil
 }
 
-// sshFlagError names the flags of OpenSSH that are not there.
-func sshFlagError(err error) error {
+// opensshFlagError names the flags of OpenSSH's ssh or scp that are not there.
+func opensshFlagError(cmd *cobra.Command, err error) error {
+	known := sshFlags
+	if cmd.Name() == "scp" {
+		known = scpFlags
+	}
 	var unknown *pflag.NotExistError
 	if errors.As(err, &unknown) {
-		if name := unknown.GetSpecifiedName(); len(name) == 1 && strings.Contains(opensshFlags, name) {
-			return usagef("-%s of OpenSSH is not supported; ssh itself has it, with 'tsh proxy ssh' as its ProxyCommand", name)
+		if name := unknown.GetSpecifiedName(); len(name) == 1 && strings.Contains(known, name) {
+			return usagef("-%s of OpenSSH is not supported; %s itself has it, with 'tsh proxy ssh' as its ProxyCommand", name, cmd.Name())
 		}
 	}
 	return flagError(err)
 }
 
-// opensshFlags are all flags of OpenSSH's ssh.
-const opensshFlags = "1246AaBbCcDEeFfGgIiJKkLlMmNnOoPpQqRSsTtVvWwXxYy"
+// All flags of OpenSSH's ssh and scp.
+const (
+	sshFlags = "1246AaBbCcDEeFfGgIiJKkLlMmNnOoPpQqRSsTtVvWwXxYy"
+	scpFlags = "346ABCcDFiJlOopPqRrSsTvX"
+)

@@ -86,7 +86,7 @@ func (a *app) sshByLabels(ctx context.Context, s *session, o sshOptions) error {
 	switch {
 	case err != nil:
 	case len(nodes) == 0:
-		err = withHint(fmt.Errorf("no server has the labels %s, or your roles show you none: %w", o.many.typed, api.ErrNotFound), "tsh ls lists the servers there are")
+		err = withHint(fmt.Errorf("%w: no server has the labels %s, or your roles show you none", api.ErrNotFound, o.many.typed), hintMissing)
 	case len(nodes) == 1 && o.many.logDir == "":
 		return a.sshToOne(ctx, s, nodes[0], o)
 	case !several:

@@ -53,6 +53,10 @@ const (
 	readRest = time.Second
 	// closeWait bounds the wait for the last bytes to be on their way.
 	closeWait = 250 * time.Millisecond
+	// answerWait is how long of it is for the node's goodbye. A proxy that gets ours and the
+	// end of the stream at once may forget the former, and the node would keep the session
+	// and its command for a minute.
+	answerWait = 20 * time.Millisecond
 )
 
 var (

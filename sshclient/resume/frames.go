@@ -28,12 +28,19 @@ func (c *Conn) attach(l *link) {
 		defer l.pumps.Done()
 		err := c.send(l)
 		// A stream that takes no more may still have something to say, goodbye for one.
-		late := time.NewTimer(readRest)
+		rest := readRest
+		if err == io.EOF { // we have said it
+			rest = answerWait
+		}
+		late := time.NewTimer(rest)
 		defer late.Stop()
 		select {
 		case <-read:
 		case <-late.C:
 		case <-c.ctx.Done():
+		}
+		if err == io.EOF {
+			c.sayClosed.Do(func() { close(c.closeSent) })
 		}
 		l.fail(err)
 	}()
@@ -66,7 +73,6 @@ func (c *Conn) send(l *link) error {
 			if half, ok := l.conn.(interface{ CloseWrite() error }); ok {
 				_ = half.CloseWrite() // which sees to it that all is on its way
 			}
-			c.sayClosed.Do(func() { close(c.closeSent) })
 			return io.EOF
 		}
 	}

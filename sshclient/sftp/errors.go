@@ -33,9 +33,9 @@ type StatusError struct {
 func (e *StatusError) Error() string {
 	what := e.Message
 	switch {
+	case e.Code == codeNoSuchFile: // all there is to say; some servers name their call and our temporary name
+		what = "no such file or directory"
 	case what != "":
-	case e.Code == codeNoSuchFile:
-		what = "no such file"
 	case e.Code == codeDenied:
 		what = "permission denied"
 	default:
