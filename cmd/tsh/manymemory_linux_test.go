@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seed-087d674e/tsh/internal/devcluster"
+	"github.com/seed-087d674e/tsh/internal/testenv"
 )
 
 const (
@@ -19,6 +20,7 @@ const (
 // 500 servers run a command that keeps every session open for a while: in one process of
 // bounded size, over one connection to the proxy.
 func TestManyNodesBudget(t *testing.T) {
+	testenv.SecondRing(t)
 	tsh := releasedTsh(t)
 	c := startFar(t, devcluster.Config{SecondFactor: "off", Suite: "balanced-v1", Nodes: fannedNodes, NodeLabels: map[string]string{"env": "all"}})
 	t.Setenv("HOME", t.TempDir()) // of the sessions, which otherwise run what a person has in ~/.bashrc
