@@ -22,6 +22,13 @@ type scpOptions struct {
 	limit  int // kbit/s
 	resume bool
 	all    []location // the last one is the target
+	typed  *route     // what the flags say of it; nil before the first server
+}
+
+// route is the way to servers, as far as a proxy template may choose it.
+type route struct {
+	cluster, jump string
+	jumpTyped     bool
 }
 
 func (a *app) scpCommand() *cobra.Command {
@@ -69,20 +76,19 @@ func (o *scpOptions) parseArgs(fs *pflag.FlagSet, args []string, a *app) error {
 		return usagef("--limit=%d: a rate in kbit/s is needed", o.limit)
 	}
 	o.copy.Limit = int64(o.limit) * 1024 / 8
-	remote := false
 	for _, arg := range args {
 		l, err := parseLocation(arg, runtime.GOOS == "windows")
 		if err != nil {
 			return &usageError{err}
 		}
-		if remote = remote || l.remote; l.remote {
+		if l.remote {
 			if err := o.settle(&l, fs, a); err != nil {
 				return err
 			}
 		}
 		o.all = append(o.all, l)
 	}
-	if !remote {
+	if o.typed == nil {
 		return usagef("none of these is on a server; a file there is written [ACCOUNT@]HOST:PATH")
 	}
 	return nil
@@ -98,16 +104,20 @@ func (o *scpOptions) settle(l *location, fs *pflag.FlagSet, a *app) (err error) 
 			return err
 		}
 	}
-	if l.labels != nil {
-		return nil
+	// All servers are reached over one connection, and are in one cluster. What a template
+	// says of one is not said of the next.
+	jump := fs.Lookup("jumphost")
+	before := route{a.globals.cluster, a.globals.jump, jump.Changed}
+	another := o.typed != nil
+	if !another {
+		o.typed = &before
 	}
-	// All servers are reached over one connection, and are in one cluster.
-	cluster, jump := a.globals.cluster, a.globals.jump
+	a.globals.cluster, a.globals.jump, jump.Changed = o.typed.cluster, o.typed.jump, o.typed.jumpTyped
 	if l.find, err = a.template(fs, &l.target); err != nil {
 		return err
 	}
-	if len(o.all) > 0 && (a.globals.cluster != cluster || a.globals.jump != jump) {
-		return usagef("%s: a proxy template leads to another cluster or proxy than for the files before it; copy them one after the other", text.Line(l.name))
+	if another && (route{a.globals.cluster, a.globals.jump, jump.Changed}) != before {
+		return usagef("%s: proxy templates lead to another cluster or proxy than for the files before it; copy them one after the other", text.Line(l.name))
 	}
 	return nil
 }
@@ -115,9 +125,6 @@ func (o *scpOptions) settle(l *location, fs *pflag.FlagSet, a *app) (err error) 
 func (a *app) runSCP(ctx context.Context, o scpOptions) error {
 	a.globals.noResume = !o.resume
 	return a.withSession(ctx, func(ctx context.Context, s *session) error {
-		if err := a.resolveLocations(ctx, s, o); err != nil {
-			return asTransport(err)
-		}
 		nodes, err := a.dialSFTP(ctx, s, o)
 		defer nodes.close()
 		if err != nil {
