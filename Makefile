@@ -15,9 +15,11 @@ build:
 demo:
 	$(GO) run ./internal/demo
 
-# test runs everything; what a plain machine cannot run is listed as skipped.
+# test runs everything, in some minutes; what a plain machine cannot run is listed as
+# skipped. "go test ./..." leaves the second ring out, what is slow by nature, and takes a
+# minute and a half.
 test:
-	$(GO) run ./internal/testrun ./...
+	TSH_TEST_ALL=1 $(GO) run ./internal/testrun ./...
 
 # bench prints times and their ratios to other programs, in one run.
 bench:

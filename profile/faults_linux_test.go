@@ -115,6 +115,9 @@ func (c *child) calls(t *testing.T, home string) (found []call) {
 // that it makes of the kernel, reads among them. Its work happens in one thread, so that
 // the n-th call is the same one in each run.
 func TestSystemCallsThatGoWrong(t *testing.T) {
+	if !everyFault() {
+		testenv.SecondRing(t)
+	}
 	testenv.Program(t, "strace")
 	var injected, missed atomic.Int64
 	t.Run("scenes", func(t *testing.T) {

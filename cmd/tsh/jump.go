@@ -19,7 +19,7 @@ const takesJump = "jump"
 // admitJump refuses --jumphost with a command that would not heed it.
 func (a *app) admitJump(cmd *cobra.Command) error {
 	if _, takes := cmd.Annotations[takesJump]; a.globals.jump != "" && !takes {
-		return usagef("%s does not go through a jump host (-J); ssh, scp and proxy ssh do", cmd.CommandPath())
+		return usagef("%s does not go through a jump host (-J); ssh, scp, proxy ssh and resolve do", cmd.CommandPath())
 	}
 	return nil
 }
@@ -67,6 +67,19 @@ func (a *app) dialJump(ctx context.Context, s *session) (*proxy.Transport, error
 		return nil, withHint(errors.Join(unknown, err), "-J names a proxy of the cluster you logged in to, or of one of its leaf clusters")
 	}
 	return a.dialProxyAt(ctx, s, addr)
+}
+
+// throughJump makes the session one for the cluster of the proxy that -J names, if it
+// does: for who looks something up there without going there.
+func (a *app) throughJump(ctx context.Context, s *session) error {
+	if a.globals.jump == "" {
+		return nil
+	}
+	transport, err := a.dialJump(ctx, s)
+	if err == nil {
+		_ = transport.Close()
+	}
+	return err
 }
 
 // dialProxyAt connects to a proxy of any cluster that the session trusts.

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/seed-087d674e/tsh/internal/devcluster"
+	"github.com/seed-087d674e/tsh/internal/testenv"
 )
 
 const (
@@ -19,6 +20,7 @@ const (
 // connection. The program is looked at when it has all but the end behind it, and cannot
 // go on because nobody takes what it prints.
 func TestListBudget(t *testing.T) {
+	testenv.SecondRing(t)
 	c := startFar(t, devcluster.Config{SecondFactor: "off", Nodes: manyNodes})
 	run := func(args ...string) *exec.Cmd {
 		cmd := exec.CommandContext(t.Context(), releasedTsh(t), args...)

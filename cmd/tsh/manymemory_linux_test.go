@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seed-087d674e/tsh/internal/devcluster"
+	"github.com/seed-087d674e/tsh/internal/testenv"
 )
 
 const (
@@ -23,6 +24,7 @@ const (
 // 500 servers run a command, and as many as may at the same time are under way together:
 // in one process of bounded size, over one connection to the proxy.
 func TestManyNodesBudget(t *testing.T) {
+	testenv.SecondRing(t)
 	c := startRough(t, devcluster.Config{Nodes: fannedNodes, NodeLabels: map[string]string{"env": "all"}})
 	t.Setenv("HOME", t.TempDir()) // of the sessions, which otherwise run what a person has in ~/.bashrc
 	before := len(c.net.Conns())

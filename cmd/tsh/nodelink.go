@@ -13,6 +13,7 @@ import (
 )
 
 // dialProxy connects to the proxy of s: one connection, over which all its nodes are reached.
+// Nodes are looked up after it, because a jump host decides on the cluster.
 func (a *app) dialProxy(ctx context.Context, s *session) (*proxy.Transport, error) {
 	if a.globals.jump != "" {
 		return a.dialJump(ctx, s)

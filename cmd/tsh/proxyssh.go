@@ -114,15 +114,15 @@ func (a *app) chooseLeaf(host string) {
 
 func (a *app) proxySSH(ctx context.Context, s *session, o proxySSHOptions) error {
 	debug.SetGCPercent(50) // there may be a hundred of these, each with little to do
-	target, err := a.oneTarget(ctx, s, o)
-	if err != nil {
-		return err
-	}
 	transport, err := a.dialProxy(ctx, s)
 	if err != nil {
 		return err
 	}
 	defer transport.Close()
+	target, err := a.oneTarget(ctx, s, o)
+	if err != nil {
+		return err
+	}
 	conn, err := a.dialPipe(ctx, s, transport, o.suffix.node(target, s), target.Port)
 	if err != nil {
 		return a.explainSSH(ctx, err, s, target.Host)

@@ -8,11 +8,14 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/seed-087d674e/tsh/internal/testenv"
 )
 
 // A hundred proxy ssh whose login has expired: one of them asks, on the terminal and not on
 // its input, all go on, and the cluster sees one login.
 func TestOneLoginForManyProxySSH(t *testing.T) {
+	testenv.SecondRing(t)
 	c := newCrowd(t, t.TempDir())
 	asker := c.start(t, "proxy", "ssh", "node-1")
 	asker.expect(t, asks)

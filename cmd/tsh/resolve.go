@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/seed-087d674e/tsh/api"
 	"github.com/seed-087d674e/tsh/internal/text"
-	"github.com/seed-087d674e/tsh/sshclient"
 )
 
 // resolveOptions are the flags of resolve.
@@ -24,6 +22,8 @@ type resolveOptions struct {
 func (a *app) resolveCommand() *cobra.Command {
 	var o resolveOptions
 	cmd := &cobra.Command{
+		Annotations: map[string]string{takesJump: ""},
+
 		Use:   "resolve [flags] HOST[:PORT]|KEY=VALUE[,KEY=VALUE…]",
 		Short: "Show the one server that a name stands for",
 		Long: "resolve asks the cluster which server a host name, address, ID or labels stand for, after\n" +
@@ -66,16 +66,12 @@ func (a *app) parseResolve(cmd *cobra.Command, o *resolveOptions, arg string) (e
 	if o.quiet {
 		a.globals.noRelogin = true
 	}
-	if strings.Contains(arg, "=") {
-		o.want.labels, err = parseLabels(arg)
+	target, err := parseTargetSpec(arg)
+	if err != nil {
 		return err
 	}
-	target, err := sshclient.ParseTarget(arg)
-	if err != nil {
-		return &usageError{err}
-	}
-	find, err := a.template(cmd.Flags(), &target)
-	if o.want = (nodeQuery{host: target.Host, port: target.Port}); find != nil {
+	find, err := a.template(cmd.Flags(), &target.Target)
+	if o.want = (nodeQuery{host: target.Host, port: target.Port, labels: target.labels}); find != nil {
 		o.want = *find
 	}
 	return err
@@ -88,6 +84,9 @@ func (a *app) runResolve(ctx context.Context, o resolveOptions) error {
 	}
 	var node api.Node
 	err = a.withSession(ctx, func(ctx context.Context, s *session) error {
+		if err := a.throughJump(ctx, s); err != nil {
+			return err
+		}
 		node, err = a.resolveNode(ctx, s, o.want)
 		if errors.Is(err, api.ErrAmbiguous) && !o.quiet {
 			a.showMatches(ctx, s, o.want)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/seed-087d674e/tsh/internal/devcluster"
 	"github.com/seed-087d674e/tsh/internal/netsim"
+	"github.com/seed-087d674e/tsh/internal/testenv"
 )
 
 // startRough starts a cluster behind a network that will break, and logs in.
@@ -47,21 +48,23 @@ type trouble struct {
 	make func(*netsim.Network)
 	// at is how many bytes have come back each time; 0 for once.
 	at int
+	// lasts says that it takes seconds.
+	lasts bool
 }
 
 func troubles() []trouble {
 	return []trouble{
-		{"resets again and again", func(n *netsim.Network) { n.Cut() }, 1 << 20},
+		{"resets again and again", func(n *netsim.Network) { n.Cut() }, 1 << 20, false},
 		{"five seconds in which packets wait", func(n *netsim.Network) {
 			n.Stall()
 			time.AfterFunc(5*time.Second, n.Resume)
-		}, 0},
+		}, 0, true},
 		{"five seconds in which connections end", func(n *netsim.Network) {
 			n.Stall()
 			n.Cut()
 			time.AfterFunc(5*time.Second, n.Resume)
-		}, 0},
-		{"a connection that is forgotten", func(n *netsim.Network) { n.Lose() }, 0},
+		}, 0, true},
+		{"a connection that is forgotten", func(n *netsim.Network) { n.Lose() }, 0, true},
 	}
 }
 
@@ -79,6 +82,9 @@ func TestCutsLoseNothing(t *testing.T) {
 // echoThrough sends bytes through a command that returns them, and makes trouble.
 func echoThrough(t *testing.T, c *farCluster, cmd *exec.Cmd, trouble trouble) {
 	t.Helper()
+	if trouble.lasts {
+		testenv.SecondRing(t)
+	}
 	data := make([]byte, 5<<20)
 	_, _ = rand.NewChaCha8([32]byte{1}).Read(data)
 	var complaints bytes.Buffer

@@ -81,14 +81,14 @@ func (o *scpOptions) parseArgs(fs *pflag.FlagSet, args []string, a *app) error {
 		if err != nil {
 			return &usageError{err}
 		}
-		if remote = remote || l.remote; l.remote {
+		if l.remote {
 			if err := o.settle(&l, fs, a); err != nil {
 				return err
 			}
 		}
 		o.all = append(o.all, l)
 	}
-	if !remote {
+	if len(o.ways) == 1 {
 		return usagef("none of these is on a server; a file there is written [ACCOUNT@]HOST:PATH")
 	}
 	return nil
@@ -123,9 +123,6 @@ func (o *scpOptions) settle(l *location, fs *pflag.FlagSet, a *app) (err error) 
 func (a *app) runSCP(ctx context.Context, o scpOptions) error {
 	a.globals.noResume = !o.resume
 	return a.withSession(ctx, func(ctx context.Context, s *session) error {
-		if err := a.resolveLocations(ctx, s, o); err != nil {
-			return asTransport(err)
-		}
 		nodes, err := a.dialSFTP(ctx, s, o)
 		defer nodes.close()
 		if err != nil {

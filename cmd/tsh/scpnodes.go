@@ -39,7 +39,10 @@ func (a *app) dialSFTP(ctx context.Context, s *session, o scpOptions) (*sftpNode
 	connected := a.ui.waiting(o.hosts())
 	defer connected()
 	var err error
-	if n.transport, err = a.dialProxy(ctx, s); err != nil {
+	if n.transport, err = a.dialProxy(ctx, s); err == nil {
+		err = a.resolveLocations(ctx, s, o)
+	}
+	if err != nil {
 		return n, err
 	}
 	var dials sync.WaitGroup

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -46,12 +47,18 @@ func (w *world) service(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // freePort puts into a variable the number of a port that nobody listens on:
-// freeport NAME.
+// freeport NAME. It is below those that systems give away by themselves, which another
+// test would have before this one uses it.
 func (w *world) freePort(ts *testscript.TestScript, _ bool, args []string) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	ts.Check(err)
-	ts.Setenv(args[0], fmt.Sprint(l.Addr().(*net.TCPAddr).Port))
-	ts.Check(l.Close())
+	for range 100 {
+		port := 20000 + rand.IntN(12000)
+		if l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", fmt.Sprint(port))); err == nil {
+			ts.Check(l.Close())
+			ts.Setenv(args[0], fmt.Sprint(port))
+			return
+		}
+	}
+	ts.Fatalf("no port is free")
 }
 
 // talk is a program: talk ADDRESS WORDS [socks=ADDRESS]. It says the words, for - its

@@ -12,13 +12,23 @@ import (
 	"os"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/seed-087d674e/tsh/internal/testenv"
 )
 
-// networkCondition knows [ipv6]: this machine has it on loopback.
-func networkCondition(name string) (bool, error) {
-	if name != "ipv6" {
-		return false, fmt.Errorf("unknown condition %q", name)
+// condition knows [ipv6], this machine has it on loopback, and [all], the second ring of
+// tests runs.
+func condition(name string) (bool, error) {
+	switch name {
+	case "ipv6":
+		return hasIPv6()
+	case "all":
+		return testenv.All(), nil
 	}
+	return false, fmt.Errorf("unknown condition %q", name)
+}
+
+func hasIPv6() (bool, error) {
 	l, err := net.Listen("tcp", "[::1]:0")
 	if err == nil {
 		err = l.Close()

@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -31,6 +33,10 @@ func TestMain(m *testing.M) {
 	}
 	if at, err := time.Parse(time.RFC3339, os.Getenv(envTestNow)); err == nil {
 		testOnlyNow = func() time.Time { return at }
+	}
+	// Stories wait more than they work. What -parallel says counts more.
+	if err := flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))); err != nil {
+		panic(err)
 	}
 	testscript.Main(tidy{m}, programsUnderTest())
 }
@@ -70,7 +76,7 @@ func TestScripts(t *testing.T) {
 			env.Defer(w.stop)
 			return os.MkdirAll(home, 0o700)
 		},
-		Condition: networkCondition,
+		Condition: condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"cluster":     withWorld((*world).cluster),
 			"user":        withWorld((*world).user),

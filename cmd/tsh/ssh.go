@@ -157,15 +157,14 @@ func (a *app) runSSH(ctx context.Context, o sshOptions) error {
 func (a *app) sshWith(ctx context.Context, s *session, o sshOptions) error {
 	connected := a.ui.waiting(o.target.Host)
 	defer connected()
-	var err error
-	if o.target, err = a.found(ctx, s, o.find, o.target); err != nil {
-		return err
-	}
 	transport, err := o.many.proxy(ctx, a, s)
 	if err != nil {
 		return err
 	}
 	defer transport.Close()
+	if o.target, err = a.found(ctx, s, o.find, o.target); err != nil {
+		return err
+	}
 	proofs := a.newSessionMFA(s, 1)
 	defer proofs.close()
 	return proofs.onNode(ctx, transport, o.target, func(client *sshclient.Client) error {

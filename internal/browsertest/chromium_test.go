@@ -25,6 +25,7 @@ const patience = 90 * time.Second
 // startCluster runs a cluster without a second factor.
 func startCluster(t *testing.T, config devcluster.Config) *devcluster.Cluster {
 	t.Helper()
+	testenv.SecondRing(t)
 	config.Dir, config.Addr, config.SecondFactor, config.PasswordCost = t.TempDir(), "127.0.0.1:0", "off", 4
 	c, err := devcluster.Start(context.Background(), config)
 	if err != nil {

@@ -73,6 +73,7 @@ func TestHeadlessInBrowser(t *testing.T) {
 
 func startHeadlessCluster(t *testing.T) *devcluster.Cluster {
 	t.Helper()
+	testenv.SecondRing(t)
 	c, err := devcluster.Start(context.Background(), devcluster.Config{
 		Dir: t.TempDir(), Addr: "127.0.0.1:0", SecondFactor: "webauthn", PasswordCost: 4, Log: io.Discard,
 	})

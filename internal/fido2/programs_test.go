@@ -108,6 +108,21 @@ func TestAssertIsCancelled(t *testing.T) {
 	}
 }
 
+// A program that is killed by the ^C that is about to end everything has not failed.
+func TestKilledByWhatEndsUs(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	pressed := errors.New("^C")
+	killed := &call{path: "/bin/sh", args: []string{"-c", "kill -INT $$"}}
+	time.AfterFunc(50*time.Millisecond, func() { cancel(pressed) })
+	if _, err := killed.run(ctx); err != pressed {
+		t.Errorf("%v", err)
+	}
+	var failed *programError
+	if _, err := killed.run(t.Context()); !errors.As(err, &failed) {
+		t.Errorf("nothing else ends: %v", err)
+	}
+}
+
 func TestRegister(t *testing.T) {
 	k, ids := newKey(t, "alice")
 	fresh, _ := newKey(t)

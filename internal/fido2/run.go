@@ -119,11 +119,23 @@ func (c *call) run(ctx context.Context) ([]string, error) {
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
 	case errors.As(err, &exit):
+		if exit.ExitCode() < 0 && endsSoon(ctx) { // ^C came while it was being started
+			return nil, context.Cause(ctx)
+		}
 		return nil, &programError{name, string(errs.kept)}
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return strings.Split(strings.TrimRight(string(out.kept), "\n"), "\n"), nil
+}
+
+// endsSoon waits a moment for the end of ctx: what has killed a program may have been
+// meant for us as well.
+func endsSoon(ctx context.Context) bool {
+	soon, cancel := context.WithTimeout(ctx, killDelay)
+	defer cancel()
+	<-soon.Done()
+	return ctx.Err() != nil
 }
 
 func (c *call) lines() string { return strings.Join(c.input, "\n") + "\n" }

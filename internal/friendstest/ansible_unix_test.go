@@ -14,6 +14,7 @@ import (
 // Ansible over 50 servers at once: OpenSSH with tsh proxy ssh, 50 times at a time
 // and without a connection that is shared.
 func TestAnsible(t *testing.T) {
+	testenv.SecondRing(t)
 	playbook := testenv.Program(t, "ansible-playbook")
 	const hosts = 50
 	w := newWorld(t, func(c *devcluster.Config) { c.Nodes = hosts })

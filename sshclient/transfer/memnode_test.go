@@ -83,6 +83,8 @@ type memFile struct {
 	read     func(p []byte, at int64) (int, error)
 	writeErr func(at int64) error
 	closeErr error
+
+	mu sync.Mutex // for data and size, while it is written
 }
 
 func (f *memFile) Name() string       { return f.name }
@@ -107,6 +109,9 @@ func (f *memFile) WriteAt(p []byte, at int64) (int, error) {
 			return 0, err
 		}
 	}
+	// The server writes what comes in several requests at the same time.
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if grown := int(at) + len(p) - len(f.data); grown > 0 {
 		f.data = append(f.data, make([]byte, grown)...)
 	}
