@@ -3,6 +3,7 @@ package sshclient_test
 import (
 	"context"
 	"errors"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -91,4 +92,28 @@ func TestFloodsDuringLogin(t *testing.T) {
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Error(err)
 	}
+}
+
+// case S14: a node that has guessed the key exchange wrong, and sent its first packet, is
+// understood; one that says so and sends none is an error at once.
+func TestWrongGuess(t *testing.T) {
+	c := newCluster(t)
+	guessing := func(packets ...[]byte) func(net.Conn) {
+		return play(c, func(p *peer) {
+			p.lists.guess = []byte{}
+			for _, packet := range packets {
+				p.lists.guess = append(p.lists.guess, p.pack(packet)...)
+			}
+			p.session()
+			p.exitStatus(0)
+			p.closeChannel()
+			p.linger()
+		})
+	}
+	client := connectTo(t, newDialer(t, guessing(message(31, "of another", "key exchange"))), c.client())
+	if _, err := run(t, client, sshclient.Command{Args: "x"}); err != nil {
+		t.Error(err)
+	}
+	wantOp(t, refusedDial(t, c.client(), guessing()), sshclient.OpHandshake)
+	wantOp(t, refusedDial(t, c.client(), guessing(message(31, "one"), message(31, "too many"))), sshclient.OpHandshake)
 }

@@ -238,7 +238,10 @@ func run(t testing.TB, client *sshclient.Client, cmd sshclient.Command) (stdout 
 }
 
 // lists are the algorithms a node offers.
-type lists struct{ kex, hostKeys, ciphers, macs []string }
+type lists struct {
+	kex, hostKeys, ciphers, macs []string
+	guess                        []byte // packets sent at once, for a key exchange guessed
+}
 
 func goodLists() lists {
 	return lists{

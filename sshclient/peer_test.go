@@ -152,7 +152,7 @@ func (p *peer) kexInit() []byte {
 	names := func(l []string) string { return strings.Join(l, ",") }
 	init := append([]byte{20}, make([]byte, 16)...)
 	return append(init, message(0, names(p.lists.kex), names(p.lists.hostKeys), names(p.lists.ciphers), names(p.lists.ciphers),
-		names(p.lists.macs), names(p.lists.macs), "none", "none", "", "", false, uint32(0))[1:]...)
+		names(p.lists.macs), names(p.lists.macs), "none", "none", "", "", p.lists.guess != nil, uint32(0))[1:]...)
 }
 
 // exchangeVersions does RFC 4253 section 4.2.
@@ -167,7 +167,7 @@ func (p *peer) exchangeVersions() (theirs string) {
 func (p *peer) exchangeKeys() {
 	clientVersion := p.exchangeVersions()
 	ours := p.kexInit()
-	p.raw(p.pack(ours))
+	p.raw(append(p.pack(ours), p.lists.guess...))
 	theirs := p.recv()
 	init := p.expect(30)
 	clientPoint := init[5:]
