@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 
 	"github.com/seed-087d674e/tsh/internal/text"
 )
@@ -88,20 +89,25 @@ func (c *Client) Rmdir(ctx context.Context, name string) error {
 }
 
 // Rename gives a file another name, in one step over a file that has it already where
-// the server can. Where it cannot, that file is removed first.
+// the server can. Where it cannot, that file is out of the way for a moment, and back
+// there if the new one cannot take its place.
 func (c *Client) Rename(ctx context.Context, from, to string) error {
 	if _, ok := c.extensions[extPosixRename]; ok {
 		return c.rename(ctx, newPacket(typeExtended, extPosixRename).str(from), to)
 	}
 	err := c.rename(ctx, newPacket(typeRename, from), to)
-	var status *StatusError
-	if !errors.As(err, &status) {
+	if !errors.As(err, new(*StatusError)) || errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if c.Remove(ctx, to) != nil {
+	ctx, aside := context.WithoutCancel(ctx), from+"~" // what has begun is brought to an end
+	if c.rename(ctx, newPacket(typeRename, to), aside) != nil {
 		return err
 	}
-	return c.rename(ctx, newPacket(typeRename, from), to)
+	if err := c.rename(ctx, newPacket(typeRename, from), to); err != nil {
+		return errors.Join(err, c.rename(ctx, newPacket(typeRename, aside), to))
+	}
+	_ = c.Remove(ctx, aside) // what remains is the old file
+	return nil
 }
 
 func (c *Client) rename(ctx context.Context, p packet, to string) error {
