@@ -89,7 +89,7 @@ func TestBreaksAnywhere(t *testing.T) {
 }
 
 func breakAnywhere(t *testing.T, seed uint64) {
-	random := rand.New(rand.NewPCG(seed, 5))
+	random, breaks := rand.New(rand.NewPCG(seed, 5)), rand.New(rand.NewPCG(seed, 7))
 	n := newNode(t, echo)
 	c := n.connect(Config{Dial: func(ctx context.Context, id string) (net.Conn, error) {
 		conn, err := n.dial(ctx, id)
@@ -98,9 +98,9 @@ func breakAnywhere(t *testing.T, seed uint64) {
 		}
 		// Most get some way, some not even through the hello.
 		most := []int{300, 2000, 20_000, 200_000}
-		f := newFrail(conn, 1+random.IntN(most[random.IntN(4)]), 1+random.IntN(most[random.IntN(4)]))
-		if random.IntN(4) == 0 { // it breaks by itself, too
-			time.AfterFunc(time.Duration(random.IntN(200))*time.Millisecond, func() { _ = f.Close() })
+		f := newFrail(conn, 1+breaks.IntN(most[breaks.IntN(4)]), 1+breaks.IntN(most[breaks.IntN(4)]))
+		if breaks.IntN(4) == 0 { // it breaks by itself, too
+			time.AfterFunc(time.Duration(breaks.IntN(200))*time.Millisecond, func() { _ = f.Close() })
 		}
 		return f, nil
 	}})
