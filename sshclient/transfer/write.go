@@ -94,7 +94,11 @@ func (w *localWriter) commit(ctx context.Context, of *info) error {
 	}
 	fi, err := w.f.Stat()
 	if err == nil {
-		err = w.f.Chmod(keptMode(of, w.times, ownerOf(fi)))
+		mode := keptMode(of, w.times, ownerOf(fi))
+		if !w.times { // a server does not make files here that everybody can write to
+			mode &^= w.dir.fold.mask
+		}
+		err = w.f.Chmod(mode)
 	}
 	if err = errors.Join(err, w.f.Close()); err != nil {
 		return err
