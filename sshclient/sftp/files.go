@@ -93,25 +93,27 @@ func (c *Client) Rmdir(ctx context.Context, name string) error {
 // there if the new one cannot take its place.
 func (c *Client) Rename(ctx context.Context, from, to string) error {
 	if _, ok := c.extensions[extPosixRename]; ok {
-		return c.rename(ctx, newPacket(typeExtended, extPosixRename).str(from), to)
+		return c.send(ctx, newPacket(typeExtended, extPosixRename).str(from).str(to), typeStatus, "rename to", to).Wait(ctx)
 	}
-	err := c.rename(ctx, newPacket(typeRename, from), to)
+	err := c.rename(ctx, from, to)
 	if !errors.As(err, new(*StatusError)) || errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	ctx, aside := context.WithoutCancel(ctx), from+"~" // what has begun is brought to an end
-	if c.rename(ctx, newPacket(typeRename, to), aside) != nil {
+	if c.rename(ctx, to, aside) != nil {
 		return err
 	}
-	if err := c.rename(ctx, newPacket(typeRename, from), to); err != nil {
-		return errors.Join(err, c.rename(ctx, newPacket(typeRename, aside), to))
+	if err = c.rename(ctx, from, to); err != nil {
+		_ = c.rename(ctx, aside, to) // the error is known
+		return err
 	}
 	_ = c.Remove(ctx, aside) // what remains is the old file
 	return nil
 }
 
-func (c *Client) rename(ctx context.Context, p packet, to string) error {
-	return c.send(ctx, p.str(to), typeStatus, "rename to", to).Wait(ctx)
+// rename is for a name that no file has.
+func (c *Client) rename(ctx context.Context, from, to string) error {
+	return c.send(ctx, newPacket(typeRename, from).str(to), typeStatus, "rename to", to).Wait(ctx)
 }
 
 // RealPath is the absolute path of a file, without symbolic links where the server
