@@ -19,7 +19,7 @@ const takesJump = "jump"
 // admitJump refuses --jumphost with a command that would not heed it.
 func (a *app) admitJump(cmd *cobra.Command) error {
 	if _, takes := cmd.Annotations[takesJump]; a.globals.jump != "" && !takes {
-		return usagef("%s does not go through a jump host (-J); ssh and proxy ssh do", cmd.CommandPath())
+		return usagef("%s does not go through a jump host (-J); ssh, scp and proxy ssh do", cmd.CommandPath())
 	}
 	return nil
 }

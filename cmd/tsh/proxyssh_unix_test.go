@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Fifty proxy ssh whose login has expired: one of them asks, on the terminal and not on
+// A hundred proxy ssh whose login has expired: one of them asks, on the terminal and not on
 // its input, all go on, and the cluster sees one login.
 func TestOneLoginForManyProxySSH(t *testing.T) {
 	c := newCrowd(t, t.TempDir())
@@ -21,7 +21,7 @@ func TestOneLoginForManyProxySSH(t *testing.T) {
 		out, err bytes.Buffer
 	}
 	var all []*waiter
-	for range 49 {
+	for range 99 {
 		w := &waiter{cmd: c.command(t, "proxy", "ssh", "node-1")}
 		w.cmd.Stdout, w.cmd.Stderr = &w.out, &w.err
 		withoutTerminal(w.cmd)

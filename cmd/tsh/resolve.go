@@ -31,7 +31,7 @@ func (a *app) resolveCommand() *cobra.Command {
 			"  Match host *.corp exec \"tsh resolve -q %h\"",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if o.quiet { // before anything is said
-				a.ui.err = io.Discard
+				a.ui.err, a.out.w = io.Discard, io.Discard
 			}
 			return oneArg("one HOST")(cmd, args)
 		},

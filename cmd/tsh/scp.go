@@ -22,7 +22,11 @@ type scpOptions struct {
 	limit  int // kbit/s
 	resume bool
 	all    []location // the last one is the target
+	ways   []way      // as it was typed, then to each of the servers
 }
+
+// way is the cluster of a server and the proxy in between; "" is the usual one.
+type way struct{ cluster, jump string }
 
 func (a *app) scpCommand() *cobra.Command {
 	var o scpOptions
@@ -70,6 +74,7 @@ func (o *scpOptions) parseArgs(fs *pflag.FlagSet, args []string, a *app) error {
 	}
 	o.copy.Limit = int64(o.limit) * 1024 / 8
 	remote := false
+	o.ways = []way{{a.globals.cluster, a.globals.jump}}
 	for _, arg := range args {
 		l, err := parseLocation(arg, runtime.GOOS == "windows")
 		if err != nil {
@@ -98,16 +103,18 @@ func (o *scpOptions) settle(l *location, fs *pflag.FlagSet, a *app) (err error) 
 			return err
 		}
 	}
-	if l.labels != nil {
-		return nil
+	// What a template says of one server does not count for the next.
+	jump := fs.Lookup("jumphost")
+	a.globals.cluster, a.globals.jump, jump.Changed = o.ways[0].cluster, o.ways[0].jump, o.ways[0].jump != ""
+	if l.labels == nil {
+		if l.find, err = a.template(fs, &l.target); err != nil {
+			return err
+		}
 	}
 	// All servers are reached over one connection, and are in one cluster.
-	cluster, jump := a.globals.cluster, a.globals.jump
-	if l.find, err = a.template(fs, &l.target); err != nil {
-		return err
-	}
-	if len(o.all) > 0 && (a.globals.cluster != cluster || a.globals.jump != jump) {
-		return usagef("%s: a proxy template leads to another cluster or proxy than for the files before it; copy them one after the other", text.Line(l.name))
+	o.ways = append(o.ways, way{a.globals.cluster, a.globals.jump})
+	if o.ways[1] != o.ways[len(o.ways)-1] {
+		return usagef("%s: a proxy template leads to another cluster or proxy than that of the servers before; copy them one after the other", text.Line(l.name))
 	}
 	return nil
 }

@@ -27,23 +27,26 @@ type sftpNodes struct {
 
 // dialSFTP connects to all servers at the same time; without one of them nothing is copied.
 func (a *app) dialSFTP(ctx context.Context, s *session, o scpOptions) (*sftpNodes, error) {
-	n := &sftpNodes{proofs: a.newSessionMFA(s, len(o.all)-1), clients: make(map[sshclient.Target]*sshclient.Client), files: make(map[sshclient.Target]*sftp.Client)}
+	names := make(map[string]string)
+	seen := make(map[sshclient.Target]bool)
+	for _, l := range o.all {
+		if l.remote {
+			names[l.target.Host], seen[l.target] = l.name, true
+		}
+	}
+	n := &sftpNodes{proofs: a.newSessionMFA(s, len(seen)), clients: make(map[sshclient.Target]*sshclient.Client), files: make(map[sshclient.Target]*sftp.Client)}
+	n.proofs.names = names
 	connected := a.ui.waiting(o.hosts())
 	defer connected()
 	var err error
 	if n.transport, err = a.dialProxy(ctx, s); err != nil {
 		return n, err
 	}
-	seen := make(map[sshclient.Target]bool)
 	var dials sync.WaitGroup
 	var first error
-	for _, l := range o.all {
-		if !l.remote || seen[l.target] {
-			continue
-		}
-		seen[l.target] = true
+	for target := range seen {
 		dials.Go(func() {
-			err := n.dial(ctx, l.target, o.copy.Limit)
+			err := n.dial(ctx, target, o.copy.Limit)
 			n.mu.Lock()
 			defer n.mu.Unlock()
 			if first == nil {

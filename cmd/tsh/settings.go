@@ -66,7 +66,7 @@ func (a *app) checkSettings(cmd *cobra.Command) error {
 		a.ui.warn("%v; this file counts for nothing", a.settingsErr)
 		a.settingsErr = nil // it is said once
 		return nil
-	case "ssh", "scp", "proxy":
+	case "ssh", "scp":
 		return asTransport(a.settingsErr)
 	}
 	return a.settingsErr

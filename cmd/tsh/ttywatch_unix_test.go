@@ -129,6 +129,39 @@ func TestCalledAsSSH(t *testing.T) {
 	}
 }
 
+// A link called scp is tsh scp: OpenSSH's flags, as far as they are the same.
+func TestCalledAsSCP(t *testing.T) {
+	c := startFarCluster(t, "off")
+	c.net.SetDelay(0)
+	c.loginFromStdin(t)
+	dir := t.TempDir()
+	link, from, to := filepath.Join(dir, "scp"), filepath.Join(dir, "from"), filepath.Join(dir, "to")
+	if err := os.Symlink(releasedTsh(t), link); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(from, []byte("words"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		args   []string
+		status int
+	}{
+		{[]string{"-rpq", from, "root@node-1:" + to}, 0},
+		{[]string{"root@nowhere:x", dir}, 255},
+		{nil, 1},
+	} {
+		cmd := exec.Command(link, tc.args...)
+		cmd.Env = c.env
+		out, _ := cmd.Output()
+		if cmd.ProcessState.ExitCode() != tc.status || len(out) > 0 {
+			t.Errorf("scp %q: %v, %q", tc.args, cmd.ProcessState, out)
+		}
+	}
+	if got, err := os.ReadFile(to); string(got) != "words" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 func TestCommandLine(t *testing.T) {
 	for in, want := range map[string]string{
 		"tsh ssh a":          "ssh a",

@@ -39,6 +39,7 @@ type lab struct {
 	env                 []string
 	sshdAddr            string // through the network
 	sshConfig           string
+	peak                int64 // memory of what run ran last
 	closers             []func() error
 }
 
@@ -63,13 +64,21 @@ func newLab() (l *lab, err error) {
 	if l.reference == "" {
 		fmt.Println("left out: another tsh (TSH_REFERENCE does not name its binary)")
 	}
+	return l, nil
+}
+
+// open starts the cluster, once.
+func (l *lab) open() error {
+	if l.cluster != nil {
+		return nil
+	}
 	if err := l.startCluster(); err != nil {
-		return nil, err
+		return err
 	}
 	if err := l.startSSHD(); err != nil {
-		return nil, err
+		return err
 	}
-	return l, l.login()
+	return l.login()
 }
 
 func (l *lab) close() error {
@@ -96,7 +105,7 @@ func (l *lab) startCluster() error {
 	}
 	l.cluster, err = devcluster.Start(context.Background(), devcluster.Config{
 		Dir: filepath.Join(l.dir, "cluster"), Addr: "127.0.0.1:0", PublicAddr: "localhost:" + port,
-		SecondFactor: "off", PasswordCost: 4, NoRateLimit: true, Nodes: manyNodes, NodeLabels: map[string]string{"cluster": "bench"},
+		SecondFactor: "off", PasswordCost: 4, NoRateLimit: true, Home: l.dir, Nodes: manyNodes, NodeLabels: map[string]string{"cluster": "bench"},
 	})
 	if err != nil {
 		return err
@@ -219,9 +228,15 @@ func (l *lab) run(cmd *exec.Cmd) (string, error) {
 		cmd.Stdout = &out
 	}
 	cmd.Stderr = &problems
+	if err := cmd.Start(); err != nil {
+		return "", err
+	}
 	late := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
 	defer late.Stop()
-	if err := cmd.Run(); err != nil {
+	stop := watchMemory(cmd.Process.Pid)
+	err := cmd.Wait()
+	l.peak = stop()
+	if err != nil {
 		return "", fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), err, problems.String())
 	}
 	return out.String(), nil

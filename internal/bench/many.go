@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os/exec"
@@ -39,7 +40,7 @@ func fanOut(l *lab) error {
 		if _, err := l.run(w.cmd); err != nil {
 			return err
 		}
-		fmt.Printf("  %-28s %8.2f s %8.1f MB\n", w.name, time.Since(begin).Seconds(), float64(peakMemory(w.cmd.ProcessState))/1e6)
+		fmt.Printf("  %-28s %8.2f s %8.1f MB\n", w.name, time.Since(begin).Seconds(), float64(l.peak)/1e6)
 	}
 	return nil
 }
@@ -93,10 +94,9 @@ func (l *lab) list(cmd *exec.Cmd) (first, all time.Duration, peak int64, err err
 			break // reported by Wait
 		}
 	}
+	stop := watchMemory(cmd.Process.Pid)
 	first = time.Since(begin)
-	if _, err := io.Copy(io.Discard, lines); err != nil {
-		return 0, 0, 0, err
-	}
-	err = cmd.Wait()
-	return first, time.Since(begin), peakMemory(cmd.ProcessState), err
+	_, err = io.Copy(io.Discard, lines)
+	peak = stop()
+	return first, time.Since(begin), peak, errors.Join(err, cmd.Wait())
 }

@@ -114,12 +114,14 @@ func (l *lab) firstByte(cmd *exec.Cmd) (peak int64, err error) {
 	}
 	late := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
 	defer late.Stop()
+	stop := watchMemory(cmd.Process.Pid)
 	if _, err = io.WriteString(in, "SSH-2.0-bench\r\n"); err == nil {
 		_, err = io.ReadFull(out, make([]byte, 4))
 	}
+	peak = stop()
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
-	return peakMemory(cmd.ProcessState), err
+	return peak, err
 }
 
 // atOnce runs n programs at once and shows how long all took and how many failed.

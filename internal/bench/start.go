@@ -59,6 +59,7 @@ func prepare(l *lab) ([]*subject, error) {
 		{name: "go hello", path: filepath.Join(dir, "hello"), home: empty},
 		{name: "tsh version", path: l.tsh, args: []string{"version"}, home: empty},
 		{name: "tsh status", path: l.tsh, args: []string{"status"}, home: home},
+		{name: "tsh __complete ssh", path: l.tsh, args: []string{"__complete", "ssh", ""}, home: home},
 	}
 	if l.ssh != "" {
 		subjects = append(subjects, &subject{name: "ssh -V", path: l.ssh, args: []string{"-V"}, home: empty})

@@ -247,7 +247,7 @@ func TestPermanentFailures(t *testing.T) {
 		{"no verdict at all", "answer is none", Config{}, func(n *node) { n.verdict = 77 }, 1},
 		{"the proxy says that the certificate has expired", "hopeless",
 			Config{Hopeless: func(err error) bool { return errors.Is(err, hopeless) }}, func(n *node) { n.down = hopeless }, 1},
-		// case S21: no resumption after the certificate's end.
+		// case S21, case S23: no resumption after the certificate's end.
 		{"expired meanwhile", "certificate has expired", Config{Expires: time.Date(2000, 1, 1, 0, 1, 0, 0, time.UTC)}, func(*node) {}, 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
