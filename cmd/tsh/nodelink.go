@@ -37,6 +37,8 @@ func (a *app) proxyConfig(s *session) (proxy.Config, error) {
 	if err != nil {
 		return proxy.Config{}, err
 	}
+	// What another cluster's authority has signed is not this proxy.
+	root := s.id.Trusting(nil, func(cluster string) bool { return cluster == s.id.RootCluster() })
 	return proxy.Config{
 		WebAddr:     s.profile.WebProxyAddr,
 		SSHAddr:     s.profile.SSHProxyAddr,
@@ -45,7 +47,7 @@ func (a *app) proxyConfig(s *session) (proxy.Config, error) {
 		Insecure:    a.globals.insecure,
 		RootCAs:     authorities,
 		TLS:         tlsConfig,
-		SSH:         s.id.SSHClientConfig,
+		SSH:         root.SSHClientConfig,
 		Cluster:     s.id.RootCluster(),
 		Headers:     a.settings.Headers,
 		Dial:        a.link.dial(),

@@ -121,7 +121,7 @@ func (a *app) withoutAliases(ctx context.Context, root *cobra.Command, args []st
 			return args, err
 		}
 		if !isThisProgram(words[0]) {
-			return args, runInstead(ctx, words, envUnalias+"="+strings.Join(spent, ","))
+			return args, runInstead(ctx, words, strings.Join(spent, ","))
 		}
 		args = slices.Concat(args[:at], words[1:])
 	}
@@ -205,8 +205,9 @@ func isThisProgram(word string) bool {
 	return err1 == nil && err2 == nil && os.SameFile(one, other)
 }
 
-// runInstead runs a program in the place of this one, with one more variable.
-func runInstead(ctx context.Context, words []string, variable string) error {
+// runInstead runs a program in the place of this one; spent are the aliases on the way to
+// it.
+func runInstead(ctx context.Context, words []string, spent string) error {
 	path, err := exec.LookPath(words[0])
 	if errors.Is(err, exec.ErrDot) {
 		return withHint(err, "an alias runs no program of the directory it is called in by its name alone")
@@ -214,5 +215,9 @@ func runInstead(ctx context.Context, words []string, variable string) error {
 	if err != nil {
 		return err
 	}
-	return replaceProcess(ctx, path, words, append(os.Environ(), variable))
+	// Set, not appended: of a variable that is there twice the first one counts.
+	if err := os.Setenv(envUnalias, spent); err != nil {
+		return err
+	}
+	return replaceProcess(ctx, path, words, os.Environ())
 }

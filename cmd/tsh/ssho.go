@@ -39,7 +39,7 @@ func (o *sessionOptions) readOptions(fs *pflag.FlagSet) (warnings []string, err 
 			r.seen[key] = true
 			continue
 		}
-		if value == "" {
+		if strings.TrimSpace(value) == "" {
 			return nil, usagef("-o %s: a value is missing", name)
 		}
 		repeats := strings.HasSuffix(key, "env") || strings.HasSuffix(key, "forward")

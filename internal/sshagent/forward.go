@@ -24,9 +24,13 @@ const (
 	askSignature = 13
 	askCard      = 20 // loads a PKCS#11 library into the agent
 	askCardGone  = 21
+	askAddWith   = 25 // adds a key with constraints
 	askCardWith  = 26
 	askExtension = 27
 	maxRequest   = 256 << 10
+	// constraintProvider names the library that signs with a key of a FIDO device
+	// (OpenSSH's PROTOCOL.u2f).
+	constraintProvider = "sk-provider@openssh.com"
 )
 
 // Connection is a connection to an agent that programs elsewhere are served with.
@@ -59,16 +63,18 @@ func (c *Connection) Close() error { return c.conn.Close() }
 
 // Relay passes the requests of peer on and the agent's answers back, until either side
 // ends, breaks the protocol or ctx ends; then the connection is closed. What a program
-// elsewhere must not do is refused here, whatever the agent would say: load PKCS#11
-// libraries (CVE-2023-38408), and use extensions. Among them is session-bind: a binding
+// elsewhere must not do is refused here, whatever the agent would say: load libraries,
+// for PKCS#11 or for a key of a FIDO device that is added (CVE-2023-38408; OpenSSH's agent
+// refuses both on bound connections only), and use extensions. Among them is session-bind: a binding
 // made behind us, without ours, would show the agent a shorter way than it is, and
 // OpenSSH's agent signs with keys for certain destinations on bound connections only.
 func (c *Connection) Relay(ctx context.Context, peer io.ReadWriter) error {
 	defer c.Close()
 	defer context.AfterFunc(ctx, func() { c.Close() })()
 	return answerAll(peer, func(request []byte) ([]byte, error) {
-		switch request[0] {
-		case askCard, askCardGone, askCardWith, askExtension:
+		switch kind := request[0]; {
+		case kind == askCard, kind == askCardGone, kind == askCardWith, kind == askExtension,
+			kind == askAddWith && bytes.Contains(request, []byte(constraintProvider)):
 			return []byte{replyFailure}, nil
 		}
 		if err := writeFrame(c.conn, request); err != nil {

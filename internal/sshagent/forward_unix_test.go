@@ -114,7 +114,19 @@ func forbidden() [][]byte {
 	return [][]byte{
 		append([]byte{askCard}, library...), append([]byte{askCardWith}, library...), append([]byte{askCardGone}, library...),
 		append([]byte{askExtension}, extension...), {askExtension},
+		append([]byte{askAddWith}, addWithLibrary()...),
 	}
+}
+
+// addWithLibrary adds a key of a FIDO device that a library signs with.
+func addWithLibrary() []byte {
+	return ssh.Marshal(struct {
+		Kind, Curve, Point, Application string
+		Flags                           byte
+		Handle, Reserved, Comment       string
+		Confirm, Extension              byte
+		Name, Library                   string
+	}{"sk-ecdsa-sha2-nistp256@openssh.com", "nistp256", "\x04", "ssh:", 1, "h", "", "", 2, 255, "sk-provider@openssh.com", "/usr/lib/x.so"})
 }
 
 func signerOf(t *testing.T, authority ssh.Signer, key any) ssh.Signer {

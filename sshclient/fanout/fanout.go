@@ -34,7 +34,7 @@ type Node struct {
 // Job is what to run and where its output goes.
 type Job struct {
 	// On logs in to a node, by way of Node.Over, and lets use work there; it may do so again, with another
-	// login, where use returns an *sshclient.RefusedError.
+	// login, where use returns an *sshclient.RefusedError. Of a command that has begun use returns no error.
 	On func(ctx context.Context, n *Node, use func(*sshclient.Client) error) error
 	// Args and Env are those of sshclient.Command. There is no input.
 	Args string
@@ -110,29 +110,38 @@ func (r *runner) one(ctx context.Context, node *Node) error {
 	}
 	in := sync.OnceFunc(func() { <-r.dials })
 	defer in()
-	return r.On(ctx, node, func(client *sshclient.Client) error {
+	var outcome error
+	err := r.On(ctx, node, func(client *sshclient.Client) error {
 		in()
-		return r.command(ctx, client, node)
+		begun, err := r.command(ctx, client, node)
+		if begun {
+			outcome, err = err, nil
+		}
+		return err
 	})
+	if err == nil {
+		err = outcome
+	}
+	return err
 }
 
-// command runs the command on a node that has let us in.
-func (r *runner) command(ctx context.Context, client *sshclient.Client, node *Node) error {
+// command runs the command on a node that has let us in. What went wrong once it has begun
+// is the outcome, whatever the node says, and no refusal: it is not to begin again.
+func (r *runner) command(ctx context.Context, client *sshclient.Client, node *Node) (begun bool, err error) {
 	out, errs := &lines{to: &r.out, node: node}, &lines{to: &r.err, node: node}
-	command := sshclient.Command{Args: r.Args, Env: r.Env, Stdout: out, Stderr: errs}
+	command := sshclient.Command{Args: r.Args, Env: r.Env, Stdout: out, Stderr: errs, Started: func() { begun = true }}
 	var log *nodeLog
 	if r.Logs != nil {
-		var err error
 		if log, err = r.Logs.open(node); err != nil {
-			return err
+			return false, err
 		}
 		command.Stdout, command.Stderr = io.MultiWriter(log.stdout, out), io.MultiWriter(log.stderr, errs)
 	}
-	err := client.Run(ctx, command)
+	err = client.Run(ctx, command)
 	out.end(ctx)
 	errs.end(ctx)
 	if closed := log.close(); err == nil {
 		err = closed
 	}
-	return err
+	return begun, err
 }

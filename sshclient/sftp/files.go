@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 
 	"github.com/seed-087d674e/tsh/internal/text"
 )
@@ -88,24 +89,31 @@ func (c *Client) Rmdir(ctx context.Context, name string) error {
 }
 
 // Rename gives a file another name, in one step over a file that has it already where
-// the server can. Where it cannot, that file is removed first.
+// the server can. Where it cannot, that file is out of the way for a moment, and back
+// there if the new one cannot take its place.
 func (c *Client) Rename(ctx context.Context, from, to string) error {
 	if _, ok := c.extensions[extPosixRename]; ok {
-		return c.rename(ctx, newPacket(typeExtended, extPosixRename).str(from), to)
+		return c.send(ctx, newPacket(typeExtended, extPosixRename).str(from).str(to), typeStatus, "rename to", to).Wait(ctx)
 	}
-	err := c.rename(ctx, newPacket(typeRename, from), to)
-	var status *StatusError
-	if !errors.As(err, &status) {
+	err := c.rename(ctx, from, to)
+	if !errors.As(err, new(*StatusError)) || errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if c.Remove(ctx, to) != nil {
+	ctx, aside := context.WithoutCancel(ctx), from+"~" // what has begun is brought to an end
+	if c.rename(ctx, to, aside) != nil {
 		return err
 	}
-	return c.rename(ctx, newPacket(typeRename, from), to)
+	if err = c.rename(ctx, from, to); err != nil {
+		_ = c.rename(ctx, aside, to) // the error is known
+		return err
+	}
+	_ = c.Remove(ctx, aside) // what remains is the old file
+	return nil
 }
 
-func (c *Client) rename(ctx context.Context, p packet, to string) error {
-	return c.send(ctx, p.str(to), typeStatus, "rename to", to).Wait(ctx)
+// rename is for a name that no file has.
+func (c *Client) rename(ctx context.Context, from, to string) error {
+	return c.send(ctx, newPacket(typeRename, from).str(to), typeStatus, "rename to", to).Wait(ctx)
 }
 
 // RealPath is the absolute path of a file, without symbolic links where the server

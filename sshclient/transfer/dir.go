@@ -33,8 +33,9 @@ type dir struct {
 }
 
 // folding is whether a place takes names for equal that differ in case. It is found out
-// when that matters.
+// when that matters. And it is what the modes of new files here lack.
 type folding struct {
+	mask fs.FileMode
 	seed maphash.Seed // random, so that no server can find names that are alike in it
 	once sync.Once
 	yes  bool
@@ -48,6 +49,7 @@ func openDir(place Place, path string) (*dir, error) {
 		if d.root, err = os.OpenRoot(path); err != nil {
 			return nil, err
 		}
+		d.fold.mask = umask()
 	}
 	return d, nil
 }
@@ -186,6 +188,9 @@ func (d *dir) finish(ctx context.Context, times bool) (err error) {
 			a.SetTimes(d.info.mtime)
 		}
 		return d.place.Client.StartSetstat(ctx, d.path, a).Wait(ctx)
+	}
+	if !times {
+		mode &^= d.fold.mask
 	}
 	if err = d.root.Chmod(".", mode); err == nil && times {
 		err = d.root.Chtimes(".", time.Now(), d.info.mtime)

@@ -30,3 +30,11 @@ func identity(fi fs.FileInfo) ([2]uint64, bool) {
 	}
 	return [2]uint64{uint64(st.Dev), uint64(st.Ino)}, true
 }
+
+// umask is what the modes of new files lack. It can be had only by setting it; what is
+// made in that moment is for this user alone.
+func umask() fs.FileMode {
+	mask := syscall.Umask(0o077)
+	syscall.Umask(mask)
+	return fs.FileMode(mask)
+}

@@ -66,7 +66,8 @@ func (s slot) createLocal(ctx context.Context, of *info) (writer, int64, error) 
 	w := &localWriter{slot: s, temp: tempName(s.name, s.resume)}
 	flags := os.O_RDWR | os.O_CREATE | os.O_EXCL
 	if s.resume != "" {
-		if fi, err := s.dir.root.Lstat(w.temp); err == nil && fi.Mode().IsRegular() {
+		// Where others can write, too, one of them may have made a file of this name.
+		if fi, err := s.dir.root.Lstat(w.temp); err == nil && fi.Mode().IsRegular() && ownerOf(fi) == int64(os.Geteuid()) {
 			flags &^= os.O_EXCL
 		}
 	}
@@ -93,7 +94,11 @@ func (w *localWriter) commit(ctx context.Context, of *info) error {
 	}
 	fi, err := w.f.Stat()
 	if err == nil {
-		err = w.f.Chmod(keptMode(of, w.times, ownerOf(fi)))
+		mode := keptMode(of, w.times, ownerOf(fi))
+		if !w.times { // a server does not make files here that everybody can write to
+			mode &^= w.dir.fold.mask
+		}
+		err = w.f.Chmod(mode)
 	}
 	if err = errors.Join(err, w.f.Close()); err != nil {
 		return err
