@@ -18,16 +18,7 @@ import (
 	"github.com/seed-087d674e/tsh/internal/text"
 )
 
-// Requests and answers of the agent protocol (draft-miller-ssh-agent).
-const (
-	askKeys      = 11
-	askSignature = 13
-	askCard      = 20 // loads a PKCS#11 library into the agent
-	askCardGone  = 21
-	askCardWith  = 26
-	askExtension = 27
-	maxRequest   = 256 << 10
-)
+const maxRequest = 256 << 10
 
 // Connection is a connection to an agent that programs elsewhere are served with.
 type Connection struct{ conn connection }
