@@ -6,12 +6,15 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/big"
+	"slices"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -164,14 +167,37 @@ func curveOK(c elliptic.Curve) bool {
 // encodeSSHKey returns the form that ssh itself reads: PKCS#1 for RSA, OpenSSH
 // for the others (which contains a random number, so that it differs each time).
 func encodeSSHKey(key crypto.Signer) ([]byte, error) {
-	if k, ok := key.(*rsa.PrivateKey); ok {
+	var private []byte
+	switch k := key.(type) {
+	case *rsa.PrivateKey:
 		return encodePEM(pemRSA, x509.MarshalPKCS1PrivateKey(k)), nil
+	case *ecdsa.PrivateKey:
+		private = ssh.Marshal(struct{ D *big.Int }{k.D})
+	case ed25519.PrivateKey:
+		private = ssh.Marshal(struct{ Key []byte }{k})
 	}
-	block, err := ssh.MarshalPrivateKey(key, "")
+	pub, err := ssh.NewPublicKey(key.Public())
 	if err != nil {
 		return nil, err
 	}
-	return pem.EncodeToMemory(block), nil
+	return encodeOpenSSH(pub.Marshal(), private), nil
+}
+
+// encodeOpenSSH returns a key in OpenSSH's form, without passphrase and comment
+// (PROTOCOL.key of OpenSSH): before the private part stands the public key.
+func encodeOpenSSH(pub, private []byte) []byte {
+	var check [4]byte
+	rand.Read(check[:]) // never fails
+	const comment = "\x00\x00\x00\x00"
+	secret := slices.Concat(check[:], check[:], pub, private, []byte(comment))
+	for i := byte(1); len(secret)%8 != 0; i++ {
+		secret = append(secret, i)
+	}
+	return encodePEM(pemOpenSSH, append([]byte("openssh-key-v1\x00"), ssh.Marshal(struct {
+		Cipher, KDF, KDFOptions string
+		Keys                    uint32
+		Public, Secret          []byte
+	}{"none", "none", "", 1, pub, secret})...))
 }
 
 // encodeTLSKey returns PKCS#1 for RSA and PKCS#8 for the others.

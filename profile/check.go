@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -94,19 +94,26 @@ func (p *Profile) checkEncoded(data []byte) error {
 	}
 	want := *p
 	want.fillDefaults()
-	got, fields := back.fields(), want.fields()
-	for i, f := range fields {
-		if isEmptyList(f.value) && isEmptyList(got[i].value) {
-			continue
-		}
-		if !reflect.DeepEqual(f.value, got[i].value) {
+	got := back.fields()
+	for i, f := range want.fields() {
+		if !f.equal(got[i]) {
 			return fmt.Errorf("profile %s could not be read back: %s would change", p.Name, f.key)
 		}
 	}
 	return nil
 }
 
-func isEmptyList(value any) bool {
-	list, ok := value.(*[]string)
-	return ok && len(*list) == 0
+// equal compares the value with that of the same field of another profile.
+func (f field) equal(other field) bool {
+	switch v := f.value.(type) {
+	case *string:
+		return *v == *other.value.(*string)
+	case *bool:
+		return *v == *other.value.(*bool)
+	case *time.Duration:
+		return *v == *other.value.(*time.Duration)
+	case *[]string:
+		return slices.Equal(*v, *other.value.(*[]string))
+	}
+	return false
 }

@@ -74,7 +74,6 @@ func (o *scpOptions) parseArgs(fs *pflag.FlagSet, args []string, a *app) error {
 		return usagef("--limit=%d: a rate in kbit/s is needed", o.limit)
 	}
 	o.copy.Limit = int64(o.limit) * 1024 / 8
-	remote := false
 	o.ways = []way{{a.globals.cluster, a.globals.jump}}
 	for _, arg := range args {
 		l, err := parseLocation(arg, runtime.GOOS == "windows")

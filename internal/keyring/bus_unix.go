@@ -3,13 +3,12 @@
 package keyring
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -17,20 +16,12 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/godbus/dbus/v5"
-
 	"github.com/seed-087d674e/tsh/internal/text"
 )
 
-// maxTraffic is the most that the bus may send us in one conversation, in bytes.
-// A usual one has 3 KiB.
-const maxTraffic = 1 << 20
-
 // connect opens a connection to the session bus that is ours alone and ends at
-// the deadline that the context has. It runs no program and sets no
-// variable: godbus is given the open socket and never gets to look for a bus
-// itself, where it would try dbus-launch from PATH.
-func connect(ctx context.Context) (*dbus.Conn, error) {
+// the deadline that the context has. It runs no program and sets no variable.
+func connect(ctx context.Context) (*bus, error) {
 	addresses, from, err := busAddresses()
 	if err != nil {
 		return nil, err
@@ -80,7 +71,7 @@ func unixAddress(address string) (string, error) {
 	var path, abstract string
 	for pair := range strings.SplitSeq(keys, ",") {
 		key, escaped, _ := strings.Cut(pair, "=")
-		value, err := dbus.UnescapeBusAddressValue(escaped)
+		value, err := url.PathUnescape(escaped)
 		if err != nil {
 			return "", err
 		}
@@ -145,45 +136,17 @@ func checkSocket(path string, uid int) error {
 }
 
 // handshake says who we are to the bus. From here on the socket keeps the
-// deadline: whatever waits for the bus ends with it, goroutines of godbus too.
-func handshake(ctx context.Context, socket *net.UnixConn) (*dbus.Conn, error) {
+// deadline: whatever waits for the bus ends with it.
+func handshake(ctx context.Context, socket *net.UnixConn) (*bus, error) {
 	deadline, _ := ctx.Deadline()
 	if err := socket.SetDeadline(deadline); err != nil {
 		socket.Close()
 		return nil, err
 	}
-	// Not dbus.DialUnix: that would let the other side hand us open files.
-	stream := bounded{socket, bufio.NewReader(io.LimitReader(socket, maxTraffic))}
-	conn, err := dbus.NewConn(stream, dbus.WithIncomingInterceptor(expected))
+	b, err := newBus(socket)
 	if err != nil {
 		socket.Close()
 		return nil, err
 	}
-	if err := conn.Auth(nil); err != nil {
-		conn.Close()
-		return nil, err
-	}
-	if err := conn.Hello(); err != nil {
-		conn.Close()
-		return nil, err
-	}
-	return conn, nil
+	return b, nil
 }
-
-// expected lets through what answers us. Of the rest, godbus would start a
-// goroutine for each call, and panic at a signal of the bus with a wrong type.
-func expected(message *dbus.Message) {
-	answer := message.Type == dbus.TypeMethodReply || message.Type == dbus.TypeError
-	prompt := message.Type == dbus.TypeSignal && message.Headers[dbus.FieldInterface].Value() == promptInterface
-	if !answer && !prompt {
-		message.Type = 0 // of which godbus does nothing
-	}
-}
-
-// bounded is a socket of which only so much is read.
-type bounded struct {
-	*net.UnixConn
-	in *bufio.Reader
-}
-
-func (b bounded) Read(p []byte) (int, error) { return b.in.Read(p) }

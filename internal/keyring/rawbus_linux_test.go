@@ -22,7 +22,7 @@ func greet(conn net.Conn, in *bufio.Reader) {
 		switch {
 		case err != nil, strings.HasPrefix(line, "BEGIN"):
 			return
-		case strings.HasPrefix(line, "AUTH EXTERNAL"):
+		case strings.HasPrefix(line, "\x00AUTH EXTERNAL"):
 			io.WriteString(conn, "OK 0123456789abcdef0123456789abcdef\r\n")
 		default:
 			io.WriteString(conn, "REJECTED EXTERNAL\r\n")
@@ -94,7 +94,7 @@ func TestWhatIsNotABus(t *testing.T) {
 		"greets only":             {greet, ErrNoAnswer},
 		"garbage after greeting":  {func(conn net.Conn, in *bufio.Reader) { greet(conn, in); endless(conn, "garbage") }, nil},
 		"a message of 128 MiB":    {func(conn net.Conn, in *bufio.Reader) { greet(conn, in); endless(conn, hugeMessage()) }, nil},
-		"a name of another type":  {func(conn net.Conn, in *bufio.Reader) { hello(conn, in, uint32(1)) }, ErrNoAnswer},
+		"a name of another type":  {func(conn net.Conn, in *bufio.Reader) { hello(conn, in, uint32(1)) }, ErrUnavailable},
 		"a list of names":         {func(conn net.Conn, in *bufio.Reader) { hello(conn, in, []string{":1.1"}) }, ErrUnavailable},
 		"a name, then nothing":    {func(conn net.Conn, in *bufio.Reader) { hello(conn, in, ":1.1") }, ErrNoAnswer},
 		"signals with a number":   {func(conn net.Conn, in *bufio.Reader) { hello(conn, in, ":1.1"); named(conn, uint32(1)) }, ErrNoAnswer},

@@ -6,12 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/godbus/dbus/v5"
 
 	"github.com/seed-087d674e/tsh/internal/text"
 )
@@ -21,9 +18,9 @@ import (
 const (
 	busName = "org.freedesktop.secrets"
 
-	servicePath     = dbus.ObjectPath("/org/freedesktop/secrets")
+	servicePath     = "/org/freedesktop/secrets"
 	loginCollection = servicePath + "/collection/login"
-	noObject        = dbus.ObjectPath("/") // "no prompt needed", "no such alias"
+	noObject        = "/" // "no prompt needed", "no such alias"
 
 	serviceInterface    = "org.freedesktop.Secret.Service"
 	collectionInterface = "org.freedesktop.Secret.Collection"
@@ -41,7 +38,7 @@ const (
 // answer of another type, is a panic.
 type conversation struct {
 	ctx     context.Context
-	conn    *dbus.Conn
+	bus     *bus
 	timeout time.Duration
 }
 
@@ -51,12 +48,12 @@ func converse(timeout time.Duration, f func(*conversation) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	c := &conversation{ctx: ctx, timeout: timeout}
-	conn, err := connect(ctx)
+	b, err := connect(ctx)
 	if err != nil {
 		return c.judge(err)
 	}
-	defer conn.Close()
-	c.conn = conn
+	defer b.socket.Close()
+	c.bus = b
 	return c.judge(f(c))
 }
 
@@ -92,17 +89,17 @@ func write(timeout time.Duration, slot, value string) error {
 		if err != nil {
 			return err
 		}
-		properties := map[string]dbus.Variant{
-			itemInterface + ".Label":      dbus.MakeVariant("Key of a tsh login (" + slot + ")"),
-			itemInterface + ".Attributes": dbus.MakeVariant(attributes(slot)),
+		properties := map[string]variant{
+			itemInterface + ".Label":      variant{"Key of a tsh login (" + slot + ")"},
+			itemInterface + ".Attributes": variant{attributes(slot)},
 		}
 		secret := secret{Session: session, Parameters: []byte{}, Value: []byte(value), ContentType: "text/plain; charset=utf8"}
-		var item, prompt dbus.ObjectPath
+		var item, prompt objectPath
 		err = c.call(collection, collectionInterface+".CreateItem", []any{properties, secret, true}, &item, &prompt)
-		var told dbus.Error
+		var told *busError
 		if errors.As(err, &told) {
 			// The service has seen the key; what it says about that is not repeated.
-			return dbus.Error{Name: told.Name}
+			return &busError{name: told.name}
 		}
 		if err != nil {
 			return err
@@ -118,7 +115,7 @@ func remove(timeout time.Duration, slot string) error {
 			return err
 		}
 		for _, item := range items {
-			var prompt dbus.ObjectPath
+			var prompt objectPath
 			err := c.call(item, itemInterface+".Delete", nil, &prompt)
 			if gone(err) {
 				continue
@@ -142,7 +139,7 @@ func attributes(slot string) map[string]string {
 // secret is how a value travels to the service: in plain, over a socket that
 // only we and root can read.
 type secret struct {
-	Session     dbus.ObjectPath
+	Session     objectPath
 	Parameters  []byte
 	Value       []byte
 	ContentType string
@@ -150,16 +147,12 @@ type secret struct {
 
 // collection is the keyring that the desktop unlocks at login or, if there is no
 // such, the default one; it is unlocked.
-func (c *conversation) collection() (dbus.ObjectPath, error) {
-	property, err := c.property(servicePath, serviceInterface, "Collections")
-	if err != nil {
+func (c *conversation) collection() (objectPath, error) {
+	var all []objectPath
+	if err := c.property(servicePath, serviceInterface, "Collections", &all); err != nil {
 		return "", err
 	}
-	all, ok := property.Value().([]dbus.ObjectPath)
-	if !ok {
-		return "", wrongTypes(serviceInterface + ".Collections")
-	}
-	path := loginCollection
+	var path objectPath = loginCollection
 	if !slices.Contains(all, path) {
 		if err := c.call(servicePath, serviceInterface+".ReadAlias", []any{"default"}, &path); err != nil {
 			return "", err
@@ -173,10 +166,10 @@ func (c *conversation) collection() (dbus.ObjectPath, error) {
 
 // unlock makes sure that a collection or item is open. The service decides
 // whether it asks the person; we wait for that until the deadline.
-func (c *conversation) unlock(path dbus.ObjectPath, kind string) error {
-	var unlocked []dbus.ObjectPath
-	var prompt dbus.ObjectPath
-	if err := c.call(servicePath, serviceInterface+".Unlock", []any{[]dbus.ObjectPath{path}}, &unlocked, &prompt); err != nil {
+func (c *conversation) unlock(path objectPath, kind string) error {
+	var unlocked []objectPath
+	var prompt objectPath
+	if err := c.call(servicePath, serviceInterface+".Unlock", []any{[]objectPath{path}}, &unlocked, &prompt); err != nil {
 		return err
 	}
 	if slices.Contains(unlocked, path) {
@@ -185,13 +178,9 @@ func (c *conversation) unlock(path dbus.ObjectPath, kind string) error {
 	if err := c.answered(prompt); err != nil {
 		return err
 	}
-	property, err := c.property(path, kind, "Locked")
-	if err != nil {
+	var locked bool
+	if err := c.property(path, kind, "Locked", &locked); err != nil {
 		return err
-	}
-	locked, ok := property.Value().(bool)
-	if !ok {
-		return wrongTypes(kind + ".Locked")
 	}
 	if locked {
 		return ErrLocked
@@ -200,7 +189,7 @@ func (c *conversation) unlock(path dbus.ObjectPath, kind string) error {
 }
 
 // find lists the items of a slot, in an unlocked collection.
-func (c *conversation) find(slot string) (items []dbus.ObjectPath, err error) {
+func (c *conversation) find(slot string) (items []objectPath, err error) {
 	collection, err := c.collection()
 	if err != nil {
 		return nil, err
@@ -210,42 +199,28 @@ func (c *conversation) find(slot string) (items []dbus.ObjectPath, err error) {
 }
 
 // session agrees on how secrets travel. It ends with the connection.
-func (c *conversation) session() (session dbus.ObjectPath, err error) {
-	var ignored dbus.Variant
-	err = c.call(servicePath, serviceInterface+".OpenSession", []any{"plain", dbus.MakeVariant("")}, &ignored, &session)
+func (c *conversation) session() (session objectPath, err error) {
+	err = c.call(servicePath, serviceInterface+".OpenSession", []any{"plain", variant{""}}, variant{}, &session)
 	return session, err
 }
 
 // secret is the value of an item, unlocked first if that has a lock of its own.
-func (c *conversation) secret(item, session dbus.ObjectPath) (string, error) {
+func (c *conversation) secret(item, session objectPath) (string, error) {
 	if err := c.unlock(item, itemInterface); err != nil {
 		return "", err
 	}
-	const method = itemInterface + ".GetSecret"
-	var fields []any // session, parameters, value, content type
-	if err := c.call(item, method, []any{session}, &fields); err != nil {
-		return "", err
-	}
-	if len(fields) != 4 {
-		return "", wrongTypes(method)
-	}
-	value, ok := fields[2].([]byte)
-	if !ok {
-		return "", wrongTypes(method)
-	}
-	return string(value), nil
+	var held secret
+	err := c.call(item, itemInterface+".GetSecret", []any{session}, &held)
+	return string(held.Value), err
 }
 
 // answered has the service show a prompt, if there is one, and waits for the
 // person until the deadline. After that the prompt is left to the service:
 // GNOME keeps the one it shows, and who fills it in late has unlocked the
 // keyring for the next command.
-func (c *conversation) answered(prompt dbus.ObjectPath) error {
+func (c *conversation) answered(prompt objectPath) error {
 	if prompt == noObject {
 		return nil
-	}
-	if !prompt.IsValid() {
-		return wrongTypes("for a prompt")
 	}
 	dismissed, err := c.show(prompt)
 	switch {
@@ -260,67 +235,40 @@ func (c *conversation) answered(prompt dbus.ObjectPath) error {
 }
 
 // show has the service show a prompt and reports whether it was dismissed.
-func (c *conversation) show(prompt dbus.ObjectPath) (dismissed bool, err error) {
-	err = c.conn.AddMatchSignalContext(c.ctx, dbus.WithMatchSender(busName), dbus.WithMatchObjectPath(prompt), dbus.WithMatchInterface(promptInterface))
-	if err != nil {
+func (c *conversation) show(prompt objectPath) (dismissed bool, err error) {
+	rule := fmt.Sprintf("type='signal',sender='%s',path='%s',interface='%s'", busName, prompt, promptInterface)
+	if err := c.bus.call(ownMethod("AddMatch", rule)); err != nil {
 		return false, err
 	}
-	signals := make(chan *dbus.Signal, 8)
-	c.conn.Signal(signals)
 	if err := c.call(prompt, promptInterface+".Prompt", []any{""}); err != nil {
 		return false, err
 	}
 	for {
-		select {
-		case signal, open := <-signals:
-			if !open {
-				return false, dbus.ErrClosed
-			}
-			if signal.Path != prompt || signal.Name != promptInterface+".Completed" {
-				continue
-			}
-			var ignored dbus.Variant
-			if !store(signal.Body, &dismissed, &ignored) {
-				return false, wrongTypes(signal.Name)
-			}
-			return dismissed, nil
-		case <-c.ctx.Done():
-			return false, c.ctx.Err()
+		told, err := c.bus.prompted()
+		if err != nil {
+			return false, err
 		}
+		if told.path != prompt || told.member != "Completed" {
+			continue
+		}
+		if err := told.store(&dismissed, variant{}); err != nil {
+			return false, wrongTypes(promptInterface + ".Completed")
+		}
+		return dismissed, nil
 	}
 }
 
-func (c *conversation) property(path dbus.ObjectPath, kind, name string) (value dbus.Variant, err error) {
-	err = c.call(path, "org.freedesktop.DBus.Properties.Get", []any{kind, name}, &value)
-	return value, err
+func (c *conversation) property(path objectPath, kind, name string, result any) error {
+	return c.call(path, "org.freedesktop.DBus.Properties.Get", []any{kind, name}, variant{result})
 }
 
 // call calls a method of the service and stores what it returns.
-func (c *conversation) call(path dbus.ObjectPath, method string, args []any, results ...any) error {
-	reply := c.conn.Object(busName, path).CallWithContext(c.ctx, method, 0, args...)
-	if reply.Err != nil {
-		return reply.Err
-	}
-	if !store(reply.Body, results...) {
+func (c *conversation) call(path objectPath, method string, args []any, results ...any) error {
+	err := c.bus.call(request{busName, path, method, args}, results...)
+	if errors.Is(err, errTypes) {
 		return wrongTypes(method)
 	}
-	return nil
-}
-
-// store copies values to what the results point to and reports whether they have
-// those types. dbus.Store would convert: a number to a path, for one.
-func store(values []any, results ...any) bool {
-	if len(values) != len(results) {
-		return false
-	}
-	for i, value := range values {
-		to := reflect.ValueOf(results[i]).Elem()
-		if reflect.TypeOf(value) != to.Type() {
-			return false
-		}
-		to.Set(reflect.ValueOf(value))
-	}
-	return true
+	return err
 }
 
 func wrongTypes(member string) error {
@@ -334,7 +282,7 @@ func (c *conversation) late() bool {
 
 // judge turns an error of a conversation into one of the package's.
 func (c *conversation) judge(err error) error {
-	var told dbus.Error
+	var told *busError
 	switch {
 	case err == nil, errors.Is(err, ErrUnavailable), errors.Is(err, ErrLocked), errors.Is(err, ErrMissing):
 		return err
@@ -348,9 +296,9 @@ func (c *conversation) judge(err error) error {
 
 // judgeAnswer turns an error that the bus or the service answered with into one
 // of the package's.
-func judgeAnswer(told dbus.Error) error {
+func judgeAnswer(told *busError) error {
 	const bus = "org.freedesktop.DBus.Error."
-	switch name := told.Name; {
+	switch name := told.name; {
 	case name == "org.freedesktop.Secret.Error.IsLocked":
 		return ErrLocked
 	case name == bus+"TimedOut", name == bus+"Timeout":
@@ -360,17 +308,13 @@ func judgeAnswer(told dbus.Error) error {
 	case name == bus+"NoReply", name == bus+"Disconnected":
 		return fmt.Errorf("%w: the Secret Service went away before it answered", ErrUnavailable)
 	}
-	said := told.Name
-	if message := told.Error(); message != said {
-		said += ": " + message
-	}
-	return fmt.Errorf("%w: the Secret Service answers %s", ErrUnavailable, text.Block(text.Line(said), 1))
+	return fmt.Errorf("%w: the Secret Service answers %s", ErrUnavailable, text.Block(text.Line(told.Error()), 1))
 }
 
 // gone reports the answers for an item that was deleted after it was found.
 func gone(err error) bool {
-	var told dbus.Error
+	var told *busError
 	return errors.As(err, &told) && slices.Contains([]string{
 		"org.freedesktop.Secret.Error.NoSuchObject", "org.freedesktop.DBus.Error.UnknownObject", "org.freedesktop.DBus.Error.UnknownMethod",
-	}, told.Name)
+	}, told.name)
 }

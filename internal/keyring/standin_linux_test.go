@@ -19,7 +19,15 @@ const (
 	testItem       = testCollection + "/1"
 	testSession    = dbus.ObjectPath("/org/freedesktop/secrets/session/1")
 	testPrompt     = dbus.ObjectPath("/org/freedesktop/secrets/prompt/1")
+	nowhere        = dbus.ObjectPath(noObject)
 )
+
+// theSecret is a secret as godbus writes it.
+type theSecret struct {
+	Session           dbus.ObjectPath
+	Parameters, Value []byte
+	ContentType       string
+}
 
 // What a stand-in does in place of answering.
 type (
@@ -86,13 +94,13 @@ func answers(message *dbus.Message) map[string]any {
 	return map[string]any{
 		"Collections": []any{dbus.MakeVariant([]dbus.ObjectPath{testCollection})},
 		"ReadAlias":   []any{testCollection},
-		"Unlock":      []any{asked, noObject},
+		"Unlock":      []any{asked, nowhere},
 		"Locked":      []any{dbus.MakeVariant(false)},
 		"SearchItems": []any{[]dbus.ObjectPath{testItem}},
 		"OpenSession": []any{dbus.MakeVariant(""), testSession},
-		"GetSecret":   []any{secret{testSession, []byte{}, []byte(encode(keyOf(7))), "text/plain"}},
-		"CreateItem":  []any{testItem, noObject},
-		"Delete":      []any{noObject},
+		"GetSecret":   []any{theSecret{testSession, []byte{}, []byte(encode(keyOf(7))), "text/plain"}},
+		"CreateItem":  []any{testItem, nowhere},
+		"Delete":      []any{nowhere},
 		"Prompt":      []any{},
 	}
 }
@@ -188,8 +196,8 @@ func TestServiceWithWrongTypes(t *testing.T) {
 	for _, wrong := range [][]any{
 		{}, {"text"}, {uint32(47)}, {true}, {[]string{"/"}}, {[]byte{47}}, {dbus.MakeVariant(uint32(1))}, {dbus.MakeVariant([]string{"/"})},
 		{[]any{uint32(1), "two"}}, {map[string]dbus.Variant{"a": dbus.MakeVariant(1)}}, {[][]dbus.ObjectPath{{"/"}}}, {[]dbus.Variant{dbus.MakeVariant(testItem)}},
-		{secret{testSession, []byte{}, []byte{}, ""}, "more"}, {struct{ A, B, C, D string }{"a", "b", "c", "d"}}, {struct{ A []byte }{[]byte("a")}},
-		{noObject, noObject, noObject}, {"", noObject}, {[]dbus.ObjectPath{}, "/"}, {dbus.MakeVariant(dbus.MakeVariant([]dbus.ObjectPath{testCollection}))},
+		{theSecret{testSession, []byte{}, []byte{}, ""}, "more"}, {struct{ A, B, C, D string }{"a", "b", "c", "d"}}, {struct{ A []byte }{[]byte("a")}},
+		{nowhere, nowhere, nowhere}, {"", nowhere}, {[]dbus.ObjectPath{}, "/"}, {dbus.MakeVariant(dbus.MakeVariant([]dbus.ObjectPath{testCollection}))},
 	} {
 		eachQuestion(t, wrong, patient(), func(t *testing.T, err error) {
 			if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "with types that the call does not have") {
@@ -267,14 +275,14 @@ func TestItemThatVanishes(t *testing.T) {
 // The keyring that is unlocked at login comes first, as it does for go-keyring.
 func TestLoginKeyringBeforeTheDefaultOne(t *testing.T) {
 	serve(t, &standIn{odd: map[string]any{
-		"Collections": []any{dbus.MakeVariant([]dbus.ObjectPath{testCollection, loginCollection})},
+		"Collections": []any{dbus.MakeVariant([]dbus.ObjectPath{testCollection, dbus.ObjectPath(loginCollection)})},
 		"ReadAlias":   dbus.Error{Name: "org.freedesktop.DBus.Error.Failed", Body: []any{"not to be asked"}},
 	}})
 	wantKey(t, "slot", keyOf(7))
 }
 
 func TestServiceWithoutAKeyring(t *testing.T) {
-	serve(t, &standIn{odd: map[string]any{"Collections": []any{dbus.MakeVariant([]dbus.ObjectPath{})}, "ReadAlias": []any{noObject}}})
+	serve(t, &standIn{odd: map[string]any{"Collections": []any{dbus.MakeVariant([]dbus.ObjectPath{})}, "ReadAlias": []any{nowhere}}})
 	allCalls(t, patient(), ErrUnavailable, "no default collection")
 }
 
@@ -350,7 +358,7 @@ func TestOddPrompts(t *testing.T) {
 	locked := []any{dbus.MakeVariant(true)}
 	liar := prompting(answered(testPrompt))
 	liar.odd["Locked"] = locked
-	vague := &standIn{odd: map[string]any{"Unlock": []any{[]dbus.ObjectPath{}, noObject}, "Locked": locked}}
+	vague := &standIn{odd: map[string]any{"Unlock": []any{[]dbus.ObjectPath{}, nowhere}, "Locked": locked}}
 	for name, test := range map[string]struct {
 		s    *standIn
 		want error

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
-	"golang.org/x/crypto/ssh/agent"
 
 	"github.com/seed-087d674e/tsh/internal/text"
 )
@@ -61,7 +60,7 @@ func (a *Agent) Put(e Entry) error {
 // Add is Put without removing anything: it returns what the agent had for the same proxy
 // and user before, without the new entry.
 func (a *Agent) Add(e Entry) (before []Held, err error) {
-	added, err := e.added()
+	request, err := e.request()
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +70,7 @@ func (a *Agent) Add(e Entry) (before []Held, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := a.client.Add(added); err != nil {
+	if err := a.do(request); err != nil {
 		return nil, a.failed("take a key for a limited time", err)
 	}
 	blob := e.Cert.Marshal()
@@ -86,45 +85,44 @@ func (a *Agent) Add(e Entry) (before []Held, err error) {
 // Drop removes entries that List or Add returned. After one that the agent keeps it goes
 // on with the next.
 func (a *Agent) Drop(entries []Held) error {
-	var keys []*agent.Key
+	var keys []*identity
 	for _, h := range entries {
-		keys = append(keys, &agent.Key{Blob: h.Blob, Comment: h.comment})
+		keys = append(keys, &identity{Blob: h.Blob, Comment: h.comment})
 	}
-	_, err := a.remove(keys, func(*agent.Key) bool { return true })
+	_, err := a.remove(keys, func(*identity) bool { return true })
 	return err
 }
 
-// added is the entry in the form of x/crypto, checked.
-func (e Entry) added() (agent.AddedKey, error) {
+// request asks an agent to take the entry, which is checked.
+func (e Entry) request() ([]byte, error) {
 	o := owner{e.Proxy, e.Cluster, e.User}
 	if err := o.check(); err != nil {
-		return agent.AddedKey{}, err
+		return nil, err
 	}
-	// x/crypto takes 0 for "for ever".
 	seconds := int64(e.Lifetime / time.Second)
 	if seconds < 1 || seconds > math.MaxUint32 {
-		return agent.AddedKey{}, fmt.Errorf("%v is no lifetime for a key in an ssh-agent", e.Lifetime)
+		return nil, fmt.Errorf("%v is no lifetime for a key in an ssh-agent", e.Lifetime)
 	}
 	switch key := e.Key.(type) {
 	case *rsa.PrivateKey, *ecdsa.PrivateKey:
 	case ed25519.PrivateKey:
 		if len(key) != ed25519.PrivateKeySize {
-			return agent.AddedKey{}, fmt.Errorf("an Ed25519 key of %d bytes is none", len(key))
+			return nil, fmt.Errorf("an Ed25519 key of %d bytes is none", len(key))
 		}
 	default:
-		return agent.AddedKey{}, fmt.Errorf("a key of type %T cannot be put into an ssh-agent", e.Key)
+		return nil, fmt.Errorf("a key of type %T cannot be put into an ssh-agent", e.Key)
 	}
 	if e.Cert == nil || e.Cert.Key == nil {
-		return agent.AddedKey{}, errors.New("a key without a certificate is not put into an ssh-agent")
+		return nil, errors.New("a key without a certificate is not put into an ssh-agent")
 	}
 	pub, err := ssh.NewPublicKey(e.Key.Public())
 	if err != nil {
-		return agent.AddedKey{}, err
+		return nil, err
 	}
 	if !bytes.Equal(pub.Marshal(), e.Cert.Key.Marshal()) {
-		return agent.AddedKey{}, errors.New("the certificate for the ssh-agent is not of the key that goes with it")
+		return nil, errors.New("the certificate for the ssh-agent is not of the key that goes with it")
 	}
-	return agent.AddedKey{PrivateKey: e.Key, Certificate: e.Cert, Comment: o.comment(), LifetimeSecs: uint32(seconds)}, nil
+	return addRequest(e.Key, e.Cert, o.comment(), uint32(seconds))
 }
 
 // Remove removes the entries of a user of a proxy in every cluster, with user "" those
@@ -140,7 +138,7 @@ func (a *Agent) Remove(proxy, user string) (removed int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	return a.remove(keys, func(k *agent.Key) bool {
+	return a.remove(keys, func(k *identity) bool {
 		if user != "" {
 			return is(k.Comment, proxy, user)
 		}
@@ -149,12 +147,12 @@ func (a *Agent) Remove(proxy, user string) (removed int, err error) {
 	})
 }
 
-func (a *Agent) remove(keys []*agent.Key, unwanted func(*agent.Key) bool) (removed int, err error) {
+func (a *Agent) remove(keys []*identity, unwanted func(*identity) bool) (removed int, err error) {
 	for _, k := range keys {
 		if !unwanted(k) {
 			continue
 		}
-		switch e := a.client.Remove(k); {
+		switch e := a.do(removeRequest(k.Blob)); {
 		case e == nil:
 			removed++
 		case a.frames.err != nil:
@@ -166,16 +164,8 @@ func (a *Agent) remove(keys []*agent.Key, unwanted func(*agent.Key) bool) (remov
 	return removed, err
 }
 
-func (a *Agent) list() ([]*agent.Key, error) {
-	keys, err := a.client.List()
-	if err != nil {
-		return nil, a.failed("list its keys", err)
-	}
-	return keys, nil
-}
-
 // whose reads the comment of a key with what its certificate says.
-func whose(k *agent.Key) (owner, bool) {
+func whose(k *identity) (owner, bool) {
 	if o, ok := read(k.Comment, ""); !ok {
 		return o, false
 	}
@@ -187,7 +177,7 @@ func whose(k *agent.Key) (owner, bool) {
 }
 
 // certificate is the certificate of a key in the agent, nil if it has none.
-func certificate(k *agent.Key) *ssh.Certificate {
+func certificate(k *identity) *ssh.Certificate {
 	pub, err := ssh.ParsePublicKey(k.Blob)
 	if err != nil {
 		return nil

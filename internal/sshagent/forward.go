@@ -18,16 +18,8 @@ import (
 	"github.com/seed-087d674e/tsh/internal/text"
 )
 
-// Requests and answers of the agent protocol (draft-miller-ssh-agent).
 const (
-	askKeys      = 11
-	askSignature = 13
-	askCard      = 20 // loads a PKCS#11 library into the agent
-	askCardGone  = 21
-	askAddWith   = 25 // adds a key with constraints
-	askCardWith  = 26
-	askExtension = 27
-	maxRequest   = 256 << 10
+	maxRequest = 256 << 10
 	// constraintProvider names the library that signs with a key of a FIDO device
 	// (OpenSSH's PROTOCOL.u2f).
 	constraintProvider = "sk-provider@openssh.com"
@@ -74,7 +66,7 @@ func (c *Connection) Relay(ctx context.Context, peer io.ReadWriter) error {
 	return answerAll(peer, func(request []byte) ([]byte, error) {
 		switch kind := request[0]; {
 		case kind == askCard, kind == askCardGone, kind == askCardWith, kind == askExtension,
-			kind == askAddWith && bytes.Contains(request, []byte(constraintProvider)):
+			kind == askAdding && bytes.Contains(request, []byte(constraintProvider)):
 			return []byte{replyFailure}, nil
 		}
 		if err := writeFrame(c.conn, request); err != nil {

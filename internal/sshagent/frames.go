@@ -15,49 +15,34 @@ const (
 	maxTotal = 1 << 20   // bytes of all answers on one connection
 )
 
-// Types of answers that are looked at here.
-const (
-	replyFailure = 5
-	replyKeys    = 12
-)
-
-// frames is the connection as the client of x/crypto sees it. That one allocates what
-// the agent announces, up to 16 MB and two million keys, before it has any of it;
-// frames hands out an answer only when it is there and keeps to the limits.
+// frames asks the agent one thing after the other, and keeps its answers to the limits.
 type frames struct {
 	conn    io.ReadWriter
-	left    int    // bytes that may still come
-	unread  []byte // of the answer at hand, its length in front
-	refused bool   // the last answer says only "failure"
-	err     error  // the first that happened; there is no way on from it
+	left    int   // bytes that may still come
+	refused bool  // the last answer says only "failure"
+	err     error // the first that happened; there is no way on from it
 }
 
-func (f *frames) Write(p []byte) (int, error) {
-	if f.err != nil {
-		return 0, f.err
+// ask sends a request and returns the answer, which has to be of the type wanted.
+func (f *frames) ask(wanted byte, request []byte) (reply []byte, err error) {
+	if f.err == nil {
+		f.err = writeFrame(f.conn, request)
 	}
-	f.unread = nil
-	n, err := f.conn.Write(p)
-	f.err = err
-	return n, err
-}
-
-func (f *frames) Read(p []byte) (int, error) {
-	if f.err == nil && len(f.unread) == 0 {
-		f.unread, f.err = f.next()
+	if f.err == nil {
+		reply, f.err = f.next()
 	}
-	if f.err != nil {
-		return 0, f.err
+	switch {
+	case f.err != nil:
+		return nil, f.err
+	case reply[0] != wanted:
+		return nil, fmt.Errorf("its answer is of type %d, not %d", reply[0], wanted)
 	}
-	n := copy(p, f.unread)
-	f.unread = f.unread[n:]
-	return n, nil
+	return reply, nil
 }
 
 // next reads one answer.
 func (f *frames) next() ([]byte, error) {
-	const head = 4
-	var length [head]byte
+	var length [4]byte
 	if _, err := io.ReadFull(f.conn, length[:]); err != nil {
 		return nil, err
 	}
@@ -71,8 +56,7 @@ func (f *frames) next() ([]byte, error) {
 		return nil, fmt.Errorf("it sent more than %d bytes", maxTotal)
 	}
 	f.left -= int(size)
-	frame := append(length[:], make([]byte, size)...)
-	reply := frame[head:]
+	reply := make([]byte, size)
 	if _, err := io.ReadFull(f.conn, reply); err != nil {
 		return nil, err
 	}
@@ -82,5 +66,5 @@ func (f *frames) next() ([]byte, error) {
 			return nil, fmt.Errorf("it lists %d keys, more than %d", n, maxKeys)
 		}
 	}
-	return frame, nil
+	return reply, nil
 }

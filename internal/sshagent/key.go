@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
-	"golang.org/x/crypto/ssh/agent"
 )
 
 // ErrMissing is returned when the agent does not hold a key, or does not show it
@@ -69,7 +68,7 @@ func openKey(pub crypto.PublicKey, limit time.Duration) (*Key, error) {
 
 // find looks for what the agent has for pub: it signs with a key only under the name
 // it was added by, and that includes the certificate.
-func (a *Agent) find(pub ssh.PublicKey) (*agent.Key, error) {
+func (a *Agent) find(pub ssh.PublicKey) (*identity, error) {
 	keys, err := a.list()
 	if err != nil {
 		return nil, err
@@ -122,7 +121,7 @@ func (k *Key) sign(msg []byte) (*ssh.Signature, error) {
 	if err != nil {
 		return nil, err
 	}
-	sig, err := a.client.Sign(held, msg)
+	sig, err := a.sign(held, msg)
 	if err != nil {
 		return nil, a.failed("sign", err)
 	}

@@ -16,8 +16,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/crypto/ssh/agent"
-
 	"github.com/seed-087d674e/tsh/internal/text"
 )
 
@@ -41,7 +39,6 @@ type Agent struct {
 	limit  time.Duration
 	conn   io.Closer
 	frames *frames
-	client agent.Agent
 }
 
 // Unwanted reports whether adding keys without being asked to should leave the
@@ -78,9 +75,7 @@ func Dial(limit time.Duration) (*Agent, error) {
 }
 
 func newAgent(path string, limit time.Duration, conn io.ReadWriteCloser) *Agent {
-	// frames is no io.Closer, so the client runs no goroutine of its own.
-	f := &frames{conn: conn, left: maxTotal}
-	return &Agent{path: path, limit: limit, conn: conn, frames: f, client: agent.NewClient(f)}
+	return &Agent{path: path, limit: limit, conn: conn, frames: &frames{conn: conn, left: maxTotal}}
 }
 
 // Close ends the connection.
