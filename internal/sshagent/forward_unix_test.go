@@ -114,7 +114,7 @@ func forbidden() [][]byte {
 	return [][]byte{
 		append([]byte{askCard}, library...), append([]byte{askCardWith}, library...), append([]byte{askCardGone}, library...),
 		append([]byte{askExtension}, extension...), {askExtension},
-		append([]byte{askAddWith}, addWithLibrary()...),
+		append([]byte{askAdding}, addWithLibrary()...),
 	}
 }
 
