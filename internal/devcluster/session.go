@@ -36,8 +36,8 @@ type session struct {
 	pty     *ptyRequest
 	child   *child
 	untrack func() // once the program has ended
-	sftp    bool // the SFTP subsystem was asked for instead
-	refused bool // the channel is closed once the answer is out
+	sftp    bool   // the SFTP subsystem was asked for instead
+	refused bool   // the channel is closed once the answer is out
 	ended   sync.WaitGroup
 	left    chan struct{} // closed when the client is gone
 	lent    lentThings
