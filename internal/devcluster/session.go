@@ -35,8 +35,9 @@ type session struct {
 	env     []string
 	pty     *ptyRequest
 	child   *child
-	sftp    bool // the SFTP subsystem was asked for instead
-	refused bool // the channel is closed once the answer is out
+	untrack func() // once the program has ended
+	sftp    bool   // the SFTP subsystem was asked for instead
+	refused bool   // the channel is closed once the answer is out
 	ended   sync.WaitGroup
 	left    chan struct{} // closed when the client is gone
 	lent    lentThings
@@ -180,6 +181,7 @@ func (s *session) start(command string) bool {
 	if s.child != nil || s.sftp {
 		return false
 	}
+	s.untrack = s.track() // before the program runs, which may ask for it
 	child, err := startChild(childSpec{command: command, env: s.childEnv(), dir: s.nc.cluster.nodeHome(), pty: s.pty})
 	if err != nil {
 		s.nc.cluster.log.Error("program not started", "node", s.nc.node.hostname, "reason", err)
@@ -208,7 +210,7 @@ func (s *session) begin() {
 // run delivers the output, then the exit status, and closes the channel. If
 // the client leaves first, the program and all its children are ended.
 func (s *session) run() {
-	defer s.track()()
+	defer s.untrack()
 	c := s.child
 	var copies sync.WaitGroup
 	copies.Go(func() { _, _ = io.Copy(s.channel, c.stdout) })
