@@ -27,15 +27,7 @@ type sftpNodes struct {
 
 // dialSFTP connects to all servers at the same time; without one of them nothing is copied.
 func (a *app) dialSFTP(ctx context.Context, s *session, o scpOptions) (*sftpNodes, error) {
-	names := make(map[string]string)
-	seen := make(map[sshclient.Target]bool)
-	for _, l := range o.all {
-		if l.remote {
-			names[l.target.Host], seen[l.target] = l.name, true
-		}
-	}
-	n := &sftpNodes{proofs: a.newSessionMFA(s, len(seen)), clients: make(map[sshclient.Target]*sshclient.Client), files: make(map[sshclient.Target]*sftp.Client)}
-	n.proofs.names = names
+	n := &sftpNodes{proofs: a.newSessionMFA(s, 0), clients: make(map[sshclient.Target]*sshclient.Client), files: make(map[sshclient.Target]*sftp.Client)}
 	connected := a.ui.waiting(o.hosts())
 	defer connected()
 	var err error
@@ -45,6 +37,14 @@ func (a *app) dialSFTP(ctx context.Context, s *session, o scpOptions) (*sftpNode
 	if err != nil {
 		return n, err
 	}
+	seen := make(map[sshclient.Target]bool)
+	n.proofs.names = make(map[string]string)
+	for _, l := range o.all {
+		if l.remote {
+			n.proofs.names[l.target.Host], seen[l.target] = l.name, true
+		}
+	}
+	n.proofs.reuse = len(seen) > 1
 	var dials sync.WaitGroup
 	var first error
 	for target := range seen {
