@@ -142,9 +142,6 @@ func (id Identity) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redact
 // String returns REDACTED.
 func (id Identity) String() string { return redacted }
 
-// GoString returns REDACTED.
-func (id Identity) GoString() string { return redacted }
-
 // LogValue returns REDACTED.
 func (id Identity) LogValue() slog.Value { return slog.StringValue(redacted) }
 

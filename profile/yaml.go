@@ -294,7 +294,7 @@ func (p *Profile) encode(base []byte) ([]byte, error) {
 	after := 0 // where a key that is missing belongs
 	for i, f := range p.fields() {
 		at, _ := lookup(root, f.key)
-		same := reflect.DeepEqual(oldFields[i].value, f.value)
+		same := f.equal(oldFields[i])
 		if base == nil && f.always || !same {
 			at = q.set(root, at, after, f)
 			changed = true

@@ -141,66 +141,77 @@ type errorBody struct {
 // code for programs and a hint for people. The first that matches counts.
 func knownErrors() []knownError {
 	return []knownError{
-		{is(errHeadlessDecided), "headless_decided", ""},
-		{is(errNoKeyToApprove), "no_security_key", ""},
-		{is(errNoKeyForSession), "no_security_key", ""},
-		{is(errNoCodeForSession), "unsupported_login", ""},
-		{is(login.ErrDenied), "headless_denied", "whoever approves headless logins for this user said no"},
-		{is(login.ErrNotApproved), "headless_timeout", "run the command again, and approve it within three minutes"},
-		{is(proxy.ErrNotTeleport), "unreachable", "if this network has a log-in page of its own, open any web page in a browser first;\notherwise check the proxy's address and port"},
-		{isA[*proxy.Error], "refused_by_proxy", ""},
-		{isA[*keystore.KeyringError], "keyring", "start or unlock it and try again; --keystore=file keeps the keys of a new login in files,\n--add-keys-to-agent=only in the ssh-agent, and --keystore=keyring,file in files where the keyring fails"},
-		{isA[*keystore.AgentError], "agent", "see that the ssh-agent answers: ssh-add -l; tsh login --keystore=file does without it"},
-		{isA[*durable.BusyError], "busy", "try again when that process is done, or end it"},
-		{isA[*durable.UnfinishedError], "unfinished", "see what is wrong with the disk; tsh doctor says what is left to do"},
+		{errHeadlessDecided, "headless_decided", ""},
+		{errNoKeyToApprove, "no_security_key", ""},
+		{errNoKeyForSession, "no_security_key", ""},
+		{errNoCodeForSession, "unsupported_login", ""},
+		{login.ErrDenied, "headless_denied", "whoever approves headless logins for this user said no"},
+		{login.ErrNotApproved, "headless_timeout", "run the command again, and approve it within three minutes"},
+		{proxy.ErrNotTeleport, "unreachable", "if this network has a log-in page of its own, open any web page in a browser first;\notherwise check the proxy's address and port"},
+		{new(*proxy.Error), "refused_by_proxy", ""},
+		{new(*keystore.KeyringError), "keyring", "start or unlock it and try again; --keystore=file keeps the keys of a new login in files,\n--add-keys-to-agent=only in the ssh-agent, and --keystore=keyring,file in files where the keyring fails"},
+		{new(*keystore.AgentError), "agent", "see that the ssh-agent answers: ssh-add -l; tsh login --keystore=file does without it"},
+		{new(*durable.BusyError), "busy", "try again when that process is done, or end it"},
+		{new(*durable.UnfinishedError), "unfinished", "see what is wrong with the disk; tsh doctor says what is left to do"},
 		{isTurnPending, "login_pending", "answer it there, or end that process; tsh login --force asks here"},
-		{isA[*turnError], "login_failed", "try again, here: tsh login"},
-		{isA[*tshconfig.FileError], "config_file", "mend it, or move the file away; version, help, status, logout and doctor go on without it"},
-		{isUsage, "usage", ""},
-		{isA[*identityError], "identity_file", "make another one: tsh login --out=FILE --proxy=HOST"},
-		{isA[*existsError], "file_exists", "--overwrite replaces it"},
-		{isA[*clusterError], "unknown_cluster", ""},
+		{new(*turnError), "login_failed", "try again, here: tsh login"},
+		{new(*tshconfig.FileError), "config_file", "mend it, or move the file away; version, help, status, logout and doctor go on without it"},
+		{new(*usageError), "usage", ""},
+		{new(*identityError), "identity_file", "make another one: tsh login --out=FILE --proxy=HOST"},
+		{new(*existsError), "file_exists", "--overwrite replaces it"},
+		{new(*clusterError), "unknown_cluster", ""},
 		{isDenied, "access_request_denied", ""},
-		{isA[*requestError], "access_request_not_approved", ""},
-		{isA[*reasonError], "reason_required", "say why: tsh login --request-reason=TEXT"},
-		{is(login.ErrCannotAsk), "no_terminal", "run it in a terminal; a password may come on standard input, too: tsh login --password-stdin"},
-		{is(login.ErrNoKey), "no_security_key", ""},
-		{is(login.ErrUnsupported), "unsupported_login", ""},
-		{is(login.ErrNoAnswer), "timeout", "run it again and finish the login in the browser; every link works once"},
-		{is(login.ErrExposed), "usage", "give --bind-addr an address of this machine alone, 127.0.0.1:PORT, or say with --callback=URL how browsers reach it"},
+		{new(*requestError), "access_request_not_approved", ""},
+		{new(*reasonError), "reason_required", "say why: tsh login --request-reason=TEXT"},
+		{login.ErrCannotAsk, "no_terminal", "run it in a terminal; a password may come on standard input, too: tsh login --password-stdin"},
+		{login.ErrNoKey, "no_security_key", ""},
+		{login.ErrUnsupported, "unsupported_login", ""},
+		{login.ErrNoAnswer, "timeout", "run it again and finish the login in the browser; every link works once"},
+		{login.ErrExposed, "usage", "give --bind-addr an address of this machine alone, 127.0.0.1:PORT, or say with --callback=URL how browsers reach it"},
 		{isClockSkew, "clock_skew", "certificates that were issued just now are not valid by the clock of this machine: set it right"},
-		{is(login.ErrRejected), "rejected_identity", "nothing was stored; tell the cluster's administrator"},
-		{is(profile.ErrNoCurrent), "not_logged_in", "log in first: tsh login --proxy=HOST --user=NAME"},
+		{login.ErrRejected, "rejected_identity", "nothing was stored; tell the cluster's administrator"},
+		{profile.ErrNoCurrent, "not_logged_in", "log in first: tsh login --proxy=HOST --user=NAME"},
 		{isNotYetValid, "not_yet_valid", "compare the clock of this machine with the cluster's"},
-		{is(profile.ErrDamaged), "damaged_profile", "log in again, with the proxy's name: tsh login --proxy=HOST"},
-		{is(profile.ErrNotFound), "not_logged_in", "log in first: tsh login --proxy=HOST --user=NAME"},
-		{is(keystore.ErrNotFound), "not_logged_in", "log in first: tsh login"},
-		{is(keystore.ErrDamaged), "damaged_identity", "log in again: tsh login"},
+		{profile.ErrDamaged, "damaged_profile", "log in again, with the proxy's name: tsh login --proxy=HOST"},
+		{profile.ErrNotFound, "not_logged_in", "log in first: tsh login --proxy=HOST --user=NAME"},
+		{keystore.ErrNotFound, "not_logged_in", "log in first: tsh login"},
+		{keystore.ErrDamaged, "damaged_identity", "log in again: tsh login"},
 		{isExpired, "expired", "log in again: tsh login"},
-		{is(api.ErrExpired), "expired", "log in again: tsh login"},
-		{is(errNoDevice), "no_such_device", "tsh mfa ls lists your devices"},
-		{is(mfa.ErrExists), "device_exists", "tsh mfa ls lists your devices; a security key is registered once"},
-		{is(mfa.ErrLast), "last_device", "add another first: tsh mfa add"},
-		{is(mfa.ErrWrongCode), "wrong_code", "begin again: tsh mfa add; see that the clock of the device is right"},
-		{is(api.ErrAccessDenied), "access_denied", ""},
-		{is(api.ErrNotFound), "not_found", ""},
-		{is(api.ErrAmbiguous), "ambiguous", hintAmbiguous},
+		{api.ErrExpired, "expired", "log in again: tsh login"},
+		{errNoDevice, "no_such_device", "tsh mfa ls lists your devices"},
+		{mfa.ErrExists, "device_exists", "tsh mfa ls lists your devices; a security key is registered once"},
+		{mfa.ErrLast, "last_device", "add another first: tsh mfa add"},
+		{mfa.ErrWrongCode, "wrong_code", "begin again: tsh mfa add; see that the clock of the device is right"},
+		{api.ErrAccessDenied, "access_denied", ""},
+		{api.ErrNotFound, "not_found", ""},
+		{api.ErrAmbiguous, "ambiguous", hintAmbiguous},
 		{isMissingNode, "not_found", hintMissing},
-		{isA[*sshclient.HostKeyError], "host_key", "nothing was sent to the server; tell the cluster's administrator"},
-		{isA[*sshclient.AuthError], "auth_failed", ""},
-		{is(sshclient.ErrNoAnswer), "timeout", ""},
-		{is(resume.ErrIdentification), "failed", "--no-resume (or TELEPORT_NO_RESUME=true) does without what this node offers"},
-		{is(resume.ErrLost), "connection_lost", ""},
-		{is(context.DeadlineExceeded), "timeout", ""},
-		{isA[*net.DNSError], "unreachable", "check the name, and that this machine has a network"},
-		{isA[*net.OpError], "unreachable", "check the name, the port and the network; HTTPS_PROXY names an HTTP proxy where one is needed"},
+		{new(*sshclient.HostKeyError), "host_key", "nothing was sent to the server; tell the cluster's administrator"},
+		{new(*sshclient.AuthError), "auth_failed", ""},
+		{sshclient.ErrNoAnswer, "timeout", ""},
+		{resume.ErrIdentification, "failed", "--no-resume (or TELEPORT_NO_RESUME=true) does without what this node offers"},
+		{resume.ErrLost, "connection_lost", ""},
+		{context.DeadlineExceeded, "timeout", ""},
+		{new(*net.DNSError), "unreachable", "check the name, and that this machine has a network"},
+		{new(*net.OpError), "unreachable", "check the name, the port and the network; HTTPS_PROXY names an HTTP proxy where one is needed"},
 	}
 }
 
 type knownError struct {
-	is   func(error) bool
+	what any // an error, a pointer to a variable of a type of errors, or a func(error) bool
 	code string
 	hint string
+}
+
+// is reports whether err is, or wraps, what is known.
+func (k *knownError) is(err error) bool {
+	switch what := k.what.(type) {
+	case error:
+		return errors.Is(err, what)
+	case func(error) bool:
+		return what(err)
+	}
+	return errors.As(err, k.what)
 }
 
 // describe is what programs and people are told of err: its stable code, and
@@ -227,10 +238,6 @@ func describe(err error) errorBody {
 		body.Hint = hinted.hint
 	}
 	return body
-}
-
-func is(target error) func(error) bool {
-	return func(err error) bool { return errors.Is(err, target) }
 }
 
 // isA reports whether err is, or wraps, an error of type T.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -59,16 +60,16 @@ func yamlNode(d *json.Decoder) (*yaml.Node, error) {
 		return node, err
 	case string:
 		return yamlString(t), nil
-	}
-	node := new(yaml.Node)
-	err = node.Encode(token)
-	if n, ok := token.(json.Number); ok {
-		node = &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: n.String()}
-		if strings.ContainsAny(n.String(), ".eE") {
+	case json.Number:
+		node := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: t.String()}
+		if strings.ContainsAny(t.String(), ".eE") {
 			node.Tag = "!!float"
 		}
+		return node, nil
+	case bool:
+		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: strconv.FormatBool(t)}, nil
 	}
-	return node, err
+	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null", Value: "null"}, nil
 }
 
 // yamlString is a string; one that holds what a terminal could act on is

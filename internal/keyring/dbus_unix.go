@@ -4,7 +4,6 @@ package keyring
 
 import (
 	"bufio"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -64,9 +63,10 @@ const (
 )
 
 const (
-	fixedHeader = 16 // bytes of a header before its fields
-	endian      = 'l'
-	version1    = 1 // of the protocol
+	fixedHeader  = 16 // bytes of a header before its fields
+	littleEndian = 'l'
+	bigEndian    = 'B'
+	version1     = 1 // of the protocol
 )
 
 // maxTraffic is the most that the bus may send us in one conversation, in bytes.
@@ -163,7 +163,7 @@ func (q request) message(serial uint32) []byte {
 		body.value(arg)
 	}
 	dot := strings.LastIndexByte(q.method, '.')
-	w := writer{endian, methodCall, 0, version1}
+	w := writer{littleEndian, methodCall, 0, version1}
 	w.uint32(uint32(len(body)))
 	w.uint32(serial)
 	w.array(8, func() {
@@ -183,12 +183,10 @@ func (b *bus) receive() (m message, err error) {
 	if _, err := io.ReadFull(b.in, head); err != nil {
 		return m, err
 	}
-	var order binary.ByteOrder = binary.LittleEndian
-	if head[0] == 'B' {
-		order = binary.BigEndian
-	}
-	fields, body := order.Uint32(head[12:]), order.Uint32(head[4:])
-	if head[0] != endian && head[0] != 'B' || head[3] != version1 || fields > maxTraffic || body > maxTraffic {
+	big := head[0] == bigEndian
+	fixed := reader{big: big, in: head, at: 4}
+	body, _, fields := fixed.uint32(), fixed.uint32(), fixed.uint32()
+	if !big && head[0] != littleEndian || head[3] != version1 || fields > maxTraffic || body > maxTraffic {
 		return m, errBadMessage
 	}
 	padded := (fields + 7) &^ 7 // the body begins at a multiple of 8
@@ -197,8 +195,8 @@ func (b *bus) receive() (m message, err error) {
 		return m, err
 	}
 	m.kind = head[1]
-	m.body = reader{order: order, in: rest[padded:]}
-	return m, m.parse(reader{order: order, in: rest[:fields]})
+	m.body = reader{big: big, in: rest[padded:]}
+	return m, m.parse(reader{big: big, in: rest[:fields]})
 }
 
 // parse reads the fields of a header. They begin at a multiple of 8, so that

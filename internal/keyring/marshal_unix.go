@@ -144,10 +144,10 @@ func (w *writer) value(v any) {
 // reader takes values from the fields or the body of a message. What is not
 // there makes it bad, and reads as zero.
 type reader struct {
-	order binary.ByteOrder
-	in    []byte
-	at    int
-	bad   bool
+	big bool // the byte order
+	in  []byte
+	at  int
+	bad bool
 }
 
 func (r *reader) align(n int) { r.at = (r.at + n - 1) &^ (n - 1) }
@@ -172,10 +172,14 @@ func (r *reader) byte() byte {
 
 func (r *reader) uint32() uint32 {
 	r.align(4)
-	if b := r.take(4); !r.bad {
-		return r.order.Uint32(b)
+	b := r.take(4)
+	switch {
+	case r.bad:
+		return 0
+	case r.big:
+		return binary.BigEndian.Uint32(b)
 	}
-	return 0
+	return binary.LittleEndian.Uint32(b)
 }
 
 func (r *reader) bytes() []byte { return r.take(r.uint32()) }
