@@ -265,16 +265,21 @@ func (r *reader) skip(types string, depth int) {
 			r.align(8)
 		case ')':
 		case 'a':
-			n, element := r.uint32(), complete(types[1:])
-			if element != "" && strings.IndexByte("xtd({", element[0]) >= 0 {
-				r.align(8)
-			}
-			r.take(n)
+			element := complete(types[1:])
+			r.skipArray(element)
 			types = types[len(element):]
 		default:
 			r.bad = true
 		}
 	}
+}
+
+func (r *reader) skipArray(element string) {
+	n := r.uint32()
+	if strings.IndexAny(element, "xtd({") == 0 {
+		r.align(8)
+	}
+	r.take(n)
 }
 
 // complete is the first complete type of a signature.
