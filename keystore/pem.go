@@ -172,7 +172,11 @@ func encodeSSHKey(key crypto.Signer) ([]byte, error) {
 	case *rsa.PrivateKey:
 		return encodePEM(pemRSA, x509.MarshalPKCS1PrivateKey(k)), nil
 	case *ecdsa.PrivateKey:
-		private = ssh.Marshal(struct{ D *big.Int }{k.D})
+		d, err := k.Bytes()
+		if err != nil {
+			return nil, err
+		}
+		private = ssh.Marshal(struct{ D *big.Int }{new(big.Int).SetBytes(d)})
 	case ed25519.PrivateKey:
 		private = ssh.Marshal(struct{ Key []byte }{k})
 	}

@@ -119,17 +119,17 @@ func (s *session) askKey(ctx context.Context, req *AssertRequest) (*Assertion, e
 }
 
 // awaitTouch runs what needs a touch for as long as the server waits for it.
-func awaitTouch[T any](ctx context.Context, patience time.Duration, ask func(context.Context) (*T, error)) (*T, error) {
+func awaitTouch[T any](ctx context.Context, patience time.Duration, ask func(context.Context) (T, error)) (answer T, err error) {
 	waiting, cancel := context.WithTimeoutCause(ctx, patience, errNobodyTouched)
 	defer cancel()
-	answer, err := ask(waiting)
+	got, err := ask(waiting)
 	switch {
 	case ctx.Err() != nil:
-		return nil, context.Cause(ctx)
+		return answer, context.Cause(ctx)
 	case waiting.Err() != nil:
-		return nil, fmt.Errorf("%w: %w (%s)", context.DeadlineExceeded, errNobodyTouched, patience)
+		return answer, fmt.Errorf("%w: %w (%s)", context.DeadlineExceeded, errNobodyTouched, patience)
 	}
-	return answer, err
+	return got, err
 }
 
 func (s *session) finishWithKey(ctx context.Context, user, password string, answer *Assertion) (*proxy.LoginResponse, error) {

@@ -329,8 +329,8 @@ func (q quoting) set(root *yaml.Node, at, after int, f field) int {
 	after = min(after, len(root.Content)) // something before may have gone
 	value := q.node(f.value)
 	if at < 0 {
-		key := &yaml.Node{Kind: yaml.ScalarNode, Value: f.key}
-		root.Content = slices.Insert(root.Content, after, key, value)
+		pair := []*yaml.Node{{Kind: yaml.ScalarNode, Value: f.key}, value}
+		root.Content = append(root.Content[:after:after], append(pair, root.Content[after:]...)...)
 		return after
 	}
 	old := root.Content[at+1]

@@ -122,9 +122,7 @@ func checkText(secrets ...string) error {
 
 // The requests hold passwords and codes: no verb and no log shows them.
 
-func (BeginRequest) String() string              { return redacted }
 func (BeginRequest) Format(s fmt.State, _ rune)  { _, _ = io.WriteString(s, redacted) }
 func (BeginRequest) LogValue() slog.Value        { return slog.StringValue(redacted) }
-func (FinishRequest) String() string             { return redacted }
 func (FinishRequest) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, redacted) }
 func (FinishRequest) LogValue() slog.Value       { return slog.StringValue(redacted) }

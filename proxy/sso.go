@@ -128,6 +128,5 @@ func (a *AuthSettings) Connector() (name, host string) {
 
 // The request holds the key that seals the answer: no verb and no log shows it.
 
-func (SSORequest) String() string             { return redacted }
 func (SSORequest) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, redacted) }
 func (SSORequest) LogValue() slog.Value       { return slog.StringValue(redacted) }

@@ -71,27 +71,28 @@ func (g *globals) addFlags(fs *pflag.FlagSet) {
 	addNegations(fs)
 }
 
-// environment pairs flags with the variables that stand in for them.
-func environment() map[string][]string {
-	return map[string][]string{
-		"proxy":             {"TELEPORT_PROXY"},
-		"user":              {"TELEPORT_USER"},
-		"login":             {"TELEPORT_LOGIN"},
-		"identity":          {"TELEPORT_IDENTITY_FILE"},
-		"auth":              {"TELEPORT_AUTH"},
-		"debug":             {"TELEPORT_DEBUG"},
-		"cluster":           {"TELEPORT_CLUSTER", "TELEPORT_SITE"},
-		"add-keys-to-agent": {"TELEPORT_ADD_KEYS_TO_AGENT"},
-		"mfa-mode":          {"TELEPORT_MFA_MODE"},
-		"keystore":          {"TSH_KEYSTORE"},
-		"bind-addr":         {"TELEPORT_LOGIN_BIND_ADDR"},
-		"headless":          {"TELEPORT_HEADLESS"},
-		"mlock":             {"TELEPORT_MLOCK_MODE"},
-		"skip-confirm":      {"TELEPORT_HEADLESS_SKIP_CONFIRM"},
-		"ca-file":           {"TSH_CA_FILE"},
-		"no-resume":         {"TELEPORT_NO_RESUME"},
-
-		"use-local-ssh-agent": {"TELEPORT_USE_LOCAL_SSH_AGENT"},
+// environment pairs flags with the variables that stand in for them. Of two variables
+// for one flag the first that is set counts.
+func environment() [][2]string {
+	return [][2]string{
+		{"proxy", "TELEPORT_PROXY"},
+		{"user", "TELEPORT_USER"},
+		{"login", "TELEPORT_LOGIN"},
+		{"identity", "TELEPORT_IDENTITY_FILE"},
+		{"auth", "TELEPORT_AUTH"},
+		{"debug", "TELEPORT_DEBUG"},
+		{"cluster", "TELEPORT_CLUSTER"},
+		{"cluster", "TELEPORT_SITE"},
+		{"add-keys-to-agent", "TELEPORT_ADD_KEYS_TO_AGENT"},
+		{"mfa-mode", "TELEPORT_MFA_MODE"},
+		{"keystore", "TSH_KEYSTORE"},
+		{"bind-addr", "TELEPORT_LOGIN_BIND_ADDR"},
+		{"headless", "TELEPORT_HEADLESS"},
+		{"mlock", "TELEPORT_MLOCK_MODE"},
+		{"skip-confirm", "TELEPORT_HEADLESS_SKIP_CONFIRM"},
+		{"ca-file", "TSH_CA_FILE"},
+		{"no-resume", "TELEPORT_NO_RESUME"},
+		{"use-local-ssh-agent", "TELEPORT_USE_LOCAL_SSH_AGENT"},
 	}
 }
 
@@ -100,22 +101,15 @@ func (g *globals) complete(fs *pflag.FlagSet) error {
 	g.keystoreGiven, g.clusterFlag = fs.Changed("keystore"), fs.Changed("cluster")
 	g.userFlag, g.fileFlag = fs.Changed("user"), fs.Changed("identity")
 	g.headless.note(fs)
-	for name, variables := range environment() {
-		if fs.Changed(name) || fs.Changed("no-"+name) {
+	for _, pair := range environment() {
+		name, variable := pair[0], pair[1]
+		value := os.Getenv(variable)
+		if value == "" || fs.Changed(name) || fs.Changed("no-"+name) {
 			continue
 		}
-		for _, variable := range variables {
-			value := os.Getenv(variable)
-			if value == "" {
-				continue
-			}
-			if err := g.set(fs, name, value); err != nil {
-				if variable == "TELEPORT_DEBUG" {
-					break // a value that makes no sense never stopped anybody
-				}
-				return fmt.Errorf("environment variable %s: %w", variable, flagError(err))
-			}
-			break
+		// TELEPORT_DEBUG with a value that makes no sense never stopped anybody.
+		if err := g.set(fs, name, value); err != nil && variable != "TELEPORT_DEBUG" {
+			return fmt.Errorf("environment variable %s: %w", variable, flagError(err))
 		}
 	}
 	if err := g.checkEnvironment(); err != nil {
@@ -136,7 +130,7 @@ func (g *globals) set(fs *pflag.FlagSet, name, value string) error {
 	if fs.Lookup(name) != nil {
 		return fs.Set(name, value)
 	}
-	if name == "cluster" { // also meant for commands without the flag
+	if name == "cluster" && g.cluster == "" { // also meant for commands without the flag
 		g.cluster = value
 	}
 	return nil

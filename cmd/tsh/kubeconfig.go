@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"slices"
 
 	"go.yaml.in/yaml/v3"
 
@@ -63,9 +62,12 @@ func newKubeEntry(s *session) (*kubeEntry, error) {
 	}
 	trusted := *s.id
 	if !p.LoadAllCAs {
-		trusted.Authorities = slices.DeleteFunc(slices.Clone(trusted.Authorities), func(ca keystore.Authority) bool {
-			return ca.Cluster != trusted.RootCluster()
-		})
+		trusted.Authorities = nil
+		for _, ca := range s.id.Authorities {
+			if ca.Cluster == s.id.RootCluster() {
+				trusted.Authorities = append(trusted.Authorities, ca)
+			}
+		}
 	}
 	key, cert, authority, err := trusted.TLSFiles()
 	entry := &kubeEntry{name: s.id.Cluster, server: "https://" + p.KubeProxyAddr, authority: authority, cert: cert, key: key}

@@ -3,7 +3,6 @@ package doctor
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/seed-087d674e/tsh/internal/sshagent"
 	"github.com/seed-087d674e/tsh/profile"
@@ -35,16 +34,22 @@ func (e *exam) askAgent() (expired int, err error) {
 		return 0, err
 	}
 	defer a.Close()
-	if e.held, err = a.List(); err != nil {
-		return 0, err
-	}
-	e.held = slices.DeleteFunc(e.held, func(h sshagent.Held) bool {
+	held, over, err := e.heldBy(a)
+	e.held = held
+	return len(over), err
+}
+
+// heldBy is what the agent has: what is of use, and what is over.
+func (e *exam) heldBy(a *sshagent.Agent) (held, over []sshagent.Held, err error) {
+	all, err := a.List()
+	for _, h := range all {
 		if h.Expired(e.now) {
-			expired++
+			over = append(over, h)
+		} else {
+			held = append(held, h)
 		}
-		return h.Expired(e.now)
-	})
-	return expired, nil
+	}
+	return held, over, err
 }
 
 func (e *exam) cleanAgent() error {
@@ -53,9 +58,9 @@ func (e *exam) cleanAgent() error {
 		return err
 	}
 	defer a.Close()
-	held, err := a.List()
+	_, over, err := e.heldBy(a)
 	if err != nil {
 		return err
 	}
-	return a.Drop(slices.DeleteFunc(held, func(h sshagent.Held) bool { return !h.Expired(e.now) }))
+	return a.Drop(over)
 }

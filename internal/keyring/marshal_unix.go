@@ -274,10 +274,9 @@ func (r *reader) skip(types string, depth int) {
 	}
 }
 
-// skipArray passes over an array by its length alone.
 func (r *reader) skipArray(element string) {
 	n := r.uint32()
-	if element != "" && strings.IndexByte("xtd({", element[0]) >= 0 {
+	if strings.IndexAny(element, "xtd({") == 0 {
 		r.align(8)
 	}
 	r.take(n)

@@ -23,13 +23,13 @@ func Command(ctx context.Context, out string, packages ...string) *exec.Cmd {
 //
 // Functions are inlined only where it pays: in what every allocation goes through, in
 // cryptography that works on the bytes of a connection, and where what is inlined is
-// shorter than a call. Everywhere else calls stay calls, and functions follow each other
-// without a gap. Slices of unknown length are made on the heap alone, not on the stack
-// while they are small; and loops over functions do without the checks for one that goes on
-// after it was told to stop.
+// shorter than a call. Everywhere else calls stay calls, functions follow each other
+// without a gap, and so do a function's branches without an order of likelihood. Slices of
+// unknown length are made on the heap alone, not on the stack while they are small; and
+// loops over functions do without the checks for one that goes on after it was told to stop.
 func flags() []string {
-	const compact = "-l -d=variablemakethreshold=0,rangefunccheck=0"
-	all := []string{"-trimpath", "-ldflags=-s -w -funcalign=1", "-gcflags=all=" + compact}
+	const lean = "-d=variablemakethreshold=0,rangefunccheck=0"
+	all := []string{"-trimpath", "-ldflags=-s -w -funcalign=1", "-gcflags=all=-l " + lean + ",ssa/likelyadjust/off"}
 	for _, pattern := range []string{
 		"internal/runtime/...", "internal/bytealg",
 		"crypto/subtle", "crypto/internal/fips140/subtle", "crypto/internal/fips140/alias", "crypto/internal/fips140deps/...",
@@ -37,7 +37,7 @@ func flags() []string {
 		"vendor/golang.org/x/crypto/...", "golang.org/x/crypto/chacha20/...", "golang.org/x/crypto/internal/...",
 		"crypto/internal/fips140/nistec/fiat", "internal/strconv", "net/textproto", "sort", "unicode/utf8", "unique",
 	} {
-		all = append(all, "-gcflags="+pattern+"=")
+		all = append(all, "-gcflags="+pattern+"="+lean)
 	}
 	return all
 }

@@ -112,7 +112,11 @@ func addRequest(key crypto.Signer, cert *ssh.Certificate, comment string, second
 		k.Precompute()
 		private = ssh.Marshal(struct{ D, Qinv, P, Q *big.Int }{k.D, k.Precomputed.Qinv, k.Primes[0], k.Primes[1]})
 	case *ecdsa.PrivateKey:
-		private = ssh.Marshal(struct{ D *big.Int }{k.D})
+		d, err := k.Bytes()
+		if err != nil {
+			return nil, err
+		}
+		private = ssh.Marshal(struct{ D *big.Int }{new(big.Int).SetBytes(d)})
 	case ed25519.PrivateKey:
 		private = ssh.Marshal(struct{ Public, Private []byte }{k[len(k)-ed25519.PublicKeySize:], k})
 	}
