@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/seed-087d674e/tsh/api"
 	"github.com/seed-087d674e/tsh/keystore"
 	"github.com/seed-087d674e/tsh/proxy"
 	"github.com/seed-087d674e/tsh/sshclient"
@@ -135,11 +134,7 @@ func (a *app) proxySSH(ctx context.Context, s *session, o proxySSHOptions) error
 func (a *app) oneTarget(ctx context.Context, s *session, o proxySSHOptions) (sshclient.Target, error) {
 	target := o.spec.Target
 	if o.spec.labels != nil {
-		want := nodeQuery{labels: o.spec.labels}
-		node, err := a.resolveNode(ctx, s, want)
-		if errors.Is(err, api.ErrAmbiguous) {
-			a.showMatches(ctx, s, want)
-		}
+		node, err := a.resolveNode(ctx, s, nodeQuery{labels: o.spec.labels})
 		if err != nil {
 			return target, fmt.Errorf("%s: %w", o.spec.text, err)
 		}

@@ -74,6 +74,7 @@ func (a *app) parseResolve(cmd *cobra.Command, o *resolveOptions, arg string) (e
 	if o.want = (nodeQuery{host: target.Host, port: target.Port, labels: target.labels}); find != nil {
 		o.want = *find
 	}
+	o.want.quiet = o.quiet
 	return err
 }
 
@@ -82,15 +83,12 @@ func (a *app) runResolve(ctx context.Context, o resolveOptions) error {
 	if err != nil {
 		return err
 	}
-	var node api.Node
+	var node *api.Node
 	err = a.withSession(ctx, func(ctx context.Context, s *session) error {
 		if err := a.throughJump(ctx, s); err != nil {
 			return err
 		}
 		node, err = a.resolveNode(ctx, s, o.want)
-		if errors.Is(err, api.ErrAmbiguous) && !o.quiet {
-			a.showMatches(ctx, s, o.want)
-		}
 		if err == nil && o.want.host != "" {
 			a.rememberHosts(s, []string{node.Spec.Hostname}, false)
 		}
@@ -100,7 +98,7 @@ func (a *app) runResolve(ctx context.Context, o resolveOptions) error {
 	case err != nil, o.quiet:
 		return err
 	case format != formatText:
-		return writeData(a.out, format, &node)
+		return writeData(a.out, format, node)
 	}
-	return a.writeNodes(a.out, []*api.Node{&node}, true)
+	return a.writeNodes(a.out, []*api.Node{node}, true)
 }

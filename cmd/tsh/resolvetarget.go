@@ -17,6 +17,7 @@ type nodeQuery struct {
 	labels map[string]string
 	search []string // words
 	query  string   // an expression in the cluster's language
+	quiet  bool     // several that match are not listed
 }
 
 func (q nodeQuery) request() api.NodesRequest {
@@ -25,25 +26,25 @@ func (q nodeQuery) request() api.NodesRequest {
 
 // resolveNode asks the session's cluster for the one node that want describes. The error
 // matches api.ErrNotFound where there is none, and api.ErrAmbiguous where there are
-// several: showMatches lists them.
-func (a *app) resolveNode(ctx context.Context, s *session, want nodeQuery) (api.Node, error) {
+// several, which are listed on stderr.
+func (a *app) resolveNode(ctx context.Context, s *session, want nodeQuery) (*api.Node, error) {
 	defer a.ui.waiting("cluster " + text.Line(s.cluster))()
 	client, err := a.connectCluster(ctx, s, s.cluster)
 	if err != nil {
-		return api.Node{}, err
+		return nil, err
 	}
 	defer client.Close()
 	node, err := client.ResolveNode(ctx, want.host, want.port, want.request())
 	switch {
 	case errors.Is(err, api.ErrAmbiguous):
 		err = api.ErrAmbiguous // the cluster's words are a code on a second line
+		if !want.quiet {
+			a.showMatches(ctx, s, want)
+		}
 	case errors.Is(err, api.ErrNotFound):
 		err = withHint(err, hintMissing)
 	}
-	if err != nil {
-		return api.Node{}, err
-	}
-	return *node, nil
+	return node, err
 }
 
 // showMatches lists on stderr the servers that want describes. That they cannot be

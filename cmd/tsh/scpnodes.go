@@ -2,12 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
 
-	"github.com/seed-087d674e/tsh/api"
 	"github.com/seed-087d674e/tsh/internal/text"
 	"github.com/seed-087d674e/tsh/proxy"
 	"github.com/seed-087d674e/tsh/sshclient"
@@ -72,11 +70,7 @@ func (a *app) resolveLocations(ctx context.Context, s *session, o scpOptions) er
 		if l.labels == nil {
 			continue
 		}
-		want := nodeQuery{labels: l.labels}
-		node, err := a.resolveNode(ctx, s, want)
-		if errors.Is(err, api.ErrAmbiguous) {
-			a.showMatches(ctx, s, want)
-		}
+		node, err := a.resolveNode(ctx, s, nodeQuery{labels: l.labels})
 		if err != nil {
 			return fmt.Errorf("%s: %w", text.Line(l.name), err)
 		}

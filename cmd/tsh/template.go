@@ -72,9 +72,6 @@ func (a *app) found(ctx context.Context, s *session, find *nodeQuery, target ssh
 		return target, nil
 	}
 	node, err := a.resolveNode(ctx, s, *find)
-	if errors.Is(err, api.ErrAmbiguous) {
-		a.showMatches(ctx, s, *find)
-	}
 	if errors.Is(err, api.ErrAmbiguous) || errors.Is(err, api.ErrNotFound) {
 		err = withHint(err, "a proxy template looks for %s by: %s", text.Line(target.Host), text.Line(find.query+strings.Join(find.search, ",")))
 	}
