@@ -55,7 +55,7 @@ func newLab() (l *lab, err error) {
 		}
 	}()
 	l.tsh, l.home = filepath.Join(l.dir, "tsh"), filepath.Join(l.dir, "state")
-	if err := release.Command(context.Background(), l.dir+string(filepath.Separator), "./cmd/tsh", "./internal/bench/hello").Run(); err != nil {
+	if err := release.Command(context.Background(), l.dir+string(filepath.Separator), "./cmd/tsh", "./internal/bench/hello", "./internal/bench/peak").Run(); err != nil {
 		return nil, err
 	}
 	if l.ssh, err = exec.LookPath("ssh"); err != nil {

@@ -17,7 +17,7 @@ import (
 type section struct {
 	name, title string
 	run         func(*lab) error
-	alone       bool // nothing else runs in this process: its size shows in that of small programs
+	alone       bool // it needs no cluster
 }
 
 func sections() []section {

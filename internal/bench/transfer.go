@@ -110,9 +110,7 @@ type copier struct {
 }
 
 func (l *lab) copiers() []copier {
-	list := []copier{{"tsh scp", l.me + "@" + sshdNode + ":", func(args ...string) *exec.Cmd {
-		return l.command(l.tsh, append([]string{"scp", "-q"}, args...)...)
-	}}}
+	var list []copier // what the others are compared with comes first
 	if scp, err := exec.LookPath("scp"); err == nil {
 		stock := func(args ...string) *exec.Cmd {
 			return l.command(scp, append([]string{"-q", "-F", l.sshConfig}, args...)...)
@@ -124,7 +122,9 @@ func (l *lab) copiers() []copier {
 			return l.command(l.reference, append([]string{"scp", "-q"}, args...)...)
 		}})
 	}
-	return list
+	return append(list, copier{"tsh scp", l.me + "@" + sshdNode + ":", func(args ...string) *exec.Cmd {
+		return l.command(l.tsh, append([]string{"scp", "-q"}, args...)...)
+	}})
 }
 
 // copyBig copies one file of 256 MB.
@@ -162,7 +162,7 @@ func copySmall(l *lab) error {
 	l.net.SetDelay(smallRTT / 2)
 	defer l.net.SetDelay(0)
 	var base float64
-	for _, c := range slices.Backward(l.copiers()) {
+	for _, c := range l.copiers() {
 		n := smallSlow
 		if c.name == "tsh scp" {
 			n = smallTsh

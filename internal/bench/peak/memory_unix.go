@@ -8,8 +8,7 @@ import (
 	"syscall"
 )
 
-// peakMemory is the largest resident set of a process that has ended, in bytes, but not
-// less than that of this one when it was started: see watchMemory.
+// peakMemory is the largest resident set of a process that has ended, in bytes.
 func peakMemory(p *os.ProcessState) int64 {
 	usage, ok := p.SysUsage().(*syscall.Rusage)
 	if !ok {
