@@ -45,6 +45,9 @@ func startFar(t *testing.T, config devcluster.Config) *farCluster {
 	}
 	config.Dir, config.Addr, config.PublicAddr, config.Name = t.TempDir(), "127.0.0.1:0", "localhost:"+port, "dev.example"
 	config.PasswordCost, config.Log = 4, io.Discard
+	if config.Home == "" { // what somebody's shell does when it starts would count as round trips
+		config.Home = t.TempDir()
+	}
 	c, err := devcluster.Start(context.Background(), config)
 	if err != nil {
 		t.Fatal(err)
