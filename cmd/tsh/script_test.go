@@ -180,6 +180,7 @@ func (w *world) cluster(ts *testscript.TestScript, _ bool, args []string) {
 		Clock:        w.clock.now,
 		PasswordCost: 4,
 		Log:          &w.log,
+		Home:         ts.Getenv("HOME"), // not that of who runs the tests, with start-up files
 	}
 	for _, arg := range args {
 		key, value, _ := strings.Cut(arg, "=")

@@ -152,7 +152,7 @@ func (w *world) stored(proxy string) string {
 // startCluster starts a cluster that alice may use.
 func startCluster(t *testing.T, change func(*devcluster.Config)) *devcluster.Cluster {
 	t.Helper()
-	cfg := devcluster.Config{Dir: t.TempDir(), Addr: "127.0.0.1:0", PublicAddr: name + ":443", SecondFactor: "off", PasswordCost: 4, NoRateLimit: true}
+	cfg := devcluster.Config{Dir: t.TempDir(), Addr: "127.0.0.1:0", PublicAddr: name + ":443", SecondFactor: "off", PasswordCost: 4, NoRateLimit: true, Home: t.TempDir()}
 	if change != nil {
 		change(&cfg)
 	}
