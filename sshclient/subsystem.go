@@ -16,7 +16,8 @@ import (
 type Subsystem struct {
 	session *session
 	words   wordKeeper
-	said    chan struct{} // closed when nothing more comes on stderr
+	said    chan struct{}      // closed when nothing more comes on stderr
+	unwatch context.CancelFunc // ends the watch over the other end
 	closing sync.Once
 }
 
@@ -34,9 +35,10 @@ func (c *Client) Subsystem(ctx context.Context, name string) (*Subsystem, error)
 	select {
 	case err = <-result:
 		if err == nil {
-			st := &Subsystem{session: s, said: make(chan struct{})}
+			watch, unwatch := context.WithCancel(context.WithoutCancel(ctx))
+			st := &Subsystem{session: s, said: make(chan struct{}), unwatch: unwatch}
 			go st.listen()
-			go st.stayAlive()
+			go c.Wait(watch)
 			return st, nil
 		}
 		close(s.over)
@@ -97,6 +99,7 @@ func (s *Subsystem) Write(p []byte) (int, error) { return s.session.ch.Write(p) 
 // Close ends the subsystem.
 func (s *Subsystem) Close() (err error) {
 	s.closing.Do(func() {
+		s.unwatch()
 		close(s.session.over)
 		err = s.session.ch.Close()
 	})
@@ -106,26 +109,6 @@ func (s *Subsystem) Close() (err error) {
 func (s *Subsystem) listen() {
 	defer close(s.said)
 	_ = drain(&s.words, s.session.ch.Stderr())
-}
-
-// stayAlive ends the connection when nobody is there any more.
-func (s *Subsystem) stayAlive() {
-	var life heartbeat
-	life.start(s.session.client)
-	defer life.stop()
-	for {
-		select {
-		case <-life.tick:
-			if life.gone() {
-				s.session.client.Close()
-				return
-			}
-		case <-s.session.over:
-			return
-		case <-s.session.client.dead:
-			return
-		}
-	}
 }
 
 // wordKeeper keeps the last of what is written to it.
