@@ -127,7 +127,7 @@ func (c *Cluster) callerRoles(ctx context.Context) (roleSet, error) {
 		return roleSet{}, err
 	}
 	id := caller(ctx)
-	return c.roleSet(c.localRoles(id.cluster, id.roles), u.Logins)
+	return c.roleSet(c.localRoles(id.cluster, id.roles), u.traits())
 }
 
 func (c *Cluster) rpcCurrentUser(ctx context.Context, _ *pb.Empty) (*pb.User, error) {
