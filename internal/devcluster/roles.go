@@ -60,6 +60,12 @@ type requestTerms struct {
 	NeedReason  bool          `json:"need_reason,omitempty"`
 }
 
+// What a role says about the reason of requests.
+const (
+	reasonRequired = "required"
+	reasonOptional = "optional"
+)
+
 // threshold is how many reviews decide: one, whatever is said.
 type threshold struct {
 	Name    string `json:"name,omitempty"`
