@@ -161,7 +161,7 @@ func (c *Cluster) signKeys(req signRequest) (answer signAnswer, err error) {
 	if keys.ssh == nil && keys.tls == nil || req.TTL <= minSignTTL || req.TTL > maxSignTTL {
 		return answer, errors.New("no key to sign, or not for that long")
 	}
-	roles, err := c.roleSet(u.Roles, u.Logins)
+	roles, err := c.roleSet(u.Roles, u.traits())
 	if err != nil {
 		return answer, err
 	}
