@@ -54,11 +54,12 @@ type place struct {
 	AuthAddr   string `json:"auth_addr,omitempty"`
 	SSHAddr    string `json:"ssh_addr"`
 	CAFile     string `json:"ca_file"`
+	AuditLog   string `json:"audit_log"`
 }
 
 // welcome says where the cluster is and, to people, what to type next.
 func welcome(w io.Writer, c *devcluster.Cluster, dir string, asJSON bool) error {
-	p := place{c.Name(), dir, c.Addr(), c.PublicAddr(), c.AuthAddr(), c.SSHAddr(), c.CAFile()}
+	p := place{c.Name(), dir, c.Addr(), c.PublicAddr(), c.AuthAddr(), c.SSHAddr(), c.CAFile(), c.AuditLog()}
 	if asJSON {
 		return printJSON(w, p)
 	}
@@ -73,12 +74,13 @@ func welcome(w io.Writer, c *devcluster.Cluster, dir string, asJSON bool) error 
 	program := os.Args[0]
 	_, err := fmt.Fprintf(w, `cluster %s listens on %s, announced as %s
 %sweb CA  %s
+audit   %s
 
 in another terminal:
   %s users add %s --dir %s --roles access --logins %s
   export SSL_CERT_FILE=%s
   tsh login --proxy=%s --user=%s
   tsh ls
-`, p.Name, p.Addr, p.PublicAddr, auth, p.CAFile, program, login, dir, login, p.CAFile, p.PublicAddr, login)
+`, p.Name, p.Addr, p.PublicAddr, auth, p.CAFile, p.AuditLog, program, login, dir, login, p.CAFile, p.PublicAddr, login)
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -46,6 +47,9 @@ func TestStartSaysWhere(t *testing.T) {
 	}
 	if p.Name != "dev.example" || p.AuthAddr == "" || p.AuthAddr == p.Addr || p.SSHAddr != p.Addr || p.CAFile == "" {
 		t.Errorf("%+v", p)
+	}
+	if _, err := os.Stat(p.AuditLog); err != nil {
+		t.Error(err)
 	}
 	conn, err := net.Dial("tcp", p.AuthAddr)
 	if err != nil {

@@ -27,6 +27,7 @@ type Cluster struct {
 	settings   *settings
 	auths      *authorities
 	log        *slog.Logger
+	audit      *auditLog // of a leaf: its root's
 	motd       string
 	ceremonies ceremonies
 	enrolments enrolments
@@ -119,6 +120,9 @@ func start(s *state, cfg Config) (*Cluster, error) {
 		err = c.listenAuth(cfg.AuthAddr)
 	}
 	if err == nil {
+		c.audit, err = openAudit(s.dir, c.log)
+	}
+	if err == nil {
 		err = c.openLeaf(cfg)
 	}
 	if err == nil {
@@ -128,7 +132,7 @@ func start(s *state, cfg Config) (*Cluster, error) {
 		c.admin, err = adminListen(s.dir)
 	}
 	if err != nil {
-		return nil, errors.Join(err, c.closeListeners(), c.closeLeaf())
+		return nil, errors.Join(err, c.closeListeners(), c.closeLeaf(), c.audit.close())
 	}
 	c.serve()
 	return c, nil
@@ -270,6 +274,7 @@ func (c *Cluster) Close() error {
 		c.grpcSSH.Stop()
 		err = errors.Join(err, c.closeLeaf())
 		c.wg.Wait()
+		err = errors.Join(err, c.audit.close())
 		_ = os.Remove(filepath.Join(c.state.dir, pidFile))
 		removeAdminSocket(c.state.dir)
 		c.stopErr = errors.Join(err, c.state.close())

@@ -150,6 +150,7 @@ func (c *Cluster) signSuite() (string, error) { return c.settings.Suite, nil }
 
 // signKeys certifies keys for a user as a login would, but for the length.
 func (c *Cluster) signKeys(req signRequest) (answer signAnswer, err error) {
+	defer func() { c.noteSigned(req.User, answer.ValidUntil, err) }()
 	u, err := c.userByName(req.User)
 	if err != nil {
 		return answer, err
@@ -237,7 +238,11 @@ func (a *Admin) SignUser(spec SignSpec) (*SignedIdentity, error) {
 	if err != nil {
 		return nil, err
 	}
-	return signUser(c, spec)
+	if c.audit, err = openAudit(a.local.state.dir, c.log); err != nil {
+		return nil, err
+	}
+	id, err := signUser(c, spec)
+	return id, errors.Join(err, c.audit.close())
 }
 
 // atRest is the cluster as far as signing takes it: nothing runs and nothing listens.
