@@ -1,16 +1,22 @@
 package devcluster
 
 import (
+	"crypto/ed25519"
 	"fmt"
 	"maps"
+	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"golang.org/x/crypto/ssh"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	pb "github.com/seed-087d674e/tsh/internal/devcluster/clusterpb"
 )
@@ -311,5 +317,94 @@ func TestRolesDecideAboutRequests(t *testing.T) {
 		rs.requestDuration([]string{"prod-db"}) != 2*time.Hour || rs.requestDuration([]string{"auditor"}) != requestTTL ||
 		!slices.Equal(rs.suggestedReviewers(), []string{"carol"}) {
 		t.Errorf("terms: %v, %s, %v, %v", rs.needsReason([]string{"auditor"}), rs.requestDuration([]string{"prod-db"}), rs.suggestedReviewers(), err)
+	}
+}
+
+// An OpenSSH server knows nothing of roles: the proxy lets only those through to it who
+// have a login there.
+func TestRolesDecideAboutOpenSSHServers(t *testing.T) {
+	f := startRoles(t)
+	server, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	key, err := ssh.NewSignerFromSigner(ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.AddSSHD(SSHDSpec{
+		Hostname: "old-1", Addr: server.Addr().String(), Labels: map[string]string{"env": "prod"}, HostKey: string(ssh.MarshalAuthorizedKey(key.PublicKey())),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	const nodes = "{allow: {logins: [root], node_labels: {env: %s}}}"
+	for env, want := range map[string]codes.Code{"prod": codes.OK, "dev": codes.PermissionDenied} {
+		l := f.as("old-"+env, spec("a", fmt.Sprintf(nodes, env)), nil)
+		conn, err := f.proxySSH(f.transport(l), "old-1:0")
+		if status.Code(err) != want {
+			t.Errorf("%s: %v", env, err)
+		}
+		if err == nil {
+			_ = conn.Close()
+		}
+	}
+}
+
+// The example of docs/devcluster-roles.md does what is said there, and nothing else.
+func TestRoleOfLeastPrivilege(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "devcluster-roles.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "```yaml\n")
+	example, _, _ := strings.Cut(rest, "```")
+	f := startCluster(t, func(c *Config) {
+		c.SecondFactor, c.NodeLabels, c.Hostnames = factorOff, map[string]string{"env": "staging"}, []string{"node-1"}
+	})
+	f.secret = ""
+	key, err := ssh.NewSignerFromSigner(ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.AddSSHD(SSHDSpec{
+		Hostname: "node-2", Addr: "127.0.0.1:1", Labels: map[string]string{"env": "prod"}, HostKey: string(ssh.MarshalAuthorizedKey(key.PublicKey())),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	l := f.as("bot", example, nil)
+	if got := fmt.Sprint(f.reach(l)); got != "[node-1:deploy]" {
+		t.Errorf("reaches %s", got)
+	}
+	if left := l.tlsCert.NotAfter.Sub(f.clock.Now()); left > time.Hour {
+		t.Errorf("a login of %s", left)
+	}
+	for _, ext := range []string{"permit-port-forwarding", "permit-agent-forwarding", "permit-X11-forwarding"} {
+		if _, ok := l.sshCert.Extensions[ext]; ok {
+			t.Error(ext)
+		}
+	}
+	client, err := f.ssh(l, f.transport(l), "node-1", "deploy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	session, err := client.NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := session.RequestSubsystem("sftp"); err == nil {
+		t.Error("files may be copied")
+	}
+	cc, auth := f.auth(l), "/"+authName+"/"
+	for method, req := range map[string]proto.Message{
+		auth + "GetRole": &pb.GetRoleRequest{Name: "access"}, "/" + usersName + "/GetUser": &pb.GetUserRequest{Name: "alice"},
+		auth + "ListAccessRequests":    new(pb.ListAccessRequestsRequest),
+		auth + "CreateAccessRequestV2": &pb.AccessRequest{Metadata: &pb.Metadata{Name: uuid.NewString()}, Spec: &pb.AccessRequestSpec{User: "bot", Roles: []string{"access"}}},
+		auth + "SubmitAccessReview":    new(pb.AccessReviewSubmission), auth + "DeleteAccessRequest": new(pb.RequestID),
+	} {
+		if err := cc.Invoke(t.Context(), method, req, new(pb.Empty)); status.Code(err) != codes.PermissionDenied {
+			t.Errorf("%s: %v", method, err)
+		}
 	}
 }
