@@ -196,6 +196,7 @@ func (c *Cluster) newAdminServer() *http.Server {
 	})
 	c.handleSSHD(handle)
 	c.handleSign(handle)
+	c.handleRoles(handle)
 	return &http.Server{
 		Handler: c.gated(mux), ReadHeaderTimeout: headerTimeout, WriteTimeout: adminTimeout,
 		ErrorLog: log.New(io.Discard, "", 0),

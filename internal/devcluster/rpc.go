@@ -112,6 +112,9 @@ func (c *Cluster) interceptUnary(ctx context.Context, req any, info *grpc.UnaryS
 	var resp any
 	err := c.admit(ctx)
 	if err == nil {
+		err = c.forbidden(ctx, info.FullMethod)
+	}
+	if err == nil {
 		resp, err = h(ctx, req)
 	}
 	c.noteCall(ctx, info.FullMethod, req, resp, err)
@@ -126,6 +129,9 @@ func (c *Cluster) interceptStream(srv any, stream grpc.ServerStream, info *grpc.
 		return err
 	}
 	err := c.admit(stream.Context())
+	if err == nil {
+		err = c.forbidden(stream.Context(), info.FullMethod)
+	}
 	if err == nil {
 		err = h(srv, stream)
 	}
