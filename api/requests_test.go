@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/seed-087d674e/tsh/api/access"
 	"github.com/seed-087d674e/tsh/internal/wire"
 	"github.com/seed-087d674e/tsh/internal/wire/accesswire"
 )
@@ -52,12 +53,12 @@ func TestRequestsOfOldClusters(t *testing.T) {
 	})
 	c := s.connect(t)
 	ctx := testContext(t)
-	r, err := c.CreateAccessRequest(ctx, AccessRequest{ID: "id-1", User: "alice", Roles: []string{"dba"}})
-	if err != nil || r.State != "pending" || r.ID != "id-1" {
+	r, err := c.CreateAccessRequest(ctx, access.Draft{ID: "id-1", User: "alice", Roles: []string{"dba"}})
+	if err != nil || r.Spec.State != access.Pending || r.ID() != "id-1" {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	r, err = c.waitRequest(ctx, waiting{"id-1", "alice", time.Hour, time.Millisecond})
-	if err != nil || r.State != "approved" || r.Roles[0] != "dba" {
+	if err != nil || r.Spec.State != access.Approved || r.Spec.Roles[0] != "dba" {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	if _, err := c.AccessRequest(ctx, "id-2", "alice"); !errors.Is(err, ErrNotFound) {
@@ -125,7 +126,7 @@ func TestWaitEnds(t *testing.T) {
 				}
 				return
 			}
-			if err != nil || r.State != tc.state {
+			if err != nil || r.Spec.State.String() != tc.state {
 				t.Errorf("%+v, %v", r, err)
 			}
 		})
@@ -195,7 +196,7 @@ func TestReissueSendsKeys(t *testing.T) {
 			}
 			return wire.Marshal(&accesswire.Certs{SSH: tc.ssh, TLS: []byte("no PEM")}), nil
 		})
-		_, _, err := s.connect(t).ReissueCerts(testContext(t), CertsRequest{User: "alice", Cluster: "leaf", AccessRequests: []string{"r"}, SSHKey: tc.ssh, TLSKey: tc.tls})
+		_, _, err := s.connect(t).GenerateCertificates(testContext(t), CertsRequest{User: "alice", Cluster: "leaf", AccessRequests: []string{"r"}, SSHKey: tc.ssh, TLSKey: tc.tls})
 		if err == nil || !strings.Contains(err.Error(), "plain key") {
 			t.Errorf("an answer without a certificate: %v", err)
 		}

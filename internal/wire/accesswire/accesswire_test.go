@@ -95,7 +95,7 @@ func TestRequestBytes(t *testing.T) {
 	}
 	var can AccessCapabilities
 	read("220170"+"2801"+"3001", &can)
-	if can != (AccessCapabilities{"p", true, true}) {
+	if !reflect.DeepEqual(can, AccessCapabilities{RequestPrompt: "p", RequireReason: true, AutoRequest: true}) {
 		t.Errorf("capabilities %+v", can)
 	}
 	var put, deleted Event

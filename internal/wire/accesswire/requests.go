@@ -57,26 +57,91 @@ const (
 
 // AccessRequestSpec is what is asked for, and what came of it.
 type AccessRequestSpec struct {
-	User               string          `wire:"1"`
-	Roles              []string        `wire:"2"`
-	State              int32           `wire:"3"`
-	Created            *wire.Timestamp `wire:"4"`
-	Expires            *wire.Timestamp `wire:"5"`
-	RequestReason      string          `wire:"6"`
-	ResolveReason      string          `wire:"7"`
-	SuggestedReviewers []string        `wire:"13"`
+	User               string                   `wire:"1"`
+	Roles              []string                 `wire:"2"`
+	State              int32                    `wire:"3"`
+	Created            *wire.Timestamp          `wire:"4"`
+	Expires            *wire.Timestamp          `wire:"5"`
+	RequestReason      string                   `wire:"6"`
+	ResolveReason      string                   `wire:"7"`
+	ResolveAnnotations map[string]*StringValues `wire:"8"`
+	SystemAnnotations  map[string]*StringValues `wire:"9"`
+	Thresholds         []*Threshold             `wire:"10"`
+	Reviews            []*Review                `wire:"12"`
+	SuggestedReviewers []string                 `wire:"13"`
+	ResourceIDs        []*ResourceID            `wire:"14"`
+	LoginHint          string                   `wire:"15"`
+	DryRun             bool                     `wire:"16"`
+	MaxDuration        *wire.Timestamp          `wire:"17"`
+	SessionTTL         *wire.Timestamp          `wire:"18"`
+	AssumeStartTime    *wire.Timestamp          `wire:"21"`
+	ResourceExpiry     *wire.Timestamp          `wire:"22"` // not in 14.x
+}
+
+// Threshold is how many reviews decide.
+type Threshold struct {
+	Name    string `wire:"1"`
+	Filter  string `wire:"2"`
+	Approve int32  `wire:"3"`
+	Deny    int32  `wire:"4"`
+}
+
+// ResourceID names a resource of a cluster.
+type ResourceID struct {
+	ClusterName     string `wire:"1"`
+	Kind            string `wire:"2"`
+	Name            string `wire:"3"`
+	SubResourceName string `wire:"4"`
+}
+
+// Review is what somebody says about a request.
+type Review struct {
+	Author          string          `wire:"1"`
+	Roles           []string        `wire:"2"`
+	ProposedState   int32           `wire:"3"`
+	Reason          string          `wire:"4"`
+	Created         *wire.Timestamp `wire:"5"`
+	AssumeStartTime *wire.Timestamp `wire:"10"`
+}
+
+// ReviewSubmission hands a review in.
+type ReviewSubmission struct {
+	RequestID string `wire:"1"`
+	Review    Review `wire:"2"`
+}
+
+// RequestID names a request that is to be deleted.
+type RequestID struct {
+	ID string `wire:"1"`
 }
 
 // AccessRequestFilter selects requests.
 type AccessRequestFilter struct {
-	ID   string `wire:"1"`
-	User string `wire:"2"`
+	ID             string   `wire:"1"`
+	User           string   `wire:"2"`
+	State          int32    `wire:"3"`
+	SearchKeywords []string `wire:"4"`
+	Scope          int32    `wire:"5"` // not in 14.x
+	Requester      string   `wire:"6"` // not in 14.x
 }
+
+// Scopes of a filter: those of the caller, and those the caller has yet to review.
+const (
+	ScopeMine        int32 = 1
+	ScopeNeedsReview int32 = 2
+)
 
 // ListAccessRequestsRequest asks for a page of requests.
 type ListAccessRequestsRequest struct {
-	Filter *AccessRequestFilter `wire:"1"`
+	Filter     *AccessRequestFilter `wire:"1"`
+	Sort       int32                `wire:"2"`
+	Descending bool                 `wire:"3"`
+	Limit      int32                `wire:"4"`
+	StartKey   string               `wire:"5"`
 }
+
+// SortCreated sorts requests by when they were made.
+const SortCreated int32 = 1
 
 // ListAccessRequestsResponse is a page of requests.
 type ListAccessRequestsResponse struct {
@@ -86,14 +151,18 @@ type ListAccessRequestsResponse struct {
 
 // AccessCapabilitiesRequest asks what a user can request.
 type AccessCapabilitiesRequest struct {
-	User string `wire:"1"`
+	User               string `wire:"1"`
+	RequestableRoles   bool   `wire:"2"`
+	SuggestedReviewers bool   `wire:"3"`
 }
 
 // AccessCapabilities says what a user can, and has to, request.
 type AccessCapabilities struct {
-	RequestPrompt string `wire:"4"`
-	RequireReason bool   `wire:"5"`
-	AutoRequest   bool   `wire:"6"`
+	RequestableRoles   []string `wire:"1"`
+	SuggestedReviewers []string `wire:"2"`
+	RequestPrompt      string   `wire:"4"`
+	RequireReason      bool     `wire:"5"`
+	AutoRequest        bool     `wire:"6"`
 }
 
 // Watch asks to be told of changes.
