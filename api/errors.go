@@ -79,6 +79,13 @@ func (e *Error) Is(target error) bool {
 		return e.code() == rpc.ResourceExhausted
 	case ErrUnavailable:
 		return e.unavailable()
+	}
+	return e.isMFA(target)
+}
+
+// isMFA matches the errors of package mfa.
+func (e *Error) isMFA(target error) bool {
+	switch target {
 	case mfa.ErrExists:
 		return e.code() == rpc.AlreadyExists && e.Method == methodAddDevice
 	case mfa.ErrLast:

@@ -7,6 +7,7 @@ import (
 	"github.com/seed-087d674e/tsh/api/resource"
 	"github.com/seed-087d674e/tsh/internal/wire"
 	"github.com/seed-087d674e/tsh/internal/wire/accesswire"
+	"github.com/seed-087d674e/tsh/internal/wire/rolewire"
 )
 
 func newRequest(r *accesswire.AccessRequest) *access.Request {
@@ -44,7 +45,7 @@ func draft(d *access.Draft) *accesswire.AccessRequest {
 		Kind: "access_request", Version: "v3",
 		Metadata: wire.Metadata{Name: d.ID, Namespace: "default", Expires: accesswire.NewTimestamp(d.Expiry)},
 		Spec: accesswire.AccessRequestSpec{
-			User: d.User, Roles: d.Roles, State: accesswire.RequestPending, RequestReason: d.Reason, SuggestedReviewers: d.Reviewers, DryRun: d.DryRun,
+			User: d.User, Roles: d.Roles, State: int32(access.Pending), RequestReason: d.Reason, SuggestedReviewers: d.Reviewers, DryRun: d.DryRun,
 			MaxDuration: accesswire.NewTimestamp(d.MaxDuration), SessionTTL: accesswire.NewTimestamp(d.SessionTTL),
 			AssumeStartTime: accesswire.NewTimestamp(d.AssumeStartTime), ResourceExpiry: accesswire.NewTimestamp(d.Expiry),
 		},
@@ -64,14 +65,14 @@ func newMetadata(m *wire.Metadata) resource.Metadata {
 }
 
 // lists are traits, labels and annotations.
-func lists(m map[string]*accesswire.StringValues) map[string][]string {
+func lists(m map[string]*rolewire.StringValues) map[string][]string {
 	if len(m) == 0 {
 		return nil
 	}
 	out := make(map[string][]string, len(m))
 	for key, v := range m {
 		if v == nil {
-			v = new(accesswire.StringValues)
+			v = new(rolewire.StringValues)
 		}
 		out[key] = v.Values
 	}

@@ -25,6 +25,12 @@ const (
 	methodDeleteRequest   = "/proto.AuthService/DeleteAccessRequest"
 )
 
+// What ListAccessRequests knows by numbers.
+const (
+	sortCreated      = 1
+	scopeNeedsReview = 2
+)
+
 // AccessCapabilities asks what user, the one that the credentials are for, has to
 // request; and, if all is set, what they can.
 func (c *Client) AccessCapabilities(ctx context.Context, user string, all bool) (*access.Capabilities, error) {
@@ -101,7 +107,7 @@ func (c *Client) AccessRequests(ctx context.Context, filter access.Filter) iter.
 		p.fetch = func(ctx context.Context, limit int32, key string) (int, string, error) {
 			var reply accesswire.ListAccessRequestsResponse
 			err := p.page(ctx, methodListRequests, &accesswire.ListAccessRequestsRequest{
-				Filter: message, Sort: accesswire.SortCreated, Descending: true, Limit: limit, StartKey: key,
+				Filter: message, Sort: sortCreated, Descending: true, Limit: limit, StartKey: key,
 			}, &reply)
 			if isUnimplemented(err) {
 				reply.AccessRequests, err = c.streamRequests(ctx, message)
@@ -121,7 +127,7 @@ func (c *Client) AccessRequests(ctx context.Context, filter access.Filter) iter.
 func newFilter(f *access.Filter) *accesswire.AccessRequestFilter {
 	m := &accesswire.AccessRequestFilter{ID: f.ID, User: f.User, State: int32(f.State), SearchKeywords: f.Search}
 	if f.Reviewer != "" {
-		m.Scope = accesswire.ScopeNeedsReview
+		m.Scope = scopeNeedsReview
 	}
 	return m
 }

@@ -23,9 +23,9 @@ import (
 	"github.com/seed-087d674e/tsh/internal/wire/accesswire"
 )
 
-func stored(id string, state int32) *accesswire.AccessRequest {
+func stored(id string, state access.State) *accesswire.AccessRequest {
 	return &accesswire.AccessRequest{Kind: "access_request", Version: "v3", Metadata: wire.Metadata{Name: id},
-		Spec: accesswire.AccessRequestSpec{User: "alice", Roles: []string{"dba"}, State: state}}
+		Spec: accesswire.AccessRequestSpec{User: "alice", Roles: []string{"dba"}, State: int32(state)}}
 }
 
 func lastOf(method string) string { return method[strings.LastIndexByte(method, '/')+1:] }
@@ -38,14 +38,14 @@ func TestRequestsOfOldClusters(t *testing.T) {
 		switch lastOf(method) {
 		case "CreateAccessRequest":
 			var r accesswire.AccessRequest
-			if err := wire.Unmarshal(request, &r); err != nil || r.Metadata.Name != "id-1" || r.Spec.State != accesswire.RequestPending {
+			if err := wire.Unmarshal(request, &r); err != nil || r.Metadata.Name != "id-1" || access.State(r.Spec.State) != access.Pending {
 				t.Errorf("asked for %+v, %v", r, err)
 			}
 			return nil, nil
 		case "GetAccessRequestsV2":
-			state := accesswire.RequestPending
+			state := access.Pending
 			if looked.Add(1) > 3 {
-				state = accesswire.RequestApproved
+				state = access.Approved
 			}
 			return wire.Marshal(stored("id-1", state)), nil
 		}
@@ -79,13 +79,13 @@ func TestWaitEnds(t *testing.T) {
 	}{
 		"the watch ends at once": {
 			looks: []func() ([]byte, error){
-				func() ([]byte, error) { return list(stored("id", accesswire.RequestPending)), nil },
-				func() ([]byte, error) { return list(stored("id", accesswire.RequestDenied)), nil },
+				func() ([]byte, error) { return list(stored("id", access.Pending)), nil },
+				func() ([]byte, error) { return list(stored("id", access.Denied)), nil },
 			}, state: "denied",
 		},
 		"no INIT": {
-			watch: func() ([]byte, error) { return wire.Marshal(&accesswire.Event{Type: accesswire.EventPut}), nil },
-			looks: []func() ([]byte, error){func() ([]byte, error) { return list(stored("id", accesswire.RequestPromoted)), nil }}, state: "promoted",
+			watch: func() ([]byte, error) { return wire.Marshal(&accesswire.Event{Type: int32(access.Changed)}), nil },
+			looks: []func() ([]byte, error){func() ([]byte, error) { return list(stored("id", access.Promoted)), nil }}, state: "promoted",
 		},
 		"garbage": {
 			watch: func() ([]byte, error) { return []byte{0xff}, nil },
@@ -93,14 +93,14 @@ func TestWaitEnds(t *testing.T) {
 		},
 		"taken back": {
 			looks: []func() ([]byte, error){
-				func() ([]byte, error) { return list(stored("id", accesswire.RequestPending)), nil },
-				func() ([]byte, error) { return list(stored("other", accesswire.RequestApproved)), nil },
+				func() ([]byte, error) { return list(stored("id", access.Pending)), nil },
+				func() ([]byte, error) { return list(stored("other", access.Approved)), nil },
 			}, is: ErrNotFound,
 		},
 		"away for a moment": {
 			looks: []func() ([]byte, error){
 				func() ([]byte, error) { return nil, status.Error(codes.Unavailable, "restarting") },
-				func() ([]byte, error) { return list(stored("id", accesswire.RequestApproved)), nil },
+				func() ([]byte, error) { return list(stored("id", access.Approved)), nil },
 			}, state: "approved",
 		},
 		"refused": {
@@ -144,7 +144,7 @@ func TestWaitIsCancelled(t *testing.T) {
 		case looked <- struct{}{}:
 		default:
 		}
-		return wire.Marshal(&accesswire.ListAccessRequestsResponse{AccessRequests: []*accesswire.AccessRequest{stored("id", accesswire.RequestPending)}}), nil
+		return wire.Marshal(&accesswire.ListAccessRequestsResponse{AccessRequests: []*accesswire.AccessRequest{stored("id", access.Pending)}}), nil
 	})
 	stop := errors.New("the person has had enough")
 	ctx, cancel := context.WithCancelCause(testContext(t))

@@ -7,7 +7,7 @@ import (
 
 	"github.com/seed-087d674e/tsh/api/access"
 	"github.com/seed-087d674e/tsh/internal/wire"
-	"github.com/seed-087d674e/tsh/internal/wire/accesswire"
+	"github.com/seed-087d674e/tsh/internal/wire/rolewire"
 )
 
 const (
@@ -24,10 +24,10 @@ const (
 //
 // Errors: *Error; and one for an answer without a user.
 func (c *Client) CurrentUser(ctx context.Context) (*access.User, error) {
-	var reply accesswire.GetUserResponse
-	err := c.call(ctx, methodGetUser, &accesswire.GetUserRequest{CurrentUser: true}, &reply)
+	var reply rolewire.GetUserResponse
+	err := c.call(ctx, methodGetUser, &rolewire.GetUserRequest{CurrentUser: true}, &reply)
 	if isUnimplemented(err) {
-		reply.User = new(accesswire.User)
+		reply.User = new(rolewire.User)
 		err = c.call(ctx, methodCurrentUser14, &wire.Empty{}, reply.User)
 	}
 	if err != nil {
@@ -49,8 +49,8 @@ func (c *Client) CurrentUser(ctx context.Context) (*access.User, error) {
 // Errors: *Error, which is ErrNotFound or ErrAccessDenied; and one for an answer
 // with another role.
 func (c *Client) Role(ctx context.Context, name string) (*access.Role, error) {
-	var reply accesswire.Role
-	if err := c.call(ctx, methodGetRole, &accesswire.GetRoleRequest{Name: name}, &reply); err != nil {
+	var reply rolewire.Role
+	if err := c.call(ctx, methodGetRole, &rolewire.GetRoleRequest{Name: name}, &reply); err != nil {
 		return nil, err
 	}
 	if reply.Metadata.Name != name {
@@ -65,8 +65,8 @@ func (c *Client) Roles(ctx context.Context) iter.Seq2[*access.Role, error] {
 	return func(yield func(*access.Role, error) bool) {
 		p := pages{client: c, what: "roles", most: maxItems}
 		p.fetch = func(ctx context.Context, limit int32, key string) (int, string, error) {
-			var reply accesswire.ListRolesResponse
-			err := p.page(ctx, methodListRoles, &accesswire.ListRolesRequest{Limit: limit, StartKey: key}, &reply)
+			var reply rolewire.ListRolesResponse
+			err := p.page(ctx, methodListRoles, &rolewire.ListRolesRequest{Limit: limit, StartKey: key}, &reply)
 			if isUnimplemented(err) {
 				err = p.page(ctx, methodGetRoles14, &wire.Empty{}, &reply)
 			}
@@ -91,7 +91,7 @@ func (c *Client) Roles(ctx context.Context) iter.Seq2[*access.Role, error] {
 func (c *Client) CurrentUserRoles(ctx context.Context) ([]*access.Role, error) {
 	var all []*access.Role
 	err := c.streamed(ctx, methodCurrentUserRoles, &wire.Empty{}, func(data []byte, memory *int) error {
-		var r accesswire.Role
+		var r rolewire.Role
 		err := wire.UnmarshalWithin(data, &r, memory)
 		all = append(all, newRole(&r))
 		return err
@@ -102,9 +102,9 @@ func (c *Client) CurrentUserRoles(ctx context.Context) ([]*access.Role, error) {
 	return all, nil
 }
 
-func newRole(r *accesswire.Role) *access.Role {
+func newRole(r *rolewire.Role) *access.Role {
 	o := &r.Spec.Options
-	allowed := func(v *accesswire.BoolValue) bool { return v == nil || v.Value }
+	allowed := func(v *rolewire.BoolValue) bool { return v == nil || v.Value }
 	return &access.Role{
 		Name: r.Metadata.Name, Description: r.Metadata.Description, Labels: r.Metadata.Labels, Version: r.Version,
 		Options: access.Options{
@@ -117,7 +117,7 @@ func newRole(r *accesswire.Role) *access.Role {
 	}
 }
 
-func newConditions(m *accesswire.RoleConditions) access.Conditions {
+func newConditions(m *rolewire.RoleConditions) access.Conditions {
 	conditions := access.Conditions{Logins: m.Logins, NodeLabels: lists(m.NodeLabels), Expression: m.NodeLabelsExpression}
 	for _, r := range m.Rules {
 		conditions.Rules = append(conditions.Rules, access.Rule{Resources: r.Resources, Verbs: r.Verbs, Where: r.Where})

@@ -60,12 +60,12 @@ func newEvent(data []byte, begun bool) (access.Event, error) {
 	}
 	event := access.Event{Type: access.EventType(m.Type)}
 	switch {
-	case begun == (m.Type == accesswire.EventInit):
+	case begun == (event.Type == access.Started):
 		return event, fmt.Errorf("an event of type %d is out of turn", m.Type)
-	case m.Type == accesswire.EventPut && m.AccessRequest != nil:
+	case event.Type == access.Changed && m.AccessRequest != nil:
 		event.Request = newRequest(m.AccessRequest)
 		event.ID = event.Request.ID()
-	case m.Type == accesswire.EventDelete && m.Header != nil && m.Header.Kind == "access_request":
+	case event.Type == access.Deleted && m.Header != nil && m.Header.Kind == "access_request":
 		event.ID = m.Header.Metadata.Name
 	}
 	return event, nil

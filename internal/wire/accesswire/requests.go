@@ -5,6 +5,7 @@ import (
 
 	"github.com/seed-087d674e/tsh/internal/wire"
 	"github.com/seed-087d674e/tsh/internal/wire/mfawire"
+	"github.com/seed-087d674e/tsh/internal/wire/rolewire"
 )
 
 // NewTimestamp is the message for t; nil for the zero time.
@@ -47,35 +48,27 @@ type AccessRequest struct {
 	Spec     AccessRequestSpec `wire:"5"`
 }
 
-// States of an access request.
-const (
-	RequestPending  int32 = 1
-	RequestApproved int32 = 2
-	RequestDenied   int32 = 3
-	RequestPromoted int32 = 4
-)
-
 // AccessRequestSpec is what is asked for, and what came of it.
 type AccessRequestSpec struct {
-	User               string                   `wire:"1"`
-	Roles              []string                 `wire:"2"`
-	State              int32                    `wire:"3"`
-	Created            *wire.Timestamp          `wire:"4"`
-	Expires            *wire.Timestamp          `wire:"5"`
-	RequestReason      string                   `wire:"6"`
-	ResolveReason      string                   `wire:"7"`
-	ResolveAnnotations map[string]*StringValues `wire:"8"`
-	SystemAnnotations  map[string]*StringValues `wire:"9"`
-	Thresholds         []*Threshold             `wire:"10"`
-	Reviews            []*Review                `wire:"12"`
-	SuggestedReviewers []string                 `wire:"13"`
-	ResourceIDs        []*ResourceID            `wire:"14"`
-	LoginHint          string                   `wire:"15"`
-	DryRun             bool                     `wire:"16"`
-	MaxDuration        *wire.Timestamp          `wire:"17"`
-	SessionTTL         *wire.Timestamp          `wire:"18"`
-	AssumeStartTime    *wire.Timestamp          `wire:"21"`
-	ResourceExpiry     *wire.Timestamp          `wire:"22"` // not in 14.x
+	User               string                            `wire:"1"`
+	Roles              []string                          `wire:"2"`
+	State              int32                             `wire:"3"` // 1 pending, 2 approved, 3 denied, 4 promoted
+	Created            *wire.Timestamp                   `wire:"4"`
+	Expires            *wire.Timestamp                   `wire:"5"`
+	RequestReason      string                            `wire:"6"`
+	ResolveReason      string                            `wire:"7"`
+	ResolveAnnotations map[string]*rolewire.StringValues `wire:"8"`
+	SystemAnnotations  map[string]*rolewire.StringValues `wire:"9"`
+	Thresholds         []*Threshold                      `wire:"10"`
+	Reviews            []*Review                         `wire:"12"`
+	SuggestedReviewers []string                          `wire:"13"`
+	ResourceIDs        []*ResourceID                     `wire:"14"`
+	LoginHint          string                            `wire:"15"`
+	DryRun             bool                              `wire:"16"`
+	MaxDuration        *wire.Timestamp                   `wire:"17"`
+	SessionTTL         *wire.Timestamp                   `wire:"18"`
+	AssumeStartTime    *wire.Timestamp                   `wire:"21"`
+	ResourceExpiry     *wire.Timestamp                   `wire:"22"` // not in 14.x
 }
 
 // Threshold is how many reviews decide.
@@ -121,27 +114,18 @@ type AccessRequestFilter struct {
 	User           string   `wire:"2"`
 	State          int32    `wire:"3"`
 	SearchKeywords []string `wire:"4"`
-	Scope          int32    `wire:"5"` // not in 14.x
+	Scope          int32    `wire:"5"` // 1 the caller's, 2 what the caller has to review; not in 14.x
 	Requester      string   `wire:"6"` // not in 14.x
 }
-
-// Scopes of a filter: those of the caller, and those the caller has yet to review.
-const (
-	ScopeMine        int32 = 1
-	ScopeNeedsReview int32 = 2
-)
 
 // ListAccessRequestsRequest asks for a page of requests.
 type ListAccessRequestsRequest struct {
 	Filter     *AccessRequestFilter `wire:"1"`
-	Sort       int32                `wire:"2"`
+	Sort       int32                `wire:"2"` // 1 by when they were made
 	Descending bool                 `wire:"3"`
 	Limit      int32                `wire:"4"`
 	StartKey   string               `wire:"5"`
 }
-
-// SortCreated sorts requests by when they were made.
-const SortCreated int32 = 1
 
 // ListAccessRequestsResponse is a page of requests.
 type ListAccessRequestsResponse struct {
@@ -176,16 +160,9 @@ type WatchKind struct {
 	Filter map[string]string `wire:"4"`
 }
 
-// Types of events. That of the first is EventInit: from then on nothing is missed.
-const (
-	EventInit   int32 = 0
-	EventPut    int32 = 1
-	EventDelete int32 = 2
-)
-
 // Event is a change of a resource.
 type Event struct {
-	Type          int32           `wire:"1"`
+	Type          int32           `wire:"1"` // 0 comes first and once, 1 put, 2 deleted
 	Header        *ResourceHeader `wire:"2"` // of what was deleted
 	AccessRequest *AccessRequest  `wire:"14"`
 }

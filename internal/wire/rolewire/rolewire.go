@@ -1,4 +1,5 @@
-package accesswire
+// Package rolewire holds the messages about users and roles, in the manner of package wire.
+package rolewire
 
 import "github.com/seed-087d674e/tsh/internal/wire"
 
