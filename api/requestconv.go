@@ -64,13 +64,13 @@ func newMetadata(m *wire.Metadata) resource.Metadata {
 	return metadata
 }
 
-// lists are traits, labels and annotations.
-func lists(m map[string]*rolewire.StringValues) map[string][]string {
-	if len(m) == 0 {
+// lists are traits, labels and annotations; nil if there are none.
+func lists(m *rolewire.LabelValues) map[string][]string {
+	if m == nil || len(m.Values) == 0 {
 		return nil
 	}
-	out := make(map[string][]string, len(m))
-	for key, v := range m {
+	out := make(map[string][]string, len(m.Values))
+	for key, v := range m.Values {
 		if v == nil {
 			v = new(rolewire.StringValues)
 		}

@@ -38,7 +38,7 @@ func (c *Client) CurrentUser(ctx context.Context) (*access.User, error) {
 	}
 	s := &reply.User.Spec
 	return &access.User{
-		Name: reply.User.Metadata.Name, Roles: s.Roles, Traits: lists(s.Traits), Expires: s.Expires.Time(),
+		Name: reply.User.Metadata.Name, Roles: s.Roles, Traits: lists(&s.Traits), Expires: s.Expires.Time(),
 		Locked: s.Status.IsLocked, LockedUntil: s.Status.LockExpires.Time(), CreatedBy: s.CreatedBy.User.Name,
 	}, nil
 }
@@ -118,7 +118,7 @@ func newRole(r *rolewire.Role) *access.Role {
 }
 
 func newConditions(m *rolewire.RoleConditions) access.Conditions {
-	conditions := access.Conditions{Logins: m.Logins, NodeLabels: lists(m.NodeLabels), Expression: m.NodeLabelsExpression}
+	conditions := access.Conditions{Logins: m.Logins, NodeLabels: lists(&m.NodeLabels), Expression: m.NodeLabelsExpression}
 	for _, r := range m.Rules {
 		conditions.Rules = append(conditions.Rules, access.Rule{Resources: r.Resources, Verbs: r.Verbs, Where: r.Where})
 	}

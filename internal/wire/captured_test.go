@@ -22,6 +22,7 @@ import (
 	"github.com/seed-087d674e/tsh/internal/wire/accesswire"
 	"github.com/seed-087d674e/tsh/internal/wire/clusterwire"
 	"github.com/seed-087d674e/tsh/internal/wire/mfawire"
+	"github.com/seed-087d674e/tsh/internal/wire/rolewire"
 	"github.com/seed-087d674e/tsh/internal/wire/sessionwire"
 )
 
@@ -48,11 +49,11 @@ func capturedMessages() []captured {
 		{"Ping.response", new(wire.PingResponse), new(clusterpb.PingResponse)},
 		{"GetDomainName.request", new(wire.Empty), empty},
 		{"GetDomainName.response", nil, new(clusterpb.GetDomainNameResponse)},
-		{"GetUser.request", nil, new(clusterpb.GetUserRequest)},
-		{"GetUser.response", nil, new(clusterpb.GetUserResponse)},
-		{"GetRole.request", nil, new(clusterpb.GetRoleRequest)},
-		{"GetRole.response", nil, new(clusterpb.Role)},
-		{"GetRole.second.request", nil, new(clusterpb.GetRoleRequest)},
+		{"GetUser.request", &rolewire.GetUserRequest{CurrentUser: true}, new(clusterpb.GetUserRequest)},
+		{"GetUser.response", new(rolewire.GetUserResponse), new(clusterpb.GetUserResponse)},
+		{"GetRole.request", &rolewire.GetRoleRequest{Name: "fixture"}, new(clusterpb.GetRoleRequest)},
+		{"GetRole.response", new(rolewire.Role), new(clusterpb.Role)},
+		{"GetRole.second.request", &rolewire.GetRoleRequest{Name: "nope"}, new(clusterpb.GetRoleRequest)},
 		{"GetCertAuthorities.request", &accesswire.CertAuthoritiesRequest{Type: "host"}, new(clusterpb.GetCertAuthoritiesRequest)},
 		{"GetCertAuthorities.response", new(accesswire.CertAuthoritiesResponse), new(clusterpb.GetCertAuthoritiesResponse)},
 		{"GetClusterAlerts.request", nil, empty},

@@ -16,7 +16,7 @@ import (
 )
 
 // facts are what the dev cluster's description of its messages leaves out, because it
-// never sends or reads it: written from the tables of the auth API (4, 5, 8.1, 9.1, 9.2,
+// never sends or reads it: written from the tables of the auth API (4, 5, 6, 8.1, 9.1, 9.2,
 // 9.3), a field a line, "number type" with "repeated" or "map" before the type. A message
 // that the dev cluster has gets these fields besides; another is new.
 func facts() map[string]string {
@@ -57,6 +57,16 @@ func facts() map[string]string {
 		"SSOChallenge": `
 			1 string
 			2 string`,
+		"RoleOptions": `
+			5 int64
+			9 int64
+			10 int64`,
+		"Rule": `
+			3 string`,
+		"RoleConditions": `
+			30 string`,
+		"RoleRequestConditions": `
+			6 repeated string`,
 		"RemoteClustersRequest": `
 			1 int32
 			2 string`,

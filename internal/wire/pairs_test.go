@@ -21,6 +21,7 @@ import (
 	"github.com/seed-087d674e/tsh/internal/wire/accesswire"
 	"github.com/seed-087d674e/tsh/internal/wire/clusterwire"
 	"github.com/seed-087d674e/tsh/internal/wire/mfawire"
+	"github.com/seed-087d674e/tsh/internal/wire/rolewire"
 	"github.com/seed-087d674e/tsh/internal/wire/sessionwire"
 )
 
@@ -61,6 +62,14 @@ func pairs() []pair {
 		{new(accesswire.AccessCapabilities), new(clusterpb.AccessCapabilities)},
 		{new(accesswire.Watch), new(clusterpb.Watch)},
 		{new(accesswire.Event), new(clusterpb.Event)},
+		{new(accesswire.ReviewSubmission), new(clusterpb.AccessReviewSubmission)},
+		{new(accesswire.RequestID), new(clusterpb.RequestID)},
+
+		{new(rolewire.GetUserRequest), new(clusterpb.GetUserRequest)},
+		{new(rolewire.GetUserResponse), new(clusterpb.GetUserResponse)},
+		{new(rolewire.GetRoleRequest), new(clusterpb.GetRoleRequest)},
+		{new(rolewire.ListRolesRequest), new(clusterpb.ListRolesRequest)},
+		{new(rolewire.ListRolesResponse), new(clusterpb.ListRolesResponse)},
 
 		{new(clusterwire.RemoteClustersResponse), new(clusterpb.RemoteClustersPage)},
 		{new(clusterwire.SessionTracker), new(clusterpb.SessionTracker)},

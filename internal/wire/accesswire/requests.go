@@ -50,33 +50,33 @@ type AccessRequest struct {
 
 // AccessRequestSpec is what is asked for, and what came of it.
 type AccessRequestSpec struct {
-	User               string                            `wire:"1"`
-	Roles              []string                          `wire:"2"`
-	State              int32                             `wire:"3"` // 1 pending, 2 approved, 3 denied, 4 promoted
-	Created            *wire.Timestamp                   `wire:"4"`
-	Expires            *wire.Timestamp                   `wire:"5"`
-	RequestReason      string                            `wire:"6"`
-	ResolveReason      string                            `wire:"7"`
-	ResolveAnnotations map[string]*rolewire.StringValues `wire:"8"`
-	SystemAnnotations  map[string]*rolewire.StringValues `wire:"9"`
-	Thresholds         []*Threshold                      `wire:"10"`
-	Reviews            []*Review                         `wire:"12"`
-	SuggestedReviewers []string                          `wire:"13"`
-	ResourceIDs        []*ResourceID                     `wire:"14"`
-	LoginHint          string                            `wire:"15"`
-	DryRun             bool                              `wire:"16"`
-	MaxDuration        *wire.Timestamp                   `wire:"17"`
-	SessionTTL         *wire.Timestamp                   `wire:"18"`
-	AssumeStartTime    *wire.Timestamp                   `wire:"21"`
-	ResourceExpiry     *wire.Timestamp                   `wire:"22"` // not in 14.x
+	User               string                `wire:"1"`
+	Roles              []string              `wire:"2"`
+	State              int32                 `wire:"3"` // 1 pending, 2 approved, 3 denied, 4 promoted
+	Created            *wire.Timestamp       `wire:"4"`
+	Expires            *wire.Timestamp       `wire:"5"`
+	RequestReason      string                `wire:"6"`
+	ResolveReason      string                `wire:"7"`
+	ResolveAnnotations *rolewire.LabelValues `wire:"8"`
+	SystemAnnotations  *rolewire.LabelValues `wire:"9"`
+	Thresholds         []*Threshold          `wire:"10"`
+	Reviews            []*Review             `wire:"12"`
+	SuggestedReviewers []string              `wire:"13"`
+	ResourceIDs        []*ResourceID         `wire:"14"`
+	LoginHint          string                `wire:"15"`
+	DryRun             bool                  `wire:"16"`
+	MaxDuration        *wire.Timestamp       `wire:"17"`
+	SessionTTL         *wire.Timestamp       `wire:"18"`
+	AssumeStartTime    *wire.Timestamp       `wire:"21"`
+	ResourceExpiry     *wire.Timestamp       `wire:"22"` // not in 14.x
 }
 
 // Threshold is how many reviews decide.
 type Threshold struct {
 	Name    string `wire:"1"`
 	Filter  string `wire:"2"`
-	Approve int32  `wire:"3"`
-	Deny    int32  `wire:"4"`
+	Approve uint64 `wire:"3"`
+	Deny    uint64 `wire:"4"`
 }
 
 // ResourceID names a resource of a cluster.

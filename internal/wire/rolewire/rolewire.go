@@ -3,6 +3,11 @@ package rolewire
 
 import "github.com/seed-087d674e/tsh/internal/wire"
 
+// LabelValues are traits, labels and annotations.
+type LabelValues struct {
+	Values map[string]*StringValues `wire:"1"`
+}
+
 // StringValues is a list in a map.
 type StringValues struct {
 	Values []string `wire:"1"`
@@ -29,11 +34,11 @@ type User struct {
 
 // UserSpec is what a user has.
 type UserSpec struct {
-	Roles     []string                 `wire:"4"`
-	Traits    map[string]*StringValues `wire:"5"`
-	Status    LoginStatus              `wire:"6"`
-	Expires   *wire.Timestamp          `wire:"7"`
-	CreatedBy CreatedBy                `wire:"8"`
+	Roles     []string        `wire:"4"`
+	Traits    LabelValues     `wire:"5"`
+	Status    LoginStatus     `wire:"6"`
+	Expires   *wire.Timestamp `wire:"7"`
+	CreatedBy CreatedBy       `wire:"8"`
 }
 
 // LoginStatus says whether a user may log in.
@@ -106,11 +111,11 @@ type RoleOptions struct {
 
 // RoleConditions are what a role allows or denies.
 type RoleConditions struct {
-	Logins               []string                 `wire:"1"`
-	NodeLabels           map[string]*StringValues `wire:"3"`
-	Rules                []*Rule                  `wire:"4"`
-	Request              *RequestConditions       `wire:"6"`
-	NodeLabelsExpression string                   `wire:"30"`
+	Logins               []string           `wire:"1"`
+	NodeLabels           LabelValues        `wire:"3"`
+	Rules                []*Rule            `wire:"4"`
+	Request              *RequestConditions `wire:"6"`
+	NodeLabelsExpression string             `wire:"30"`
 }
 
 // Rule allows or denies verbs on kinds of resources.
