@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -13,7 +14,6 @@ import (
 	"github.com/seed-087d674e/tsh/api/access"
 	"github.com/seed-087d674e/tsh/internal/text"
 	"github.com/seed-087d674e/tsh/keystore"
-	"github.com/seed-087d674e/tsh/login"
 )
 
 // requestOptions are the flags of login about access requests.
@@ -79,8 +79,8 @@ func (e *requestError) Error() string {
 	if e.denied() {
 		s = fmt.Sprintf("access request %s was denied", e.request.ID())
 	}
-	if e.request.Spec.ResolveReason != "" {
-		s += ": " + text.Line(e.request.Spec.ResolveReason)
+	if reason := e.request.Spec.ResolveReason; reason != "" {
+		s += ": " + text.Line(reason)
 	}
 	return s
 }
@@ -129,8 +129,14 @@ func (a *app) request(ctx context.Context, s *session, o requestOptions) error {
 	if err != nil || r == nil {
 		return err
 	}
-	if r.Spec.State == access.Pending && o.nowait {
-		a.ui.say("Access request %s for %s waits for a decision. Once it is approved: tsh login --request-id=%s", r.ID(), rolesOf(r), r.ID())
+	return a.follow(ctx, client, s, r, o.nowait)
+}
+
+// follow waits for the decision about a request and has it put into the certificates of the
+// session; unless it is not to wait, or the access begins later.
+func (a *app) follow(ctx context.Context, client *api.Client, s *session, r *access.Request, nowait bool) (err error) {
+	if r.Spec.State == access.Pending && nowait {
+		a.ui.say("Access request %s for %s waits for a decision. Once it is approved: tsh login --request-id=%s", r.ID(), whatOf(r), r.ID())
 		return nil
 	}
 	if r.Spec.State == access.Pending {
@@ -141,14 +147,17 @@ func (a *app) request(ctx context.Context, s *session, o requestOptions) error {
 	if r.Spec.State != access.Approved {
 		return &requestError{r}
 	}
-	fresh, err := a.reissue(ctx, client, s, r.ID())
+	if start := r.Spec.AssumeStartTime; start.After(a.now()) {
+		a.ui.say("Access request %s for %s was approved%s for later. From %s on: tsh login --request-id=%s",
+			r.ID(), whatOf(r), because(r.Spec.ResolveReason), start.Local().Format(time.DateTime), r.ID())
+		return nil
+	}
+	s.cluster = s.profile.Cluster
+	fresh, err := a.reissue(ctx, client, s, rights{assume: []string{r.ID()}})
 	if err != nil {
 		return err
 	}
-	if !slices.Contains(readClaims(fresh.SSHCert, nil).activeRequests, r.ID()) {
-		return fmt.Errorf("%w: the certificates are without access request %s", login.ErrRejected, r.ID())
-	}
-	a.ui.say("Access request %s for %s was approved%s.", r.ID(), rolesOf(r), because(r.Spec.ResolveReason))
+	a.ui.say("Access request %s for %s was approved%s.", r.ID(), whatOf(r), because(r.Spec.ResolveReason))
 	s.id = fresh
 	return nil
 }
@@ -188,7 +197,7 @@ func (a *app) openRequest(ctx context.Context, client *api.Client, s *session, o
 // awaitRequest waits until somebody has decided, at most as long as the certificates
 // last that it is asked with.
 func (a *app) awaitRequest(ctx context.Context, client *api.Client, s *session, r *access.Request) (*access.Request, error) {
-	a.ui.say("Access request %s for %s: waiting for somebody to approve it. Ctrl-C ends the wait, not the request;", r.ID(), rolesOf(r))
+	a.ui.say("Access request %s for %s: waiting for somebody to approve it. Ctrl-C ends the wait, not the request;", r.ID(), whatOf(r))
 	a.ui.say("%s --request-id=%s takes it up again.", loginHint(s.profile.WebProxyAddr, s.id.User, s.profile), r.ID())
 	waiting := ctx
 	if end, ok := s.id.Expiry(); ok {
@@ -206,15 +215,16 @@ func (a *app) awaitRequest(ctx context.Context, client *api.Client, s *session, 
 	return decided, err
 }
 
-// rolesOf names what was asked for.
-func rolesOf(r *access.Request) string {
-	switch len(r.Spec.Roles) {
-	case 0:
+// whatOf names what was asked for.
+func whatOf(r *access.Request) string {
+	switch names := r.Spec.Roles; {
+	case len(r.Spec.Resources) > 0:
 		return "resources"
-	case 1:
-		return "role " + text.Line(r.Spec.Roles[0])
+	case len(names) == 1:
+		return "role " + text.Line(names[0])
+	default:
+		return "roles " + text.Line(strings.Join(names, ", "))
 	}
-	return "roles " + text.Line(strings.Join(r.Spec.Roles, ", "))
 }
 
 func because(reason string) string {
