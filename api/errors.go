@@ -62,36 +62,37 @@ func (e *Error) Unwrap() error { return e.err }
 
 // Is matches the errors of this package.
 func (e *Error) Is(target error) bool {
+	code := e.code()
 	switch target {
 	case ErrAccessDenied:
-		return e.code() == rpc.PermissionDenied && !e.expired()
+		return code == rpc.PermissionDenied && !e.expired()
 	case ErrNotFound:
-		return e.code() == rpc.NotFound && !e.ambiguous()
+		return code == rpc.NotFound && !e.ambiguous()
 	case ErrAmbiguous:
-		return e.code() == rpc.NotFound && e.ambiguous()
+		return code == rpc.NotFound && e.ambiguous()
 	case ErrExpired:
 		return e.expired()
 	case ErrExists:
-		return e.code() == rpc.AlreadyExists
+		return code == rpc.AlreadyExists
 	case ErrInvalid:
-		return e.code() == rpc.InvalidArgument
+		return code == rpc.InvalidArgument
 	case ErrLimit:
-		return e.code() == rpc.ResourceExhausted
+		return code == rpc.ResourceExhausted
 	case ErrUnavailable:
-		return e.unavailable()
+		return e.unavailable(code)
 	}
-	return e.isMFA(target)
+	return e.isMFA(target, code)
 }
 
 // isMFA matches the errors of package mfa.
-func (e *Error) isMFA(target error) bool {
+func (e *Error) isMFA(target error, code rpc.Code) bool {
 	switch target {
 	case mfa.ErrExists:
-		return e.code() == rpc.AlreadyExists && e.Method == methodAddDevice
+		return code == rpc.AlreadyExists && e.Method == methodAddDevice
 	case mfa.ErrLast:
-		return e.code() == rpc.InvalidArgument && e.says("cannot delete the last MFA device", "cannot delete last passwordless")
+		return code == rpc.InvalidArgument && e.says("cannot delete the last MFA device", "cannot delete last passwordless")
 	case mfa.ErrWrongCode:
-		return e.code() == rpc.PermissionDenied && e.says("invalid one time token", "invalid totp token")
+		return code == rpc.PermissionDenied && e.says("invalid one time token", "invalid totp token")
 	}
 	return false
 }
@@ -116,13 +117,12 @@ func (e *Error) code() rpc.Code {
 }
 
 // unavailable reports whether the call got no answer, for a reason that may pass.
-func (e *Error) unavailable() bool {
-	var status *rpc.Status
-	if errors.As(e.err, &status) {
-		return status.Code == rpc.Unavailable
+func (e *Error) unavailable(code rpc.Code) bool {
+	if code != rpc.OK {
+		return code == rpc.Unavailable
 	}
 	var network net.Error
-	return !e.expired() && !errors.Is(e.err, context.Canceled) && !errors.Is(e.err, context.DeadlineExceeded) &&
+	return !e.expired() && !errors.Is(e.err, context.DeadlineExceeded) &&
 		(errors.As(e.err, &network) || errors.Is(e.err, io.EOF) || errors.Is(e.err, io.ErrUnexpectedEOF))
 }
 

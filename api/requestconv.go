@@ -10,22 +10,18 @@ import (
 	"github.com/seed-087d674e/tsh/internal/wire/rolewire"
 )
 
-func newRequest(r *accesswire.AccessRequest) *access.Request {
-	s := &r.Spec
-	request := &access.Request{
-		Kind: r.Kind, Version: r.Version, Metadata: newMetadata(&r.Metadata),
-		Spec: access.RequestSpec{
-			User: s.User, Roles: s.Roles, State: access.State(s.State), Created: s.Created.Time(), Expires: s.Expires.Time(),
-			Reason: s.RequestReason, ResolveReason: s.ResolveReason,
-			ResolveAnnotations: lists(s.ResolveAnnotations), SystemAnnotations: lists(s.SystemAnnotations),
-			SuggestedReviewers: s.SuggestedReviewers, LoginHint: s.LoginHint, DryRun: s.DryRun,
-			MaxDuration: s.MaxDuration.Time(), SessionTTL: s.SessionTTL.Time(),
-			AssumeStartTime: s.AssumeStartTime.Time(), Expiry: s.ResourceExpiry.Time(),
-		},
+func newRequest(m *accesswire.AccessRequest) *access.Request {
+	request := &access.Request{Kind: m.Kind, Version: m.Version, Metadata: newMetadata(&m.Metadata)}
+	s, spec := &m.Spec, &request.Spec
+	spec.User, spec.Roles, spec.State = s.User, s.Roles, access.State(s.State)
+	spec.Reason, spec.ResolveReason = s.RequestReason, s.ResolveReason
+	spec.SuggestedReviewers, spec.LoginHint, spec.DryRun = s.SuggestedReviewers, s.LoginHint, s.DryRun
+	to := [...]*time.Time{&spec.Created, &spec.Expires, &spec.MaxDuration, &spec.SessionTTL, &spec.AssumeStartTime, &spec.Expiry}
+	for i, t := range [...]*wire.Timestamp{s.Created, s.Expires, s.MaxDuration, s.SessionTTL, s.AssumeStartTime, s.ResourceExpiry} {
+		*to[i] = t.Time()
 	}
-	spec := &request.Spec
 	for _, t := range s.Thresholds {
-		spec.Thresholds = append(spec.Thresholds, access.Threshold{Name: t.Name, Filter: t.Filter, Approve: int(t.Approve), Deny: int(t.Deny)})
+		spec.Thresholds = append(spec.Thresholds, access.Threshold(*t))
 	}
 	for _, v := range s.Reviews {
 		spec.Reviews = append(spec.Reviews, access.Review{
@@ -34,24 +30,28 @@ func newRequest(r *accesswire.AccessRequest) *access.Request {
 		})
 	}
 	for _, id := range s.ResourceIDs {
-		spec.Resources = append(spec.Resources, access.ResourceID{Cluster: id.ClusterName, Kind: id.Kind, Name: id.Name, Sub: id.SubResourceName})
+		spec.Resources = append(spec.Resources, access.ResourceID(*id))
 	}
 	return request
 }
 
 // draft is the message that asks for what d says.
 func draft(d *access.Draft) *accesswire.AccessRequest {
-	m := &accesswire.AccessRequest{
-		Kind: "access_request", Version: "v3",
-		Metadata: wire.Metadata{Name: d.ID, Namespace: "default", Expires: accesswire.NewTimestamp(d.Expiry)},
-		Spec: accesswire.AccessRequestSpec{
-			User: d.User, Roles: d.Roles, State: int32(access.Pending), RequestReason: d.Reason, SuggestedReviewers: d.Reviewers, DryRun: d.DryRun,
-			MaxDuration: accesswire.NewTimestamp(d.MaxDuration), SessionTTL: accesswire.NewTimestamp(d.SessionTTL),
-			AssumeStartTime: accesswire.NewTimestamp(d.AssumeStartTime), ResourceExpiry: accesswire.NewTimestamp(d.Expiry),
-		},
+	m := &accesswire.AccessRequest{Kind: "access_request", Version: "v3", Metadata: wire.Metadata{Name: d.ID, Namespace: "default"}}
+	s := &m.Spec
+	s.User, s.Roles, s.State = d.User, d.Roles, int32(access.Pending)
+	s.RequestReason, s.SuggestedReviewers, s.DryRun = d.Reason, d.Reviewers, d.DryRun
+	s.AssumeStartTime = accesswire.NewTimestamp(d.AssumeStartTime)
+	now := time.Now()
+	to := [...]**wire.Timestamp{&s.MaxDuration, &s.SessionTTL, &s.ResourceExpiry}
+	for i, ttl := range [...]time.Duration{d.MaxDuration, d.SessionTTL, d.Expiry} {
+		if ttl != 0 {
+			*to[i] = accesswire.NewTimestamp(now.Add(ttl))
+		}
 	}
+	m.Metadata.Expires = s.ResourceExpiry // where 14.x has it
 	for _, r := range d.Resources {
-		m.Spec.ResourceIDs = append(m.Spec.ResourceIDs, &accesswire.ResourceID{ClusterName: r.Cluster, Kind: r.Kind, Name: r.Name, SubResourceName: r.Sub})
+		m.Spec.ResourceIDs = append(m.Spec.ResourceIDs, (*accesswire.ResourceID)(&r))
 	}
 	return m
 }

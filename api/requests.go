@@ -83,45 +83,48 @@ func newUUID() string {
 // AccessRequest returns the request with that ID, of user, or of anybody if user is "".
 // Errors match ErrNotFound if there is none, or the user may not know of it.
 func (c *Client) AccessRequest(ctx context.Context, id, user string) (*access.Request, error) {
-	for r, err := range c.AccessRequests(ctx, access.Filter{ID: id, User: user}) {
-		return r, err
+	var found *access.Request
+	err := c.eachRequest(ctx, &access.Filter{ID: id, User: user}, func(r *access.Request) bool {
+		found = r
+		return false
+	})
+	if found == nil && err == nil {
+		err = &Error{Method: methodListRequests, Addr: c.addr, err: &rpc.Status{Code: rpc.NotFound, Message: "there is no access request " + id + ", or not for you"}}
 	}
-	return nil, &Error{Method: methodListRequests, Addr: c.addr, err: &rpc.Status{Code: rpc.NotFound, Message: "there is no access request " + id + ", or not for you"}}
+	return found, err
 }
 
 // AccessRequests lists the requests that the user may see and the filter lets through,
 // newest first. There may be 20,000 of them, in 64 MiB; the first error ends the list.
 func (c *Client) AccessRequests(ctx context.Context, filter access.Filter) iter.Seq2[*access.Request, error] {
 	return func(yield func(*access.Request, error) bool) {
-		message := newFilter(&filter)
-		more := true
-		// Whatever the server makes of the filter: what it says is looked at again.
-		take := func(list []*accesswire.AccessRequest) {
-			for _, m := range list {
-				if r := newRequest(m); more && filter.Match(r) {
-					more = yield(r, nil)
-				}
-			}
-		}
-		p := pages{client: c, what: "access requests", most: maxItems}
-		p.fetch = func(ctx context.Context, limit int32, key string) (int, string, error) {
-			var reply accesswire.ListAccessRequestsResponse
-			err := p.page(ctx, methodListRequests, &accesswire.ListAccessRequestsRequest{
-				Filter: message, Sort: sortCreated, Descending: true, Limit: limit, StartKey: key,
-			}, &reply)
-			if isUnimplemented(err) {
-				reply.AccessRequests, err = c.streamRequests(ctx, message)
-			}
-			take(reply.AccessRequests)
-			if !more {
-				return 0, "", nil
-			}
-			return len(reply.AccessRequests), reply.NextKey, err
-		}
-		if err := p.each(ctx); err != nil {
+		if err := c.eachRequest(ctx, &filter, func(r *access.Request) bool { return yield(r, nil) }); err != nil {
 			yield(nil, err)
 		}
 	}
+}
+
+// eachRequest hands the requests to take until that has had enough.
+func (c *Client) eachRequest(ctx context.Context, filter *access.Filter, take func(*access.Request) bool) error {
+	message := newFilter(filter)
+	p := pages{client: c, what: "access requests", most: maxItems}
+	p.fetch = func(ctx context.Context, limit int32, key string) (int, string, error) {
+		var reply accesswire.ListAccessRequestsResponse
+		err := p.page(ctx, methodListRequests, &accesswire.ListAccessRequestsRequest{
+			Filter: message, Sort: sortCreated, Descending: true, Limit: limit, StartKey: key,
+		}, &reply)
+		if isUnimplemented(err) {
+			reply.AccessRequests, err = c.streamRequests(ctx, message)
+		}
+		for _, m := range reply.AccessRequests {
+			// Whatever the server makes of the filter: what it says is looked at again.
+			if r := newRequest(m); filter.Match(r) && !take(r) {
+				return 0, "", nil
+			}
+		}
+		return len(reply.AccessRequests), reply.NextKey, err
+	}
+	return p.each(ctx)
 }
 
 func newFilter(f *access.Filter) *accesswire.AccessRequestFilter {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/seed-087d674e/tsh/api/access"
 	"github.com/seed-087d674e/tsh/internal/rpc"
+	"github.com/seed-087d674e/tsh/internal/wire/accesswire"
 )
 
 // How often a request is looked at while it is waited for: now and then where the
@@ -92,14 +93,12 @@ func isLost(err error) bool {
 // watchRequest puts a token into changes when the server begins to tell of changes,
 // and with each of them. It returns when the server does not, or stops to.
 func (c *Client) watchRequest(ctx context.Context, w waiting, changes chan<- struct{}) {
-	for _, err := range c.WatchAccessRequests(ctx, access.Filter{ID: w.id, User: w.user}) {
-		if err != nil {
-			return
-		}
+	_ = c.watch(ctx, w.id, w.user, func(*accesswire.Event) bool {
 		// What has changed is asked for, not taken from here.
 		select {
 		case changes <- struct{}{}:
 		default:
 		}
-	}
+		return true
+	})
 }

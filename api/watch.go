@@ -24,51 +24,59 @@ const methodWatch = "/proto.AuthService/WatchEvents"
 // again, with a list. One event is in memory at a time.
 func (c *Client) WatchAccessRequests(ctx context.Context, filter access.Filter) iter.Seq2[access.Event, error] {
 	return func(yield func(access.Event, error) bool) {
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		request := &accesswire.WatchKind{Kind: "access_request", Filter: map[string]string{}}
-		for key, value := range map[string]string{"user": filter.User, "id": filter.ID} {
-			if value != "" {
-				request.Filter[key] = value
-			}
+		err := c.watch(ctx, filter.ID, filter.User, func(m *accesswire.Event) bool {
+			event := newEvent(m)
+			return !filtered(&filter, &event) || yield(event, nil)
+		})
+		if err != nil {
+			yield(access.Event{}, &Error{Method: methodWatch, Addr: c.addr, err: err})
 		}
-		stream, err := c.serverStream(ctx, methodWatch, &accesswire.Watch{Kinds: []*accesswire.WatchKind{request}})
-		for begun := false; err == nil; begun = true {
-			var data []byte
-			if data, err = stream.Recv(); err != nil {
-				break
-			}
-			var event access.Event
-			if event, err = newEvent(data, begun); err != nil {
-				break
-			}
-			if filtered(&filter, &event) && !yield(event, nil) {
-				return
-			}
-		}
-		if errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF
-		}
-		yield(access.Event{}, &Error{Method: methodWatch, Addr: c.addr, err: err})
 	}
 }
 
-func newEvent(data []byte, begun bool) (access.Event, error) {
-	var m accesswire.Event
-	if err := wire.Unmarshal(data, &m); err != nil {
-		return access.Event{}, err
+// watch hands what happens to requests to take until that has had enough. The first event
+// is that it has begun, later ones are others.
+func (c *Client) watch(ctx context.Context, id, user string, take func(*accesswire.Event) bool) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	kind := &accesswire.WatchKind{Kind: "access_request", Filter: make(map[string]string)}
+	if user != "" {
+		kind.Filter["user"] = user
 	}
+	if id != "" {
+		kind.Filter["id"] = id
+	}
+	stream, err := c.serverStream(ctx, methodWatch, &accesswire.Watch{Kinds: []*accesswire.WatchKind{kind}})
+	for begun := false; err == nil; begun = true {
+		var data []byte
+		m := new(accesswire.Event)
+		if data, err = stream.Recv(); err == nil {
+			err = wire.Unmarshal(data, m)
+		}
+		if err == nil && begun == (m.Type == int32(access.Started)) {
+			err = fmt.Errorf("an event of type %d is out of turn", m.Type)
+		}
+		if err == nil && !take(m) {
+			return nil
+		}
+	}
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// newEvent has no ID for an event about something else.
+func newEvent(m *accesswire.Event) access.Event {
 	event := access.Event{Type: access.EventType(m.Type)}
 	switch {
-	case begun == (event.Type == access.Started):
-		return event, fmt.Errorf("an event of type %d is out of turn", m.Type)
 	case event.Type == access.Changed && m.AccessRequest != nil:
 		event.Request = newRequest(m.AccessRequest)
 		event.ID = event.Request.ID()
 	case event.Type == access.Deleted && m.Header != nil && m.Header.Kind == "access_request":
 		event.ID = m.Header.Metadata.Name
 	}
-	return event, nil
+	return event
 }
 
 // filtered reports whether an event is one that the filter is for; those of things

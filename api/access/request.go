@@ -11,7 +11,8 @@ import (
 )
 
 // Request asks for more roles, or for resources, for some time. Its JSON form is the one
-// that the commands of Teleport clients print.
+// that the commands of Teleport clients print, without annotations, the mapping of roles to
+// thresholds and access lists.
 type Request struct {
 	Kind     string            `json:"kind"` // "access_request"
 	Version  string            `json:"version"`
@@ -32,9 +33,6 @@ type RequestSpec struct {
 	Reason        string    `json:"request_reason,omitempty"`
 	ResolveReason string    `json:"resolve_reason,omitempty"` // why it was approved or denied
 
-	ResolveAnnotations map[string][]string `json:"resolve_annotations,omitempty"`
-	SystemAnnotations  map[string][]string `json:"system_annotations,omitempty"`
-
 	Thresholds         []Threshold  `json:"thresholds,omitempty"`
 	Reviews            []Review     `json:"reviews,omitempty"`
 	SuggestedReviewers []string     `json:"suggested_reviewers,omitempty"`
@@ -52,8 +50,8 @@ type RequestSpec struct {
 type Threshold struct {
 	Name    string `json:"name,omitempty"`
 	Filter  string `json:"filter,omitempty"` // whose reviews count, in the cluster's language
-	Approve int    `json:"approve,omitempty"`
-	Deny    int    `json:"deny,omitempty"`
+	Approve uint64 `json:"approve,omitempty"`
+	Deny    uint64 `json:"deny,omitempty"`
 }
 
 // State is what has become of a request. It travels, and is JSON, as a number.
@@ -86,7 +84,8 @@ type Review struct {
 	AssumeStartTime time.Time `json:"assume_start_time,omitzero"`
 }
 
-// Draft is a request to be made. Zero fields leave a choice to the cluster.
+// Draft is a request to be made. Zero fields leave a choice to the cluster, which may also
+// shorten what is too long.
 type Draft struct {
 	ID        string // a UUID; one is made if it is empty
 	User      string // the one that the credentials are for
@@ -95,10 +94,10 @@ type Draft struct {
 	Reason    string
 	Reviewers []string // who is suggested to decide
 
-	MaxDuration     time.Time // when access shall end
-	SessionTTL      time.Time // when certificates shall end
-	Expiry          time.Time // when the request shall end if nobody decides
-	AssumeStartTime time.Time // when access shall begin
+	MaxDuration     time.Duration // how long access shall last
+	SessionTTL      time.Duration // how long certificates with it shall last
+	Expiry          time.Duration // how long the request waits for a decision
+	AssumeStartTime time.Time     // when access shall begin
 
 	// DryRun asks what would come of it: roles and times are filled in, nothing is made.
 	// Clusters of 14.x cannot say it.
@@ -130,8 +129,12 @@ func (f *Filter) Match(r *Request) bool {
 }
 
 func (s *RequestSpec) waitsFor(reviewer string) bool {
-	reviewed := slices.ContainsFunc(s.Reviews, func(r Review) bool { return r.Author == reviewer })
-	return s.State == Pending && s.User != reviewer && !reviewed
+	for i := range s.Reviews {
+		if s.Reviews[i].Author == reviewer {
+			return false
+		}
+	}
+	return s.State == Pending && s.User != reviewer
 }
 
 // EventType says what has happened.
@@ -162,22 +165,15 @@ type ResourceID struct {
 
 // String returns the text form.
 func (r ResourceID) String() string {
-	s := "/" + r.Cluster + "/" + r.Kind + "/" + r.Name
-	if r.Sub != "" {
-		s += "/" + r.Sub
-	}
-	return s
+	return "/" + strings.TrimSuffix(strings.Join([]string{r.Cluster, r.Kind, r.Name, r.Sub}, "/"), "/")
 }
 
 // ParseResourceID reads the text form.
-func ParseResourceID(s string) (ResourceID, error) {
+func ParseResourceID(s string) (r ResourceID, err error) {
 	parts := strings.SplitN(s, "/", 5)
-	if len(parts) < 4 || parts[0] != "" || parts[1] == "" || parts[2] == "" || parts[3] == "" || len(parts) == 5 && parts[4] == "" {
-		return ResourceID{}, errors.New("want /cluster/kind/name")
+	if len(parts) < 4 || parts[0] != "" || slices.Contains(parts[1:], "") {
+		return r, errors.New("want /cluster/kind/name")
 	}
-	r := ResourceID{Cluster: parts[1], Kind: parts[2], Name: parts[3]}
-	if len(parts) == 5 {
-		r.Sub = parts[4]
-	}
-	return r, nil
+	parts = append(parts, "")
+	return ResourceID{parts[1], parts[2], parts[3], parts[4]}, nil
 }

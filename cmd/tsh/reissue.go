@@ -13,9 +13,12 @@ import (
 	"github.com/seed-087d674e/tsh/profile"
 )
 
-// rights are access requests to assume beside those that are assumed already, and those
+// rights are an access request to assume beside those that are assumed already, and those
 // of them to drop.
-type rights struct{ assume, drop []string }
+type rights struct {
+	assume string
+	drop   []string
+}
 
 // reissue has certificates for the keys of the session issued again: for its cluster, and
 // with the rights.
@@ -25,14 +28,18 @@ func (a *app) reissue(ctx context.Context, client *api.Client, s *session, r rig
 		return nil, err
 	}
 	expires, _ := s.id.Expiry()
+	var keep []string
+	if r.assume != "" {
+		keep = []string{r.assume}
+	}
 	for _, id := range readClaims(s.id.SSHCert, nil).activeRequests {
 		if !slices.Contains(r.drop, id) {
-			r.assume = append(r.assume, id)
+			keep = append(keep, id)
 		}
 	}
 	sshCert, tlsCert, err := client.GenerateCertificates(ctx, api.CertsRequest{
 		User: s.id.User, Expires: expires, Cluster: s.cluster, SSHKey: sshKey, TLSKey: tlsKey,
-		AccessRequests: r.assume, DropRequests: r.drop,
+		AccessRequests: keep, DropRequests: r.drop,
 	})
 	if err != nil {
 		return nil, err
@@ -52,15 +59,9 @@ func (a *app) reissue(ctx context.Context, client *api.Client, s *session, r rig
 
 // check compares what certificates have with what was asked for.
 func (r *rights) check(active []string) error {
-	for _, id := range r.assume {
-		if !slices.Contains(active, id) {
-			return fmt.Errorf("the certificates are without access request %s", id)
-		}
-	}
-	for _, id := range r.drop {
-		if slices.Contains(active, id) {
-			return fmt.Errorf("the certificates still have access request %s", id)
-		}
+	has := func(id string) bool { return slices.Contains(active, id) }
+	if slices.ContainsFunc(r.drop, has) || r.assume != "" && !has(r.assume) {
+		return fmt.Errorf("the certificates have access requests %q, which is not what was asked for", active)
 	}
 	return nil
 }

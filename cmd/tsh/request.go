@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/pflag"
 
@@ -135,8 +134,9 @@ func (a *app) request(ctx context.Context, s *session, o requestOptions) error {
 // follow waits for the decision about a request and has it put into the certificates of the
 // session; unless it is not to wait, or the access begins later.
 func (a *app) follow(ctx context.Context, client *api.Client, s *session, r *access.Request, nowait bool) (err error) {
+	name := fmt.Sprintf("Access request %s for %s", r.ID(), whatOf(r))
 	if r.Spec.State == access.Pending && nowait {
-		a.ui.say("Access request %s for %s waits for a decision. Once it is approved: tsh login --request-id=%s", r.ID(), whatOf(r), r.ID())
+		a.ui.say("%s waits for a decision. Once it is approved: tsh login --request-id=%s", name, r.ID())
 		return nil
 	}
 	if r.Spec.State == access.Pending {
@@ -147,18 +147,18 @@ func (a *app) follow(ctx context.Context, client *api.Client, s *session, r *acc
 	if r.Spec.State != access.Approved {
 		return &requestError{r}
 	}
+	name += " was approved" + because(r.Spec.ResolveReason)
 	if start := r.Spec.AssumeStartTime; start.After(a.now()) {
-		a.ui.say("Access request %s for %s was approved%s for later. From %s on: tsh login --request-id=%s",
-			r.ID(), whatOf(r), because(r.Spec.ResolveReason), start.Local().Format(time.DateTime), r.ID())
+		a.ui.say("%s for later. From %s on: tsh login --request-id=%s", name, utc(start), r.ID())
 		return nil
 	}
 	s.cluster = s.profile.Cluster
-	fresh, err := a.reissue(ctx, client, s, rights{assume: []string{r.ID()}})
+	fresh, err := a.reissue(ctx, client, s, rights{assume: r.ID()})
 	if err != nil {
 		return err
 	}
-	a.ui.say("Access request %s for %s was approved%s.", r.ID(), whatOf(r), because(r.Spec.ResolveReason))
 	s.id = fresh
+	a.ui.say("%s.", name)
 	return nil
 }
 

@@ -17,54 +17,42 @@ import (
 
 // requestNewOptions are the flags of request new.
 type requestNewOptions struct {
-	roles, reviewers, resources []string
-	reason                      string
-	start                       string
-	nowait                      bool
-
-	requestTTL, sessionTTL, maxDuration time.Duration
+	draft     access.Draft
+	resources []string
+	start     string
+	nowait    bool
 }
 
 func (o *requestNewOptions) addFlags(fs *pflag.FlagSet) {
-	fs.Var(list{&o.roles}, "roles", "the `ROLES` to ask for, or \"*\" for all you can ask for")
+	fs.Var(list{&o.draft.Roles}, "roles", "the `ROLES` to ask for, or \"*\" for all you can ask for")
 	fs.Var(list{&o.resources}, "resource", "a resource to ask for, `/cluster/kind/name`; may be repeated")
-	fs.StringVar(&o.reason, "reason", "", "`WHY` they are needed")
-	fs.Var(list{&o.reviewers}, "reviewers", "suggest who shall decide, `NAMES`")
+	fs.StringVar(&o.draft.Reason, "reason", "", "`WHY` they are needed")
+	fs.Var(list{&o.draft.Reviewers}, "reviewers", "suggest who shall decide, `NAMES`")
 	fs.BoolVar(&o.nowait, "nowait", false, "ask, and do not wait for the decision")
-	fs.DurationVar(&o.requestTTL, "request-ttl", 0, "how long the request waits for a decision, as `8h`")
-	fs.DurationVar(&o.sessionTTL, "session-ttl", 0, "how long certificates with it last, as `1h`")
-	fs.DurationVar(&o.maxDuration, "max-duration", 0, "how long the access lasts, as `24h`")
+	fs.DurationVar(&o.draft.Expiry, "request-ttl", 0, "how long the request waits for a decision, as `8h`")
+	fs.DurationVar(&o.draft.SessionTTL, "session-ttl", 0, "how long certificates with it last, as `1h`")
+	fs.DurationVar(&o.draft.MaxDuration, "max-duration", 0, "how long the access lasts, as `24h`")
 	fs.StringVar(&o.start, "assume-start-time", "", "when the access begins, a `TIME` as 2026-11-21T09:00:00Z")
 }
 
-// draft is the request that the flags describe.
-func (o *requestNewOptions) draft(now time.Time) (access.Draft, error) {
-	d := access.Draft{Roles: o.roles, Reason: o.reason, Reviewers: o.reviewers}
-	if len(o.roles)+len(o.resources) == 0 {
-		return d, usagef("nothing is asked for: --roles=NAMES or --resource=ID is needed")
+// check completes the request that the flags describe.
+func (o *requestNewOptions) check() (err error) {
+	d := &o.draft
+	switch {
+	case len(d.Roles)+len(o.resources) == 0:
+		return usagef("nothing is asked for: --roles=NAMES or --resource=ID is needed")
+	case min(d.Expiry, d.SessionTTL, d.MaxDuration) < 0:
+		return usagef("the durations of a request cannot be negative")
 	}
 	for _, s := range o.resources {
 		id, err := access.ParseResourceID(s)
 		if err != nil {
-			return d, usagef("--resource=%s: %v", s, err)
+			return usagef("--resource=%s: %v", s, err)
 		}
 		d.Resources = append(d.Resources, id)
 	}
-	for _, t := range []struct {
-		flag string
-		ttl  time.Duration
-		end  *time.Time
-	}{{"request", o.requestTTL, &d.Expiry}, {"session", o.sessionTTL, &d.SessionTTL}, {"max", o.maxDuration, &d.MaxDuration}} {
-		if t.ttl < 0 {
-			return d, usagef("the durations of a request cannot be negative: %v", t.ttl)
-		}
-		if t.ttl > 0 {
-			*t.end = now.Add(t.ttl).UTC()
-		}
-	}
-	var err error
 	d.AssumeStartTime, err = startTime(o.start)
-	return d, err
+	return err
 }
 
 // startTime reads the time from which access may be used.
@@ -95,7 +83,7 @@ func (a *app) requestNewCommand() *cobra.Command {
 }
 
 func (a *app) runRequestNew(ctx context.Context, o requestNewOptions) error {
-	draft, err := o.draft(a.now())
+	err := o.check()
 	if err == nil && !o.nowait {
 		err = a.needStore("--nowait asks without waiting")
 	}
@@ -103,10 +91,10 @@ func (a *app) runRequestNew(ctx context.Context, o requestNewOptions) error {
 		return err
 	}
 	return a.withAPI(ctx, func(ctx context.Context, s *session, client *api.Client) error {
-		draft.User = s.id.User
-		r, err := client.CreateAccessRequest(ctx, draft)
+		o.draft.User = s.id.User
+		r, err := client.CreateAccessRequest(ctx, o.draft)
 		switch {
-		case errors.Is(err, api.ErrInvalid) && o.reason == "" && strings.Contains(err.Error(), "reason"):
+		case errors.Is(err, api.ErrInvalid) && o.draft.Reason == "" && strings.Contains(err.Error(), "reason"):
 			return withHint(err, "--reason says why it is needed")
 		case err != nil:
 			return err
@@ -161,8 +149,8 @@ func (a *app) requestReviewCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "review ID",
 		Short:   "Approve or deny what somebody else asks for",
-		Example: "  tsh request review --approve --reason=\"until Friday\" ID\n  tsh request review --deny --reason=\"ask the owner first\" ID",
-		Args:    needID(),
+		Example: "  tsh request review --approve ID\n  tsh request review --deny --reason=\"ask first\" ID",
+		Args:    needID,
 		RunE:    func(cmd *cobra.Command, args []string) error { return a.runRequestReview(cmd.Context(), args[0], o) },
 	}
 	fs := cmd.Flags()
@@ -194,7 +182,7 @@ func (a *app) runRequestReview(ctx context.Context, id string, o requestReviewOp
 		if a.globals.json {
 			return writeJSON(a.out, r)
 		}
-		a.ui.say("You said that access request %s for %s of %s is %s; it is %s.", r.ID(), whatOf(r), text.Line(r.Spec.User), review.State, r.Spec.State)
+		a.ui.say("Your review of access request %s for %s of %s is in; it is %s.", id, whatOf(r), text.Line(r.Spec.User), r.Spec.State)
 		return nil
 	})
 }
@@ -204,8 +192,8 @@ func (a *app) requestDropCommand() *cobra.Command {
 		Use:   "drop [ID...]",
 		Short: "Give up what access requests gave you, or take requests back",
 		Long: "drop has certificates issued without the access requests, all of them if none is named. A\n" +
-			"request that is not in the certificates is taken back: nobody has to decide about it any more.",
-		Example: "  tsh request drop\n  tsh request drop 5d1f0a4e-2f0c-4c3a-9a4e-8f3f6a1f4b7c",
+			"request that is not in the certificates is taken back.",
+		Example: "  tsh request drop",
 		RunE:    func(cmd *cobra.Command, args []string) error { return a.runRequestDrop(cmd.Context(), args) },
 	}
 }

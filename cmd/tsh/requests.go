@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,9 +43,8 @@ func (a *app) requestLsCommand() *cobra.Command {
 		Use:     "ls [flags]",
 		Aliases: []string{"list"},
 		Short:   "List access requests, newest first",
-		Long: "ls lists the requests you made, and those of others that you may see. Flags that choose some\n" +
-			"of them go together: all conditions must hold.",
-		Example: "  tsh request ls\n  tsh request ls --reviewable\n  tsh request ls --my-requests --format=json",
+		Long:    "ls lists the requests that you may see. Of several flags all conditions must hold.",
+		Example: "  tsh request ls --reviewable\n  tsh request ls --my-requests --format=json",
 		Args:    noArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.runRequestLs(cmd.Context(), o) },
 	}
@@ -80,13 +78,10 @@ func (a *app) runRequestLs(ctx context.Context, o requestLsOptions) error {
 	var list []*access.Request
 	err = a.withAPI(ctx, func(ctx context.Context, s *session, client *api.Client) error {
 		list = []*access.Request{}
-		for r, err := range client.AccessRequests(ctx, o.filter(s.id.User)) {
-			if err != nil {
-				return err
-			}
-			list = append(list, r)
+		for r, failed := range client.AccessRequests(ctx, o.filter(s.id.User)) {
+			list, err = append(list, r), failed
 		}
-		return nil
+		return err
 	})
 	switch {
 	case err != nil:
@@ -97,15 +92,13 @@ func (a *app) runRequestLs(ctx context.Context, o requestLsOptions) error {
 	return a.printRequests(list)
 }
 
-const timeUTC = "02 Jan 06 15:04 UTC"
-
 func (a *app) printRequests(list []*access.Request) error {
 	t := table{titles: []string{"ID", "User", "Roles", "Resources", "Created At (UTC)", "Request TTL", "Session TTL", "Assume Time (UTC)", "Status"}}
-	cut := false
-	short := func(words []string) string {
-		s := text.Line(strings.Join(words, ","))
+	more := ""
+	short := func(s string) string {
+		s = text.Line(s)
 		if text.Width(s) > 20 {
-			cut = true
+			more = ", with what is cut at [+]"
 			s = text.Cut(s, 20) + " [+]"
 		}
 		return s
@@ -115,18 +108,15 @@ func (a *app) printRequests(list []*access.Request) error {
 		if !s.Expires.After(a.now()) {
 			continue // the access is over
 		}
-		t.add(r.ID(), s.User, short(s.Roles), short(resourceNames(s)), utc(s.Created), a.until(latest(s.Expiry, s.Expires)), a.until(latest(s.SessionTTL, s.Expires)),
-			utc(s.AssumeStartTime), strings.ToUpper(s.State.String()))
+		t.add(r.ID(), s.User, short(strings.Join(s.Roles, ", ")), short(resourceNames(s)), utc(s.Created), a.until(latest(s.Expiry, s.Expires)), a.until(latest(s.SessionTTL, s.Expires)),
+			utc(s.AssumeStartTime), stateName(s))
 	}
 	if len(t.rows) == 0 {
 		a.ui.say("There is no access request that you may see.")
 		return nil
 	}
 	err := t.write(a.out)
-	if cut {
-		a.ui.note("[+] There is more: tsh request show ID")
-	}
-	a.ui.note("tsh request show ID tells all about one; tsh login --request-id=ID uses one that is approved.")
+	a.ui.note("tsh request show ID tells all about one%s; tsh login --request-id=ID uses one that is approved.", more)
 	return err
 }
 
@@ -143,20 +133,25 @@ func utc(t time.Time) string {
 	if t.IsZero() {
 		return ""
 	}
-	return t.UTC().Format(timeUTC)
+	return t.UTC().Format("02 Jan 06 15:04 MST")
 }
 
 func (a *app) until(t time.Time) string { return remaining(t.Sub(a.now())) }
 
-func resourceNames(s *access.RequestSpec) (names []string) {
-	for _, r := range s.Resources {
-		names = append(names, r.String())
+func resourceNames(s *access.RequestSpec) (names string) {
+	for i, r := range s.Resources {
+		if i > 0 {
+			names += ", "
+		}
+		names += r.String()
 	}
 	return names
 }
 
 // needID makes of anything but the ID of a request a usage error.
-func needID() cobra.PositionalArgs { return oneArg("the ID of one access request") }
+func needID(cmd *cobra.Command, args []string) error {
+	return oneArg("the ID of one access request")(cmd, args)
+}
 
 func (a *app) requestShowCommand() *cobra.Command {
 	var format formatFlag
@@ -164,8 +159,8 @@ func (a *app) requestShowCommand() *cobra.Command {
 		Use:     "show ID",
 		Aliases: []string{"details"},
 		Short:   "Show one access request, and what was said about it",
-		Example: "  tsh request show 5d1f0a4e-2f0c-4c3a-9a4e-8f3f6a1f4b7c\n  tsh request show --format=json ID",
-		Args:    needID(),
+		Example: "  tsh request show --format=json ID",
+		Args:    needID,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.runRequestShow(cmd.Context(), args[0], &format)
 		},
@@ -208,34 +203,35 @@ func hintRequests(err error) error {
 // printRequest prints all about a request: what is asked for, then what was said.
 func (a *app) printRequest(r *access.Request) {
 	s := &r.Spec
-	var b strings.Builder
-	line := func(label, value string) { fmt.Fprintf(&b, "%-19s%s\n", label+":", text.Line(value)) }
-	line("Request ID", r.ID())
-	line("Username", s.User)
-	line("Roles", strings.Join(s.Roles, ", "))
-	if len(s.Resources) > 0 {
-		line("Resources", strings.Join(resourceNames(s), ", "))
-	}
-	line("Reason", cmp.Or(s.Reason, "[none]"))
-	line("Reviewers", cmp.Or(strings.Join(s.SuggestedReviewers, ", "), "[none]")+" (suggested)")
-	if !s.Expires.IsZero() { // clusters of 14.x do not say it of new ones
-		line("Access Expires", s.Expires.UTC().Format(time.RFC1123))
-	}
-	if !s.AssumeStartTime.IsZero() {
-		line("Assume Start Time", s.AssumeStartTime.UTC().Format(time.RFC1123))
-	}
-	line("Status", strings.ToUpper(s.State.String()))
-	for _, v := range s.Reviews {
-		title := "Approval"
-		if v.State != access.Approved {
-			title = "Denial"
+	a.printPairs("Request ID", r.ID(), "Username", s.User, "Roles", strings.Join(s.Roles, ", "), "Resources", resourceNames(s),
+		"Reason", orNone(s.Reason), "Reviewers", orNone(strings.Join(s.SuggestedReviewers, ", "))+" (suggested)",
+		"Access Expires", utc(s.Expires), // clusters of 14.x do not say it of new ones
+		"Assume Start Time", utc(s.AssumeStartTime), "Status", stateName(s))
+	for i := range s.Reviews {
+		v := &s.Reviews[i]
+		title := "Denial by"
+		if v.State == access.Approved {
+			title = "Approval by"
 		}
-		b.WriteString("\n" + strings.Repeat("-", 48) + "\n")
-		line(title+" by", v.Author)
-		line("Reason", cmp.Or(v.Reason, "[none]"))
-		if !v.Created.IsZero() {
-			line("Created At", v.Created.UTC().Format(time.RFC1123))
+		fmt.Fprintln(a.out)
+		a.printPairs(title, v.Author, "Reason", orNone(v.Reason), "Created At", utc(v.Created))
+	}
+}
+
+// printPairs prints a line for each label that a value follows.
+func (a *app) printPairs(pairs ...string) {
+	for ; len(pairs) > 0; pairs = pairs[2:] {
+		if pairs[1] != "" {
+			fmt.Fprintf(a.out, "%-19s%s\n", pairs[0]+":", text.Line(pairs[1]))
 		}
 	}
-	fmt.Fprint(a.out, b.String())
+}
+
+func stateName(s *access.RequestSpec) string { return strings.ToUpper(s.State.String()) }
+
+func orNone(s string) string {
+	if s == "" {
+		return "[none]"
+	}
+	return s
 }

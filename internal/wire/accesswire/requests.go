@@ -5,7 +5,6 @@ import (
 
 	"github.com/seed-087d674e/tsh/internal/wire"
 	"github.com/seed-087d674e/tsh/internal/wire/mfawire"
-	"github.com/seed-087d674e/tsh/internal/wire/rolewire"
 )
 
 // NewTimestamp is the message for t; nil for the zero time.
@@ -50,25 +49,23 @@ type AccessRequest struct {
 
 // AccessRequestSpec is what is asked for, and what came of it.
 type AccessRequestSpec struct {
-	User               string                `wire:"1"`
-	Roles              []string              `wire:"2"`
-	State              int32                 `wire:"3"` // 1 pending, 2 approved, 3 denied, 4 promoted
-	Created            *wire.Timestamp       `wire:"4"`
-	Expires            *wire.Timestamp       `wire:"5"`
-	RequestReason      string                `wire:"6"`
-	ResolveReason      string                `wire:"7"`
-	ResolveAnnotations *rolewire.LabelValues `wire:"8"`
-	SystemAnnotations  *rolewire.LabelValues `wire:"9"`
-	Thresholds         []*Threshold          `wire:"10"`
-	Reviews            []*Review             `wire:"12"`
-	SuggestedReviewers []string              `wire:"13"`
-	ResourceIDs        []*ResourceID         `wire:"14"`
-	LoginHint          string                `wire:"15"`
-	DryRun             bool                  `wire:"16"`
-	MaxDuration        *wire.Timestamp       `wire:"17"`
-	SessionTTL         *wire.Timestamp       `wire:"18"`
-	AssumeStartTime    *wire.Timestamp       `wire:"21"`
-	ResourceExpiry     *wire.Timestamp       `wire:"22"` // not in 14.x
+	User               string          `wire:"1"`
+	Roles              []string        `wire:"2"`
+	State              int32           `wire:"3"` // 1 pending, 2 approved, 3 denied, 4 promoted
+	Created            *wire.Timestamp `wire:"4"`
+	Expires            *wire.Timestamp `wire:"5"`
+	RequestReason      string          `wire:"6"`
+	ResolveReason      string          `wire:"7"`
+	Thresholds         []*Threshold    `wire:"10"`
+	Reviews            []*Review       `wire:"12"`
+	SuggestedReviewers []string        `wire:"13"`
+	ResourceIDs        []*ResourceID   `wire:"14"`
+	LoginHint          string          `wire:"15"`
+	DryRun             bool            `wire:"16"`
+	MaxDuration        *wire.Timestamp `wire:"17"`
+	SessionTTL         *wire.Timestamp `wire:"18"`
+	AssumeStartTime    *wire.Timestamp `wire:"21"`
+	ResourceExpiry     *wire.Timestamp `wire:"22"` // not in 14.x
 }
 
 // Threshold is how many reviews decide.
@@ -81,10 +78,10 @@ type Threshold struct {
 
 // ResourceID names a resource of a cluster.
 type ResourceID struct {
-	ClusterName     string `wire:"1"`
-	Kind            string `wire:"2"`
-	Name            string `wire:"3"`
-	SubResourceName string `wire:"4"`
+	Cluster string `wire:"1"`
+	Kind    string `wire:"2"`
+	Name    string `wire:"3"`
+	Sub     string `wire:"4"`
 }
 
 // Review is what somebody says about a request.
