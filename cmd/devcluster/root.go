@@ -70,6 +70,7 @@ It is for trying tsh out and for tests, never for production: whoever logs in
 runs commands as the OS user that started it.`,
 		Example: `  devcluster start --dir ./dev
   devcluster users add alice --dir ./dev --roles access --logins root,alice
+  devcluster create -f role.yaml --dir ./dev
   devcluster requests ls --dir ./dev
   devcluster nodes ls --dir ./dev`,
 		SilenceErrors:     true,
@@ -78,7 +79,7 @@ runs commands as the OS user that started it.`,
 		Args:              cobra.NoArgs,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.AddCommand(newStart(), newUsers(), newRequests(), newNodes())
+	root.AddCommand(newStart(), newUsers(), newRequests(), newNodes(), newCreate(), newGet(), newRemove())
 	return root
 }
 

@@ -23,8 +23,9 @@ func newJudge(c *conditions, traits map[string][]string) judge {
 	j := judge{nodes: newLabelMatcher(c.NodeLabels, traits), request: patterns(c.Requestable), reviewed: patterns(c.Reviewable)}
 	for _, l := range c.Logins {
 		for _, login := range expand(l, traits) {
-			// Traits may come from elsewhere: what is no login name is none.
-			if (login == "*" || checkLogin(login) == nil) && !slices.Contains(j.logins, login) {
+			// Traits may come from elsewhere: what is no login name is none. Only a role
+			// itself, where it denies, may say that it means all.
+			if (l == "*" || checkLogin(login) == nil) && !slices.Contains(j.logins, login) {
 				j.logins = append(j.logins, login)
 			}
 		}

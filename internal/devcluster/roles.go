@@ -217,7 +217,7 @@ func (rs roleSet) logins(f func(role) bool) []string {
 		}
 		for _, l := range r.allowed.logins {
 			denied := rs.any(func(r role) bool { return slices.Contains(r.denied.logins, l) || slices.Contains(r.denied.logins, "*") })
-			if !denied && !slices.Contains(out, l) {
+			if !denied && l != "*" && !slices.Contains(out, l) {
 				out = append(out, l)
 			}
 		}

@@ -112,7 +112,11 @@ func (c *Cluster) interceptUnary(ctx context.Context, req any, info *grpc.UnaryS
 	if err := c.admit(ctx); err != nil {
 		return nil, err
 	}
-	resp, err := h(ctx, req)
+	err := c.forbidden(ctx, info.FullMethod)
+	var resp any
+	if err == nil {
+		resp, err = h(ctx, req)
+	}
 	if err != nil {
 		c.log.Info("call refused", "method", info.FullMethod, "user", caller(ctx).user, "reason", err)
 	}
@@ -126,7 +130,10 @@ func (c *Cluster) interceptStream(srv any, stream grpc.ServerStream, info *grpc.
 	if err := c.admit(stream.Context()); err != nil {
 		return err
 	}
-	err := h(srv, stream)
+	err := c.forbidden(stream.Context(), info.FullMethod)
+	if err == nil {
+		err = h(srv, stream)
+	}
 	if err != nil && status.Code(err) != codes.Canceled { // clients end streams by leaving
 		c.log.Info("stream ended", "method", info.FullMethod, "user", caller(stream.Context()).user, "reason", err)
 	}

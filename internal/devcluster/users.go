@@ -22,6 +22,9 @@ import (
 // maxPassword is what bcrypt takes into account.
 const maxPassword = 72
 
+// errNoRoles: nobody could log in.
+var errNoRoles = errors.New("a user needs at least one role")
+
 // maxTrait bounds the value of a trait, in bytes.
 const maxTrait = 256
 
@@ -98,12 +101,10 @@ func (r *registry) addUser(spec UserSpec) (Enrolment, error) {
 		return Enrolment{}, err
 	}
 	if len(spec.Roles) == 0 {
-		return Enrolment{}, errors.New("a user needs at least one role")
+		return Enrolment{}, errNoRoles
 	}
-	for _, l := range spec.Logins {
-		if err := checkLogin(l); err != nil {
-			return Enrolment{}, err
-		}
+	if err := checkLogins(spec.Logins); err != nil {
+		return Enrolment{}, err
 	}
 	if err := checkTraits(spec.Traits); err != nil {
 		return Enrolment{}, err
@@ -114,10 +115,8 @@ func (r *registry) addUser(spec UserSpec) (Enrolment, error) {
 		return Enrolment{}, err
 	}
 	err = r.state.update(func(tx *stateTx) error {
-		for _, name := range u.Roles {
-			if found, err := tx.get(bucketRoles, name, new(role)); err != nil || !found {
-				return errors.Join(err, fmt.Errorf("role %s is not found", name))
-			}
+		if err := r.needRoles(tx, u.Roles...); err != nil {
+			return err
 		}
 		old := new(user)
 		if found, err := tx.get(bucketUsers, u.Name, old); err != nil || found && !old.expired(r.now()) {
@@ -234,6 +233,15 @@ func checkUserName(name string) error {
 	if name == "" || len(name) > 64 || strings.ContainsFunc(name, func(r rune) bool { return !ok(r) }) ||
 		slices.Contains([]byte("-."), name[0]) {
 		return fmt.Errorf("%q is no user name: letters, digits and - _ . @ + are", name)
+	}
+	return nil
+}
+
+func checkLogins(logins []string) error {
+	for _, l := range logins {
+		if err := checkLogin(l); err != nil {
+			return err
+		}
 	}
 	return nil
 }
