@@ -32,7 +32,7 @@ var (
 // broke the connection.
 type Error struct {
 	Method string // path of the call
-	Addr   string // web address of the proxy
+	Addr   string // that the client was connected to at first
 	err    error
 }
 

@@ -27,7 +27,11 @@ var errStripped = errors.New("it does not route by protocol names (ALPN): someth
 func (c *Config) DialDirect(ctx context.Context) (net.Conn, error) {
 	direct := *c
 	direct.TLSRouting, direct.ConnUpgrade = true, false // as far as addresses go
-	return direct.connect(ctx, alpnHTTP2)
+	if err := direct.check(); err != nil {
+		return nil, err
+	}
+	direct.server = c.Leaf
+	return direct.connect(ctx, c.speaks())
 }
 
 // DialTunnel connects to an auth server of Cluster through the SSH server that the
@@ -64,7 +68,7 @@ func (c *Config) DialTunnel(ctx context.Context) (net.Conn, error) {
 	}
 	conn, err := server.open(ctx, channelRequest{"the auth server", channelTransport, requestDial, []byte(dialAuthServer)})
 	if err == nil {
-		conn, err = c.secure(ctx, conn, alpnHTTP2)
+		conn, err = c.secure(ctx, conn, c.speaks())
 	}
 	if err != nil {
 		_ = server.client.Close()
