@@ -13,7 +13,6 @@ import (
 
 	"github.com/seed-087d674e/tsh/internal/rpc"
 	"github.com/seed-087d674e/tsh/internal/wire/clusterwire"
-	"github.com/seed-087d674e/tsh/proxy"
 )
 
 const (
@@ -68,7 +67,7 @@ func (c *Client) remoteClusters14(ctx context.Context) ([]*Cluster, error) {
 	failed := func(err error) error { return &Error{Method: pathRemoteClusters14, Addr: c.addr, err: err} }
 	route := c.route
 	route.HTTP1 = true
-	conn, err := proxy.DialAuth(ctx, route)
+	conn, err := c.dial(ctx, route)
 	if err != nil {
 		return nil, err
 	}

@@ -41,7 +41,7 @@ var (
 // where they apply, and wraps what broke the connection, or the error of the context.
 type Error struct {
 	Method string // path of the call
-	Addr   string // web address of the proxy
+	Addr   string // that the client was connected to at first
 	err    error
 }
 

@@ -62,7 +62,8 @@ type Cluster struct {
 	grpcSSH  *grpc.Server
 	queues   [routeCount]*connQueue
 
-	sshListener net.Listener // nil unless it has a port of its own
+	sshListener    net.Listener // nil unless it has a port of its own
+	tunnelListener net.Listener // likewise
 
 	ctx      context.Context
 	cancel   context.CancelFunc
@@ -113,6 +114,9 @@ func start(s *state, cfg Config) (*Cluster, error) {
 	}
 	if cfg.SeparatePorts {
 		err = c.listenSSH()
+	}
+	if err == nil && (cfg.SeparatePorts || cfg.TunnelAddr != "") {
+		err = c.listenTunnel(cfg.TunnelAddr)
 	}
 	if err == nil {
 		err = c.openLeaf(cfg)
@@ -207,6 +211,9 @@ func (c *Cluster) serve() {
 	if c.sshListener != nil {
 		c.goFunc(func() { c.acceptLoop(c.sshListener, c.serveSSHPort) })
 	}
+	if c.tunnelListener != nil {
+		c.goFunc(func() { c.acceptLoop(c.tunnelListener, c.serveTunnel) })
+	}
 	c.goFunc(func() { _ = c.web.Serve(c.queues[routeWeb]) })
 	c.goFunc(func() { _ = c.adminWeb.Serve(c.admin) })
 	c.goFunc(func() { _ = c.legacy.Serve(c.queues[routeAuthHTTP]) })
@@ -277,6 +284,9 @@ func (c *Cluster) closeListeners() error {
 	err := c.listener.Close()
 	if c.sshListener != nil {
 		err = errors.Join(err, c.sshListener.Close())
+	}
+	if c.tunnelListener != nil {
+		err = errors.Join(err, c.tunnelListener.Close())
 	}
 	return err
 }

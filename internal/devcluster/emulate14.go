@@ -118,7 +118,7 @@ func (c *Cluster) found14() *ping14 {
 		Proxy: ping14Proxy{
 			Kube: pingKube{Enabled: true},
 			SSH: ping14SSH{
-				ListenAddr: c.sshAddr(), TunnelListenAddr: listen, WebListenAddr: listen, PublicAddr: c.settings.PublicAddr,
+				ListenAddr: c.sshAddr(), TunnelListenAddr: c.TunnelAddr(), WebListenAddr: listen, PublicAddr: c.settings.PublicAddr,
 			},
 			TLSRoutingEnabled: c.sshListener == nil,
 		},
