@@ -307,25 +307,62 @@ type routedIdentity struct {
 
 func (r routedIdentity) Route() (credentials.Route, error) { return r.route, nil }
 
-func TestRoutes(t *testing.T) {
-	id := routedIdentity{&identity{addrs: []string{"never:1"}}, credentials.Route{WebAddr: "w:443", SSHAddr: "s:3023", ConnUpgrade: true}}
+// What is tried with what is known, in the order in which it begins; what follows a failure
+// is in brackets.
+func TestTries(t *testing.T) {
+	server := startAuth(t, func(string, []byte) ([]byte, error) { return nil, nil })
+	known := func(route credentials.Route) credentials.Credentials {
+		return routedIdentity{server.user(t, nil), route}
+	}
+	unknown := server.user(t, nil)
+	unknown.addrs = []string{"d:443"}
 	for name, tt := range map[string]struct {
-		cfg        Config
-		web, ssh   string
-		tls, wraps bool
+		cfg   Config
+		creds credentials.Credentials
+		want  string
 	}{
-		"from the credentials": {Config{}, "w:443", "s:3023", false, true},
-		"given":                {Config{Addrs: []string{"a:1"}}, "a:1", "", true, false},
-		"given separate ports": {Config{Addrs: []string{"a:1"}, SSHAddr: "a:2"}, "a:1", "a:2", false, false},
+		"known": {Config{}, known(credentials.Route{WebAddr: "w:443", SSHAddr: "s:3023", TLSRouting: true}),
+			"proxy w:443 (upgraded w:443, find w:443)"},
+		"known, upgraded": {Config{}, known(credentials.Route{WebAddr: "w:443", TLSRouting: true, ConnUpgrade: true}),
+			"upgraded w:443 (proxy w:443, find w:443)"},
+		"known, separate ports": {Config{TunnelAddr: "t:3024"}, known(credentials.Route{WebAddr: "w:443", SSHAddr: "s:3023"}),
+			"proxy s:3023 (find w:443, tunnel t:3024, TLS tunnel t:3024)"},
+		"default address": {Config{}, unknown, "auth d:443, proxy d:443 (upgraded d:443), tunnel d:443, find d:443"},
+		"given": {Config{Addrs: []string{"a:1", "b:2"}}, known(credentials.Route{}),
+			"auth a:1, proxy a:1 (upgraded a:1), tunnel a:1, find a:1, auth b:2, proxy b:2 (upgraded b:2), tunnel b:2, find b:2"},
+		"given separate ports": {Config{Addrs: []string{"a:1", "b:2"}, SSHAddr: "s:3"}, unknown,
+			"auth a:1, proxy s:3, tunnel a:1, find a:1, auth b:2, tunnel b:2, find b:2"},
+		"upgraded":          {Config{Addrs: []string{"a:1"}, ConnUpgrade: true}, unknown, "auth a:1, upgraded a:1, tunnel a:1, find a:1"},
+		"a tunnel alone":    {Config{TunnelAddr: "t:3024"}, unknown, "tunnel t:3024, TLS tunnel t:3024"},
+		"a tunnel, as well": {Config{Addrs: []string{"t:3024"}, TunnelAddr: "t:3024"}, unknown, "auth t:3024, proxy t:3024 (upgraded t:3024), tunnel t:3024, find t:3024, TLS tunnel t:3024"},
 	} {
-		routes, err := tt.cfg.routes(id)
-		if err != nil || len(routes) != 1 {
-			t.Fatalf("%s: %v, %v", name, routes, err)
-		}
-		if r := routes[0]; r.WebAddr != tt.web || r.SSHAddr != tt.ssh || r.TLSRouting != tt.tls || r.ConnUpgrade != tt.wraps {
-			t.Errorf("%s: %+v", name, r)
+		tt.cfg.Credentials = []credentials.Credentials{tt.creds}
+		tries, err := (&means{cfg: &tt.cfg, creds: tt.creds}).tries()
+		if got := describe(tries); err != nil || got != tt.want {
+			t.Errorf("%s: %s, %v", name, got, err)
 		}
 	}
+}
+
+func describe(tries []*try) string {
+	var said []string
+	for _, t := range tries {
+		kind := map[string]string{WayAuth: "auth", WayProxy: "proxy", WayTunnel: "tunnel"}[t.Way]
+		switch {
+		case t.way == nil:
+			kind = "find"
+		case t.way.kind == WayProxy && t.way.route.TLSRouting && t.way.route.ConnUpgrade:
+			kind = "upgraded"
+		case t.way.kind == WayTunnel && t.way.route.TLSRouting:
+			kind = "TLS tunnel"
+		}
+		kind += " " + t.Addr
+		if len(t.next) > 0 {
+			kind += " (" + describe(t.next) + ")"
+		}
+		said = append(said, kind)
+	}
+	return strings.Join(said, ", ")
 }
 
 func TestConnect(t *testing.T) {

@@ -1,6 +1,6 @@
 // Package api is a client of a cluster's auth server: who answers there
 // (Ping) and which nodes there are (Nodes). Use Connect with what package
-// credentials loads:
+// credentials loads; Dial where it is known how the proxy is reached:
 //
 //	client, err := api.Connect(ctx, api.Config{
 //		Credentials: []credentials.Credentials{credentials.LoadProfile("", "")},
@@ -33,30 +33,36 @@ const (
 
 // Config says how to connect.
 type Config struct {
-	// Addrs are web addresses (host:port) of the proxy; the first that can be
-	// connected to is used. If there are none, credentials that know the
-	// proxy's address (a profile) supply it.
+	// Addrs are addresses (host:port) of a proxy's web server, of an auth server, or
+	// of a proxy's SSH tunnel: which of them each is turns out when they are tried. If
+	// there are none, credentials that know their proxy (LoadProfile) supply it.
 	Addrs []string
-	// Credentials are tried in their order.
+	// Credentials to try.
 	Credentials []credentials.Credentials
+	// DialTimeout limits connecting, altogether; 30 seconds if zero. No way gets more
+	// than 30.
+	DialTimeout time.Duration
 
 	// Cluster is the cluster to connect to, where that is not the one that issued
 	// the credentials but one of its leaves.
 	Cluster string
-	// SSHAddr is the SSH address of a proxy without TLS routing; empty with.
+	// SSHAddr is the SSH address of a proxy without TLS routing; empty with, or to
+	// have Connect find it.
 	SSHAddr string
+	// TunnelAddr is the address of the proxy's SSH tunnel; empty to have Connect find it.
+	TunnelAddr string
 	// ConnUpgrade upgrades connections from HTTP, where a load balancer in
-	// front of the proxy takes ALPN out of TLS.
+	// front of the proxy takes ALPN out of TLS. Connect notices that by itself.
 	ConnUpgrade bool
-	// Insecure and RootCAs concern the certificate of the web server that
-	// upgrades: not to verify it, or against these authorities instead of the
-	// system's. The auth server's is always verified against the credentials.
+	// Insecure and RootCAs concern the certificate of the web server that is asked for
+	// addresses and that upgrades: not to verify it, or against these authorities instead
+	// of the system's. The auth server's is always verified against the credentials.
 	Insecure bool
 	RootCAs  *x509.CertPool
 	// Dial makes TCP connections; nil for the network's own.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
-	// Headers returns the names and values of headers that the request to an
-	// address for an upgrade has besides; nil for none.
+	// Headers returns the names and values of headers that the requests to an
+	// address have besides; nil for none.
 	Headers func(addr string) [][2]string
 }
 
@@ -71,100 +77,87 @@ type addressed interface {
 }
 
 // Client is a connection to the auth server of the cluster that issued the
-// credentials, or of the one that Config.Cluster names. Should the connection break, the next call makes a new one. Its
-// methods may be called from several goroutines.
+// credentials, or of the one that Config.Cluster names. Should the connection break, the
+// next call makes a new one. Its methods may be called from several goroutines.
 type Client struct {
 	conn  *rpc.Conn
-	addr  string
+	addr  string // that it was connected to at first
 	route proxy.Config
+	dial  func(context.Context, proxy.Config) (net.Conn, error) // by route, changed in what concerns HTTP
 }
 
-// Connect connects to an auth server, through the proxy. A certificate that
-// has expired may show only with the first call.
+// Dial connects the one way that cfg says, for programs that know it: through the proxy at
+// the first of Addrs (or that of the credentials), with the first of Credentials. Connect
+// finds out.
 //
-// Errors say, for each attempt, what failed; see also the errors of package
-// proxy and those of the credentials, which are wrapped.
-func Connect(ctx context.Context, cfg Config) (*Client, error) {
+// A certificate that has expired may show only with the first call. Errors are those of
+// package proxy and those of the credentials.
+func Dial(ctx context.Context, cfg Config) (*Client, error) {
 	if len(cfg.Credentials) == 0 {
-		return nil, errors.New("no credentials to connect with")
+		return nil, errNoCredentials
 	}
-	var failures []error
-	for _, c := range cfg.Credentials {
-		client, err := cfg.connectWith(ctx, c)
-		if err == nil {
-			return client, nil
-		}
-		failures = append(failures, err)
-	}
-	if len(failures) == 1 {
-		return nil, failures[0]
-	}
-	return nil, errors.Join(failures...)
-}
-
-func (cfg *Config) connectWith(ctx context.Context, c credentials.Credentials) (*Client, error) {
+	c := cfg.Credentials[0]
 	tlsConfig, err := c.TLSConfig()
 	if err != nil {
 		return nil, err
 	}
-	cluster, err := rootCluster(tlsConfig)
+	route, err := cfg.base(tlsConfig, c)
 	if err != nil {
 		return nil, err
-	}
-	routes, err := cfg.routes(c)
-	if err != nil {
-		return nil, err
-	}
-	var failures []error
-	for _, route := range routes {
-		route.TLS, route.SSH, route.Cluster = tlsConfig, c.SSHClientConfig, cluster
-		if cfg.Cluster != cluster {
-			route.Leaf = cfg.Cluster
-		}
-		client := &Client{addr: route.WebAddr, route: route}
-		client.conn = rpc.NewConn(func(ctx context.Context) (net.Conn, error) { return proxy.DialAuth(ctx, route) })
-		if err = client.conn.Connect(ctx); err == nil {
-			return client, nil
-		}
-		failures = append(failures, err)
-	}
-	if len(failures) == 1 {
-		return nil, failures[0]
-	}
-	return nil, errors.Join(failures...)
-}
-
-// routes are the ways to the proxy, one for each address.
-func (cfg *Config) routes(c credentials.Credentials) ([]proxy.Config, error) {
-	base := proxy.Config{
-		SSHAddr: cfg.SSHAddr, TLSRouting: cfg.SSHAddr == "", ConnUpgrade: cfg.ConnUpgrade,
-		Insecure: cfg.Insecure, RootCAs: cfg.RootCAs, Dial: cfg.Dial, Headers: cfg.Headers,
 	}
 	addrs := cfg.Addrs
 	if r, ok := c.(routed); ok && len(addrs) == 0 {
-		route, err := r.Route()
+		known, err := r.Route()
 		if err != nil {
 			return nil, err
 		}
-		addrs = []string{route.WebAddr}
-		base.SSHAddr, base.TLSRouting, base.ConnUpgrade = route.SSHAddr, route.TLSRouting, route.ConnUpgrade
+		follow(route, known)
+		addrs = []string{known.WebAddr}
 	}
 	if a, ok := c.(addressed); ok && len(addrs) == 0 {
-		var err error
 		if addrs, err = a.DefaultAddrs(); err != nil {
 			return nil, err
 		}
 	}
 	if len(addrs) == 0 {
-		return nil, errors.New("no address to connect to: the credentials do not know the proxy's, and none was given")
+		return nil, errNoAddress
 	}
-	var routes []proxy.Config
-	for _, addr := range addrs {
-		route := base
-		route.WebAddr = addr
-		routes = append(routes, route)
+	route.WebAddr = addrs[0]
+	client := &Client{addr: route.WebAddr, route: *route, dial: proxy.DialAuth}
+	client.conn = rpc.NewConn(func(ctx context.Context) (net.Conn, error) { return proxy.DialAuth(ctx, client.route) })
+	if err = client.conn.Connect(ctx); err != nil {
+		return nil, err
 	}
-	return routes, nil
+	return client, nil
+}
+
+// Why nothing can be tried.
+var (
+	errNoCredentials = errors.New("no credentials to connect with")
+	errNoAddress     = errors.New("no address to connect to: the credentials do not know the proxy's (those of LoadProfile do), and none was given")
+)
+
+// base is what cfg says of every way with credentials c, whose TLS configuration is
+// tlsConfig.
+func (cfg *Config) base(tlsConfig *tls.Config, c credentials.Credentials) (*proxy.Config, error) {
+	cluster, err := rootCluster(tlsConfig)
+	if err != nil {
+		return nil, err
+	}
+	route := &proxy.Config{
+		SSHAddr: cfg.SSHAddr, TLSRouting: cfg.SSHAddr == "", ConnUpgrade: cfg.ConnUpgrade,
+		Insecure: cfg.Insecure, RootCAs: cfg.RootCAs, Dial: cfg.Dial, Headers: cfg.Headers,
+		TLS: tlsConfig, SSH: c.SSHClientConfig, Cluster: cluster,
+	}
+	if cfg.Cluster != cluster {
+		route.Leaf = cfg.Cluster
+	}
+	return route, nil
+}
+
+// follow makes route the one that credentials know.
+func follow(route *proxy.Config, known credentials.Route) {
+	route.WebAddr, route.SSHAddr, route.TLSRouting, route.ConnUpgrade = known.WebAddr, known.SSHAddr, known.TLSRouting, known.ConnUpgrade
 }
 
 // rootCluster is the cluster that issued the client certificate of cfg.

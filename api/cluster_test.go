@@ -45,7 +45,7 @@ func TestAgainstCluster(t *testing.T) {
 	id := logIn(t, ctx, cluster)
 	for name, sshAddr := range map[string]string{"TLS routing": "", "separate ports": cluster.PublicAddr()} {
 		var conns atomic.Int32
-		client, err := api.Connect(ctx, api.Config{
+		client, err := api.Dial(ctx, api.Config{
 			Addrs: []string{cluster.PublicAddr()}, Credentials: []credentials.Credentials{id}, SSHAddr: sshAddr,
 			Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 				conns.Add(1)

@@ -3,6 +3,8 @@ package api
 import (
 	"context"
 	"errors"
+	"io"
+	"net"
 	"slices"
 	"strings"
 
@@ -21,18 +23,25 @@ var (
 	ErrAccessDenied = errors.New("access denied")
 	// ErrNotFound: what was asked for does not exist, or the user may not know.
 	ErrNotFound = errors.New("not found")
+	// ErrExists: there is one of that name or ID already.
+	ErrExists = errors.New("already exists")
+	// ErrInvalid: the server does not take what was asked for as it is.
+	ErrInvalid = errors.New("invalid request")
+	// ErrLimit: a limit of the server is reached; try again later, or ask for less.
+	ErrLimit = errors.New("limit reached")
+	// ErrUnavailable: the server is not there, or the connection broke; try again.
+	ErrUnavailable = errors.New("no answer from the cluster")
 	// ErrAmbiguous: several nodes match where one is meant.
 	ErrAmbiguous = errors.New("several servers match")
 	// ErrExpired: the credentials have expired; log in again.
 	ErrExpired = proxy.ErrExpired
 )
 
-// Error is a call that failed. It matches ErrAccessDenied, ErrNotFound,
-// ErrAmbiguous, ErrExpired and the errors of package mfa where they apply, and wraps what
-// broke the connection.
+// Error is a call that failed. It matches the errors of this package and of package mfa
+// where they apply, and wraps what broke the connection, or the error of the context.
 type Error struct {
 	Method string // path of the call
-	Addr   string // web address of the proxy
+	Addr   string // that the client was connected to at first
 	err    error
 }
 
@@ -53,21 +62,37 @@ func (e *Error) Unwrap() error { return e.err }
 
 // Is matches the errors of this package.
 func (e *Error) Is(target error) bool {
+	code := e.code()
 	switch target {
 	case ErrAccessDenied:
-		return e.code() == rpc.PermissionDenied && !e.expired()
+		return code == rpc.PermissionDenied && !e.expired()
 	case ErrNotFound:
-		return e.code() == rpc.NotFound && !e.ambiguous()
+		return code == rpc.NotFound && !e.ambiguous()
 	case ErrAmbiguous:
-		return e.code() == rpc.NotFound && e.ambiguous()
+		return code == rpc.NotFound && e.ambiguous()
 	case ErrExpired:
 		return e.expired()
+	case ErrExists:
+		return code == rpc.AlreadyExists
+	case ErrInvalid:
+		return code == rpc.InvalidArgument
+	case ErrLimit:
+		return code == rpc.ResourceExhausted
+	case ErrUnavailable:
+		return e.unavailable(code)
+	}
+	return e.isMFA(target, code)
+}
+
+// isMFA matches the errors of package mfa.
+func (e *Error) isMFA(target error, code rpc.Code) bool {
+	switch target {
 	case mfa.ErrExists:
-		return e.code() == rpc.AlreadyExists && e.Method == methodAddDevice
+		return code == rpc.AlreadyExists && e.Method == methodAddDevice
 	case mfa.ErrLast:
-		return e.code() == rpc.InvalidArgument && e.says("cannot delete the last MFA device", "cannot delete last passwordless")
+		return code == rpc.InvalidArgument && e.says("cannot delete the last MFA device", "cannot delete last passwordless")
 	case mfa.ErrWrongCode:
-		return e.code() == rpc.PermissionDenied && e.says("invalid one time token", "invalid totp token")
+		return code == rpc.PermissionDenied && e.says("invalid one time token", "invalid totp token")
 	}
 	return false
 }
@@ -89,6 +114,16 @@ func (e *Error) code() rpc.Code {
 		return status.Code
 	}
 	return rpc.OK
+}
+
+// unavailable reports whether the call got no answer, for a reason that may pass.
+func (e *Error) unavailable(code rpc.Code) bool {
+	if code != rpc.OK {
+		return code == rpc.Unavailable
+	}
+	var network net.Error
+	return !e.expired() && !errors.Is(e.err, context.DeadlineExceeded) &&
+		(errors.As(e.err, &network) || errors.Is(e.err, io.EOF) || errors.Is(e.err, io.ErrUnexpectedEOF))
 }
 
 // expired reports whether the server says, in TLS or in a status, that the

@@ -38,7 +38,7 @@ func TestLeafCluster(t *testing.T) {
 	id := logIn(t, ctx, cluster)
 	for name, sshAddr := range map[string]string{"TLS routing": "", "separate ports": cluster.PublicAddr()} {
 		config := api.Config{Addrs: []string{cluster.PublicAddr()}, Credentials: []credentials.Credentials{id}, SSHAddr: sshAddr}
-		root, err := api.Connect(ctx, config)
+		root, err := api.Dial(ctx, config)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -52,7 +52,7 @@ func TestLeafCluster(t *testing.T) {
 			t.Fatalf("%s: authorities %v", name, authorities)
 		}
 		config.Cluster = "leaf.example"
-		if _, err := api.Connect(ctx, config); err == nil {
+		if _, err := api.Dial(ctx, config); err == nil {
 			t.Errorf("%s: a server of an unknown cluster was trusted", name)
 		}
 		trusting := id
@@ -60,7 +60,7 @@ func TestLeafCluster(t *testing.T) {
 		trusting.cfg.RootCAs = id.cfg.RootCAs.Clone()
 		trusting.cfg.RootCAs.AddCert(authorities[1].TLSCerts[0])
 		config.Credentials = []credentials.Credentials{trusting}
-		leaf, err := api.Connect(ctx, config)
+		leaf, err := api.Dial(ctx, config)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -76,7 +76,7 @@ func TestLeafCluster(t *testing.T) {
 			t.Errorf("%s: nodes %v", name, nodes)
 		}
 		config.Cluster = "other.example"
-		if _, err := api.Connect(ctx, config); err == nil {
+		if _, err := api.Dial(ctx, config); err == nil {
 			t.Errorf("%s: a cluster that is not there answered", name)
 		}
 	}
@@ -86,12 +86,13 @@ func TestLeafCluster(t *testing.T) {
 func TestRemoteClusters(t *testing.T) {
 	ctx, cluster := startFamily(t, nil)
 	config := api.Config{Addrs: []string{cluster.PublicAddr()}, Credentials: []credentials.Credentials{logIn(t, ctx, cluster)}}
-	root, err := api.Connect(ctx, config)
+	root, err := api.Dial(ctx, config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer root.Close()
-	leaves, err := root.RemoteClusters(ctx)
+	clusters, err := root.Clusters(ctx)
+	leaves := clusters[1:]
 	if err != nil || len(leaves) != 1 || leaves[0].Name != "leaf.example" || leaves[0].Status != "online" ||
 		leaves[0].Labels["env"] != "dev" || time.Since(leaves[0].LastHeartbeat).Abs() > time.Minute {
 		t.Errorf("%+v, %v", leaves, err)

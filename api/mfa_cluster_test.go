@@ -52,7 +52,7 @@ func enrol(t *testing.T, config devcluster.Config, roles ...string) *enrolled {
 		}
 		return e.code(e.secret)
 	}, roles...)
-	e.client, err = api.Connect(ctx, api.Config{Addrs: []string{e.cluster.PublicAddr()}, Credentials: []credentials.Credentials{id}})
+	e.client, err = api.Dial(ctx, api.Config{Addrs: []string{e.cluster.PublicAddr()}, Credentials: []credentials.Credentials{id}})
 	if err != nil {
 		t.Fatal(err)
 	}

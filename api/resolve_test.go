@@ -26,7 +26,7 @@ func TestResolveNode(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer func() { _ = cluster.Close() }()
-			client, err := api.Connect(ctx, api.Config{
+			client, err := api.Dial(ctx, api.Config{
 				Addrs: []string{cluster.PublicAddr()}, Credentials: []credentials.Credentials{logIn(t, ctx, cluster)},
 				SSHAddr: map[int]string{14: cluster.SSHAddr()}[emulate],
 			})

@@ -15,6 +15,12 @@ func (s *Store) CommitAlone(ctx context.Context, p *Profile, id *keystore.Identi
 	return s.save(ctx, &saving{profile: p, id: id, current: true, alone: true})
 }
 
+// SaveAlone is CommitAlone that leaves the current profile as it is, unless there is none.
+func (s *Store) SaveAlone(ctx context.Context, p *Profile, id *keystore.Identity) error {
+	_, err := s.Current()
+	return s.save(ctx, &saving{profile: p, id: id, current: err != nil, alone: true})
+}
+
 // AddAuthorities stores the authorities of id, a login to p that is stored, and
 // nothing else of it. They have to have come from its root cluster over a connection
 // that the stored authorities verified. Those of other clusters stay as they are.

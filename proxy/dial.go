@@ -58,7 +58,7 @@ type Config struct {
 	// Leaf is the cluster whose auth server DialAuth connects to, where that is
 	// not Cluster. TLS needs its host authority too.
 	Leaf string
-	// HTTP1 has DialAuth make a connection that does not negotiate HTTP/2: some of
+	// HTTP1 makes the connection to an auth server one that does not negotiate HTTP/2: some of
 	// what servers of 14 can do is reached by HTTP/1.1 alone.
 	HTTP1 bool
 	// AnyCluster accepts a proxy of any cluster whose authority is in TLS and for which
@@ -112,6 +112,7 @@ func (c *Config) clientTLS(alpn ...string) *tls.Config {
 	cfg.ServerName = encodeCluster(c.Cluster)
 	cfg.NextProtos = alpn
 	cfg.MinVersion = max(cfg.MinVersion, tls.VersionTLS12)
+	cfg.InsecureSkipVerify = false // who verifies in VerifyConnection does that besides
 	// All hosts of all clusters bear names under the same suffix, and the
 	// identity may trust several clusters: which one it is shows in the authority.
 	before := cfg.VerifyConnection
@@ -335,12 +336,8 @@ func DialAuth(ctx context.Context, cfg Config) (net.Conn, error) {
 	}
 	auth := cfg
 	auth.server = cfg.Leaf
-	speaks := alpnHTTP2
-	if cfg.HTTP1 {
-		speaks = alpnHTTP1
-	}
 	if cfg.TLSRouting {
-		return auth.connect(ctx, alpnAuth+encodeCluster(auth.serverCluster()), speaks)
+		return auth.connect(ctx, alpnAuth+encodeCluster(auth.serverCluster()), cfg.speaks())
 	}
 	t, err := Dial(ctx, cfg)
 	if err != nil {
@@ -350,13 +347,21 @@ func DialAuth(ctx context.Context, cfg Config) (net.Conn, error) {
 	defer cancel()
 	conn, err := t.dialCluster(ctx, auth.serverCluster())
 	if err == nil {
-		conn, err = auth.secure(ctx, conn, speaks)
+		conn, err = auth.secure(ctx, conn, cfg.speaks())
 	}
 	if err != nil {
 		_ = t.Close()
 		return nil, err
 	}
 	return &owningConn{conn, t}, nil
+}
+
+// speaks is what is spoken with the auth server.
+func (c *Config) speaks() string {
+	if c.HTTP1 {
+		return alpnHTTP1
+	}
+	return alpnHTTP2
 }
 
 // owningConn closes the transport under it too.

@@ -45,6 +45,12 @@ func (c *Client) UpgradeRequired(ctx context.Context) bool {
 	return conn.ConnectionState().NegotiatedProtocol == ""
 }
 
+// UpgradeSetting is what TELEPORT_TLS_ROUTING_CONN_UPGRADE says of WebAddr; known is
+// false if it says nothing.
+func (c *Config) UpgradeSetting() (required, known bool) {
+	return upgradeOverride(os.Getenv(upgradeVariable), c.WebAddr)
+}
+
 // refusesALPN reports whether a handshake failed because the server chose a
 // protocol that was not offered, or none of those offered would do.
 func refusesALPN(err error) bool {

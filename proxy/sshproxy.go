@@ -88,7 +88,7 @@ func (t *Transport) dialOverSSH(ctx context.Context, remote, subsystem string) (
 	if err != nil {
 		return nil, err
 	}
-	return p.open(ctx, remote, subsystem)
+	return p.open(ctx, channelRequest{remote, "session", "subsystem", ssh.Marshal(struct{ Name string }{subsystem})})
 }
 
 // renewSSH is Renew for the SSH server.
@@ -119,26 +119,32 @@ func (c *Config) dialSSH(ctx context.Context) (*sshProxy, error) {
 	if err != nil {
 		return nil, err
 	}
+	raw, err := c.raw(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return logInSSH(ctx, raw, c.SSHAddr, config)
+}
+
+// logInSSH logs in to the SSH server of a proxy at the other end of raw, which it closes
+// if that fails.
+func logInSSH(ctx context.Context, raw net.Conn, addr string, config *ssh.ClientConfig) (*sshProxy, error) {
 	// No SHA-1, no CBC; and nothing that does not notice when packets are taken out of the
 	// stream at its start (CVE-2023-48795), whether the server has the answer to that or not.
 	config.KeyExchanges = []string{ssh.KeyExchangeMLKEM768X25519, ssh.KeyExchangeCurve25519, ssh.KeyExchangeECDHP256,
 		ssh.KeyExchangeECDHP384, ssh.KeyExchangeECDHP521, ssh.KeyExchangeDH14SHA256}
 	config.Ciphers = []string{ssh.CipherAES128GCM, ssh.CipherAES256GCM, ssh.CipherAES128CTR, ssh.CipherAES192CTR, ssh.CipherAES256CTR}
 	config.MACs = []string{ssh.HMACSHA256, ssh.HMACSHA512}
-	raw, err := c.raw(ctx)
-	if err != nil {
-		return nil, err
-	}
 	stop := closeOnDone(ctx, raw)
-	conn, channels, requests, err := ssh.NewClientConn(raw, c.SSHAddr, config)
+	conn, channels, requests, err := ssh.NewClientConn(raw, addr, config)
 	if err != nil {
 		stop()
 		_ = raw.Close()
-		return nil, &netError{c.SSHAddr, fmt.Errorf("its SSH server: %w", causeOr(ctx, err))}
+		return nil, &netError{addr, fmt.Errorf("its SSH server: %w", causeOr(ctx, err))}
 	}
 	stop()
-	slog.Debug("connected", "addr", c.SSHAddr, "for", "SSH", "cluster", c.Cluster)
-	p := &sshProxy{ssh.NewClient(conn, channels, requests), c.SSHAddr, time.Now(), make(chan struct{})}
+	slog.Debug("connected", "addr", addr, "for", "SSH")
+	p := &sshProxy{ssh.NewClient(conn, channels, requests), addr, time.Now(), make(chan struct{})}
 	go func() {
 		_ = p.client.Wait()
 		close(p.over)
@@ -146,15 +152,21 @@ func (c *Config) dialSSH(ctx context.Context) (*sshProxy, error) {
 	return p, nil
 }
 
-// open has the proxy connect to what a subsystem names.
-func (p *sshProxy) open(ctx context.Context, remote, subsystem string) (net.Conn, error) {
+// channelRequest is what makes a channel a connection to remote.
+type channelRequest struct {
+	remote, channel, request string
+	payload                  []byte
+}
+
+// open has the proxy connect to what is requested.
+func (p *sshProxy) open(ctx context.Context, what channelRequest) (net.Conn, error) {
 	type opened struct {
 		conn net.Conn
 		err  error
 	}
 	done := make(chan opened, 1)
 	go func() {
-		conn, err := p.request(remote, subsystem)
+		conn, err := p.request(what)
 		done <- opened{conn, err}
 	}()
 	select {
@@ -170,28 +182,28 @@ func (p *sshProxy) open(ctx context.Context, remote, subsystem string) (net.Conn
 	}
 }
 
-func (p *sshProxy) request(remote, subsystem string) (net.Conn, error) {
-	channel, requests, err := p.client.OpenChannel("session", nil)
+func (p *sshProxy) request(what channelRequest) (net.Conn, error) {
+	channel, requests, err := p.client.OpenChannel(what.channel, nil)
 	if err != nil {
 		return nil, &netError{p.addr, err}
 	}
 	go ssh.DiscardRequests(requests)
-	accepted, err := channel.SendRequest("subsystem", true, ssh.Marshal(struct{ Name string }{subsystem}))
+	accepted, err := channel.SendRequest(what.request, true, what.payload)
 	if err == nil && accepted {
 		go io.Copy(io.Discard, channel.Stderr())
-		return &channelConn{Channel: channel, remote: remote}, nil
+		return &channelConn{Channel: channel, remote: what.remote}, nil
 	}
 	said, _ := io.ReadAll(io.LimitReader(channel.Stderr(), maxRefusal))
 	_ = channel.Close()
 	message := string(bytes.TrimSpace(said))
 	if message == "" {
-		message = "the proxy does not connect to " + remote
+		message = "the proxy does not connect to " + what.remote
 	}
 	code := rpc.Unavailable
 	if strings.Contains(message, "access denied") {
 		code = rpc.PermissionDenied
 	}
-	return nil, &NodeError{Target: remote, Message: message, code: code}
+	return nil, &NodeError{Target: what.remote, Message: message, code: code}
 }
 
 // channelConn is a connection carried by a channel.

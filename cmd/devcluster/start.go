@@ -27,6 +27,7 @@ type startOptions struct {
 	sso                         ssoOptions
 	emulate                     int
 	separatePorts               bool
+	tunnelAddr                  string
 	mfaRefusal                  string
 	noMFAReuse                  bool
 	noResumption, sshOnly       bool
@@ -79,6 +80,7 @@ The nodes are reached through the proxy only; their addresses are names for it.`
 	f.BoolVar(&opts.noResumption, "no-resumption", false, "nodes do not offer to resume connections")
 	f.BoolVar(&opts.sshOnly, "ssh-only", false, "--separate-ports, and the one for SSH serves nothing else")
 	f.BoolVar(&opts.separatePorts, "separate-ports", false, "a port of its own for SSH, as proxies had before TLS routing")
+	f.StringVar(&opts.tunnelAddr, "tunnel-addr", "", "`address` of a port of its own for the SSH server for reverse tunnels (default by ALPN at --addr, with --separate-ports any)")
 	f.StringVar(&opts.mfaRefusal, "mfa-refusal", "", "how nodes turn away users of the roles session-mfa and session-mfa-prod: channel, request or auth (default channel)")
 	f.BoolVar(&opts.noMFAReuse, "no-mfa-reuse", false, "take each answer to a challenge for one session alone")
 	f.BoolVar(&opts.json, "json", false, "print where the cluster is as JSON")
@@ -97,7 +99,7 @@ func runStart(ctx context.Context, stdout, stderr io.Writer, opts startOptions) 
 	cfg := devcluster.Config{
 		Dir: dir, Addr: opts.addr, AuthAddr: opts.authAddress(), PublicAddr: opts.publicAddr, Name: opts.name,
 		SecondFactor: opts.secondFactor, Suite: opts.suite, MOTD: opts.motd,
-		Emulate: opts.emulate, SeparatePorts: opts.separatePorts || opts.sshOnly, SSHOnly: opts.sshOnly, NoResumption: opts.noResumption,
+		Emulate: opts.emulate, SeparatePorts: opts.separatePorts || opts.sshOnly, SSHOnly: opts.sshOnly, TunnelAddr: opts.tunnelAddr, NoResumption: opts.noResumption,
 		Nodes: opts.nodes, Hostnames: opts.hostnames, NodeLabels: opts.nodeLabels,
 		MFARefusal: opts.mfaRefusal, NoMFAReuse: opts.noMFAReuse,
 		Leaf: opts.leaf, RequestAccess: opts.requestAccess, RequestPrompt: opts.requestPrompt,

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/seed-087d674e/tsh/api/access"
 )
 
 // claims are what a cluster's certificates say of their holder.
@@ -16,7 +18,7 @@ type claims struct {
 	traits           map[string][]string
 	logins           []string
 	activeRequests   []string
-	allowedResources []resourceID
+	allowedResources []access.ResourceID
 	github           *githubIdentity
 	kubeCluster      string
 	kubeUsers        []string
@@ -29,26 +31,6 @@ type claims struct {
 type githubIdentity struct {
 	UserID   string `json:"UserID"`
 	Username string `json:"Username"`
-}
-
-// resourceID names one resource that access was requested to.
-type resourceID struct {
-	Cluster string `json:"cluster"`
-	Kind    string `json:"kind"`
-	Name    string `json:"name"`
-	SubName string `json:"sub_resource,omitempty"`
-
-	text string // as in the certificate
-}
-
-// parseResourceID reads "/cluster/kind/name[/sub]".
-func parseResourceID(s string) resourceID {
-	id := resourceID{text: s}
-	fields := []*string{&id.Cluster, &id.Kind, &id.Name, &id.SubName}
-	for i, part := range strings.SplitN(strings.TrimPrefix(s, "/"), "/", len(fields)) {
-		*fields[i] = part
-	}
-	return id
 }
 
 // Extensions of the cluster's SSH certificates whose content is shown in other
@@ -93,7 +75,9 @@ func (c *claims) readSSH(cert *ssh.Certificate) {
 	var resources []string
 	_ = json.Unmarshal([]byte(ext[extAllowedResources]), &resources)
 	for _, r := range resources {
-		c.allowedResources = append(c.allowedResources, parseResourceID(r))
+		if id, err := access.ParseResourceID(r); err == nil {
+			c.allowedResources = append(c.allowedResources, id)
+		}
 	}
 	if ext[extGithubLogin] != "" {
 		c.github = &githubIdentity{UserID: ext[extGithubID], Username: ext[extGithubLogin]}

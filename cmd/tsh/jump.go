@@ -117,7 +117,7 @@ func (a *app) goTo(ctx context.Context, s *session, cluster string) error {
 		return err
 	}
 	defer client.Close()
-	fresh, err := a.reissue(ctx, client, s)
+	fresh, err := a.reissue(ctx, client, s, rights{})
 	if err != nil {
 		return err
 	}

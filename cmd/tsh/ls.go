@@ -190,7 +190,7 @@ func (a *app) connectCluster(ctx context.Context, s *session, cluster string) (*
 	if !s.profile.TLSRouting {
 		config.SSHAddr = s.profile.SSHProxyAddr
 	}
-	return api.Connect(ctx, config)
+	return api.Dial(ctx, config)
 }
 
 func nodeAddress(n *api.Node) string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/seed-087d674e/tsh/api"
 	"github.com/seed-087d674e/tsh/internal/text"
@@ -12,17 +13,33 @@ import (
 	"github.com/seed-087d674e/tsh/profile"
 )
 
-// reissue has certificates for the keys of the session issued again: for its cluster,
-// and with access requests beside those that are assumed already.
-func (a *app) reissue(ctx context.Context, client *api.Client, s *session, requests ...string) (*keystore.Identity, error) {
+// rights are an access request to assume beside those that are assumed already, and those
+// of them to drop.
+type rights struct {
+	assume string
+	drop   []string
+}
+
+// reissue has certificates for the keys of the session issued again: for its cluster, and
+// with the rights.
+func (a *app) reissue(ctx context.Context, client *api.Client, s *session, r rights) (*keystore.Identity, error) {
 	sshKey, tlsKey, err := keystore.PublicKeys(s.id.SSHKey, s.id.TLSKey)
 	if err != nil {
 		return nil, err
 	}
 	expires, _ := s.id.Expiry()
-	sshCert, tlsCert, err := client.ReissueCerts(ctx, api.CertsRequest{
+	var keep []string
+	if r.assume != "" {
+		keep = []string{r.assume}
+	}
+	for _, id := range readClaims(s.id.SSHCert, nil).activeRequests {
+		if !slices.Contains(r.drop, id) {
+			keep = append(keep, id)
+		}
+	}
+	sshCert, tlsCert, err := client.GenerateCertificates(ctx, api.CertsRequest{
 		User: s.id.User, Expires: expires, Cluster: s.cluster, SSHKey: sshKey, TLSKey: tlsKey,
-		AccessRequests: append(requests, readClaims(s.id.SSHCert, nil).activeRequests...),
+		AccessRequests: keep, DropRequests: r.drop,
 	})
 	if err != nil {
 		return nil, err
@@ -31,10 +48,22 @@ func (a *app) reissue(ctx context.Context, client *api.Client, s *session, reque
 	if err == nil {
 		err = fresh.CheckTime(a.now())
 	}
+	if err == nil {
+		err = r.check(readClaims(fresh.SSHCert, nil).activeRequests)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", login.ErrRejected, err)
 	}
 	return fresh, nil
+}
+
+// check compares what certificates have with what was asked for.
+func (r *rights) check(active []string) error {
+	has := func(id string) bool { return slices.Contains(active, id) }
+	if slices.ContainsFunc(r.drop, has) || r.assume != "" && !has(r.assume) {
+		return fmt.Errorf("the certificates have access requests %q, which is not what was asked for", active)
+	}
+	return nil
 }
 
 // switchCluster selects another cluster, root or leaf, for a login that is valid: new
@@ -50,7 +79,7 @@ func (a *app) switchCluster(ctx context.Context, store *profile.Store, s *sessio
 			return nil, err
 		}
 	}
-	fresh, err := a.reissue(ctx, client, s)
+	fresh, err := a.reissue(ctx, client, s, rights{})
 	if errors.Is(err, api.ErrNotFound) {
 		if _, gone := a.hostAuthorities(ctx, client, s); isA[*clusterError](gone) {
 			return nil, gone

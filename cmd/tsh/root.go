@@ -155,7 +155,7 @@ func (a *app) rootCommand() *cobra.Command {
 		a.loginCommand(), a.logoutCommand(), a.statusCommand(), a.lsCommand(),
 		a.sshCommand(), a.scpCommand(), a.proxyCommand(), a.mfaCommand(), a.envCommand(), a.doctorCommand(), a.versionCommand(),
 		a.profilesCommand(), a.useCommand(), a.headlessCommand(), a.clustersCommand(), a.completionCommand(),
-		a.resolveCommand(), a.sessionsCommand(), a.configCommand(),
+		a.resolveCommand(), a.sessionsCommand(), a.configCommand(), a.requestCommand(),
 	)
 	root.AddCommand(elsewhereCommands()...)
 	_ = root.RegisterFlagCompletionFunc("proxy", completeProxy) // fails for an unknown flag only

@@ -112,6 +112,8 @@ func TestScripts(t *testing.T) {
 			"careful":     withWorld((*world).careful),
 			"needs":       withWorld((*world).needs),
 			"sign":        withWorld((*world).sign),
+			"at":          withWorld((*world).at),
+			"roles":       withWorld((*world).makeRoles),
 		},
 	})
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/seed-087d674e/tsh/api/access"
 	"github.com/seed-087d674e/tsh/internal/text"
 	"github.com/seed-087d674e/tsh/keystore"
 	"github.com/seed-087d674e/tsh/profile"
@@ -97,7 +98,7 @@ type statusProfile struct {
 	ValidUntil       time.Time           `json:"valid_until"`
 	Extensions       []string            `json:"extensions,omitempty"`
 	CriticalOptions  map[string]string   `json:"critical_options,omitempty"`
-	AllowedResources []resourceID        `json:"allowed_resources,omitempty"`
+	AllowedResources []access.ResourceID `json:"allowed_resources,omitempty"`
 	GithubIdentity   *githubIdentity     `json:"github_identity,omitempty"`
 
 	expired bool
@@ -296,7 +297,7 @@ func (a *app) printProfile(mark string, p *statusProfile) {
 	optional("Kubernetes groups", p.KubeGroups...)
 	optional("Databases", p.Databases...)
 	for _, r := range p.AllowedResources {
-		line("Allowed Resources", r.text)
+		line("Allowed Resources", r.String())
 	}
 	if p.GithubIdentity != nil {
 		line("GitHub username", p.GithubIdentity.Username)

@@ -55,8 +55,8 @@ func (c *Cluster) authServices() []*grpc.ServiceDesc {
 	service := func(name string, methods ...grpc.MethodDesc) *grpc.ServiceDesc {
 		return &grpc.ServiceDesc{ServiceName: name, HandlerType: (*any)(nil), Methods: methods}
 	}
-	main := service(authName, append(auth, c.requestMethods()...)...)
-	main.Streams = slices.Concat(c.requestStreams(), c.headlessStreams(), c.sessionStreams(), c.singleUseStreams())
+	main := service(authName, slices.Concat(auth, c.requestMethods(), c.roleMethods())...)
+	main.Streams = slices.Concat(c.requestStreams(), c.roleStreams(), c.headlessStreams(), c.sessionStreams(), c.singleUseStreams())
 	return []*grpc.ServiceDesc{
 		main,
 		service(trustName, unary(trustName, "GetCertAuthorities", c.rpcCertAuthorities), unary(trustName, "GetCertAuthority", c.rpcCertAuthority)),

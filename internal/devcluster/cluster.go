@@ -63,8 +63,9 @@ type Cluster struct {
 	grpcSSH  *grpc.Server
 	queues   [routeCount]*connQueue
 
-	sshListener  net.Listener // nil unless it has a port of its own
-	authListener net.Listener // nil unless the auth server has an address of its own
+	// Of the SSH proxy, the auth server and the tunnel; nil unless they have addresses of
+	// their own.
+	sshListener, authListener, tunnelListener net.Listener
 
 	ctx      context.Context
 	cancel   context.CancelFunc
@@ -115,6 +116,9 @@ func start(s *state, cfg Config) (*Cluster, error) {
 	}
 	if cfg.SeparatePorts {
 		err = c.listenSSH()
+	}
+	if err == nil && (cfg.SeparatePorts || cfg.TunnelAddr != "") {
+		err = c.listenTunnel(cfg.TunnelAddr)
 	}
 	if err == nil {
 		err = c.listenAuth(cfg.AuthAddr)
@@ -218,6 +222,9 @@ func (c *Cluster) serve() {
 	if c.authListener != nil {
 		c.goFunc(func() { c.acceptLoop(c.authListener, c.serveAuthPort) })
 	}
+	if c.tunnelListener != nil {
+		c.goFunc(func() { c.acceptLoop(c.tunnelListener, c.serveTunnel) })
+	}
 	c.goFunc(func() { _ = c.web.Serve(c.queues[routeWeb]) })
 	c.goFunc(func() { _ = c.adminWeb.Serve(c.admin) })
 	c.goFunc(func() { _ = c.legacy.Serve(c.queues[routeAuthHTTP]) })
@@ -287,7 +294,7 @@ func (c *Cluster) Addr() string { return c.listener.Addr().String() }
 
 func (c *Cluster) closeListeners() error {
 	err := c.listener.Close()
-	for _, own := range []net.Listener{c.sshListener, c.authListener} {
+	for _, own := range []net.Listener{c.sshListener, c.authListener, c.tunnelListener} {
 		if own != nil {
 			err = errors.Join(err, own.Close())
 		}

@@ -54,6 +54,9 @@ type Config struct {
 	// SeparatePorts makes a port of its own for SSH, as proxies had before TLS
 	// routing; what ping announces says so.
 	SeparatePorts bool
+	// TunnelAddr is a port of its own for the SSH server for reverse tunnels; if empty,
+	// with SeparatePorts any, and otherwise ALPN leads to it at Addr.
+	TunnelAddr string
 	// SSHOnly has that port speak nothing but SSH.
 	SSHOnly bool
 	// Clock is the time that certificates, lock-outs, codes and rate limits

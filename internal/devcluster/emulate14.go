@@ -118,7 +118,7 @@ func (c *Cluster) found14() *ping14 {
 		Proxy: ping14Proxy{
 			Kube: pingKube{Enabled: true},
 			SSH: ping14SSH{
-				ListenAddr: c.sshAddr(), TunnelListenAddr: listen, WebListenAddr: listen, PublicAddr: c.settings.PublicAddr,
+				ListenAddr: c.sshAddr(), TunnelListenAddr: c.TunnelAddr(), WebListenAddr: listen, PublicAddr: c.settings.PublicAddr,
 			},
 			TLSRoutingEnabled: c.sshListener == nil,
 		},
@@ -217,16 +217,20 @@ func (c *Cluster) login14(r *http.Request, req *login14) (answer any, err error)
 func absent14() []string {
 	return []string{
 		authName + "/ListUnifiedResources", authName + "/GetSSHTargets", authName + "/ResolveSSHTarget",
+		authName + "/CreateAccessRequestV2", authName + "/ListAccessRequests", authName + "/ListRoles",
 		presenceName + "/", usersName + "/",
 	}
 }
 
+// absent18 are the calls that only 14.x has.
+func absent18() []string { return []string{authName + "/CreateAccessRequest", authName + "/GetRoles"} }
+
 // servicesOf takes out of the services what the version does not have.
 func (c *Cluster) servicesOf(all []*grpc.ServiceDesc) []*grpc.ServiceDesc {
-	if !c.is14() {
-		return all
-	}
 	absent := func(call string) bool {
+		if !c.is14() {
+			return slices.Contains(absent18(), call)
+		}
 		return slices.ContainsFunc(absent14(), func(name string) bool { return strings.HasPrefix(call, name) })
 	}
 	for _, service := range all {

@@ -127,7 +127,7 @@ func (c *Cluster) find18() *pingResponse {
 		Proxy: pingProxy{
 			Kube: pingKube{Enabled: true, ListenAddr: listen},
 			SSH: pingSSH{
-				ListenAddr: c.sshAddr(), TunnelListenAddr: listen, WebListenAddr: listen,
+				ListenAddr: c.sshAddr(), TunnelListenAddr: c.TunnelAddr(), WebListenAddr: listen,
 				PublicAddr: c.settings.PublicAddr, DialTimeout: dialTimeout,
 			},
 			DB:                pingDB{PostgresListenAddr: listen, MySQLListenAddr: listen},

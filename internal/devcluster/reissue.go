@@ -143,13 +143,16 @@ func (c *Cluster) assume(order *certRequest, req *pb.UserCertsRequest, id identi
 		if err != nil || r.User != id.user || r.State != "approved" {
 			return expires, refused("access request %q is not approved or not yours", wanted)
 		}
+		if c.now().Before(r.Start) {
+			return expires, refused("access request %q can not be assumed before %s", wanted, r.Start.Format(time.RFC3339))
+		}
 		for _, name := range r.Roles {
 			if !slices.Contains(order.roleNames(), name) {
 				order.assumed = append(order.assumed, name)
 			}
 		}
-		if r.Expires.Before(expires) {
-			expires = r.Expires
+		if end := r.certsEnd(); end.Before(expires) {
+			expires = end
 		}
 	}
 	order.requests = ids

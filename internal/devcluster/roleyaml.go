@@ -216,27 +216,20 @@ func labelLists(n *yaml.Node, path string, check func(string) error) (map[string
 	}
 	labels := make(map[string][]string)
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		node, value := n.Content[i], n.Content[i+1]
-		key, err := textOf(node, path)
+		key, err := textOf(n.Content[i], path)
 		if err != nil {
 			return nil, err
 		}
 		at := yamlPath(path, key)
 		if labels[key] != nil {
-			return nil, wrongAt(node, at, "the label is there twice")
+			return nil, wrongAt(n.Content[i], at, "the label is there twice")
 		}
-		if value.Kind == yaml.ScalarNode && !isNull(value) {
-			value = &yaml.Node{Kind: yaml.SequenceNode, Line: value.Line, Content: []*yaml.Node{value}}
-		}
-		var values []string
-		if err := yamlTexts(&values, check)(value, at); err != nil {
+		values, err := labelValues(n.Content[i+1], at, check)
+		if err != nil {
 			return nil, err
 		}
-		switch {
-		case len(values) == 0:
-			return nil, wrongAt(node, at, "the label has no value")
-		case key == "" || check != nil && key == "*" && !slices.Equal(values, []string{"*"}):
-			return nil, wrongAt(node, at, `a label has a key; the key "*" goes with the value "*" alone`)
+		if key == "" || check != nil && key == "*" && !slices.Equal(values, []string{"*"}) {
+			return nil, wrongAt(n.Content[i], at, `a label has a key; the key "*" goes with the value "*" alone`)
 		}
 		labels[key] = values
 	}
@@ -249,6 +242,20 @@ func labelLists(n *yaml.Node, path string, check func(string) error) (map[string
 		return nil, wrongAt(n, path, "more than %d labels", maxYAMLList)
 	}
 	return labels, nil
+}
+
+func labelValues(n *yaml.Node, path string, check func(string) error) ([]string, error) {
+	if n.Kind == yaml.ScalarNode && !isNull(n) {
+		n = &yaml.Node{Kind: yaml.SequenceNode, Line: n.Line, Content: []*yaml.Node{n}}
+	}
+	var values []string
+	if err := yamlTexts(&values, check)(n, path); err != nil {
+		return nil, err
+	}
+	if len(values) == 0 {
+		return nil, wrongAt(n, path, "the label has no value")
+	}
+	return values, nil
 }
 
 // ruleKinds are the kinds of resources that the dev cluster has, ruleVerbs what is done

@@ -139,8 +139,6 @@ func (r *tlsRouter) pick(hello *tls.ClientHelloInfo, inner bool) (route, error) 
 				return routeLeaf, nil
 			}
 			return 0, fmt.Errorf("no auth server for %q", proto)
-		case proto == alpnH2 && strings.HasSuffix(hello.ServerName, clusterSuffix):
-			return routeAuth, nil
 		case proto == alpnH2, proto == alpnHTTP1:
 			return routeWeb, nil
 		}
@@ -174,7 +172,7 @@ func (c *Cluster) serveTLS(raw net.Conn, inner bool) {
 		return
 	}
 	if to == routeTunnel {
-		_ = conn.Close()
+		c.serveTunnel(conn)
 		return
 	}
 	if to == routeOldSSH {

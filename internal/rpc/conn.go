@@ -30,6 +30,11 @@ const (
 	// alertPatience is how long a connection that broke while we wrote may
 	// take to tell why.
 	alertPatience = 250 * time.Millisecond
+	// keepAlive is how long a peer may be silent before it is asked whether it is still
+	// there, keepAlivePatience how long it may take to answer. Servers take more frequent
+	// questions for an attack.
+	keepAlive         = time.Minute
+	keepAlivePatience = 3 * time.Minute
 )
 
 // ErrClosed is the outcome of calls on a connection that Close has ended.
@@ -38,6 +43,9 @@ var ErrClosed = errors.New("the connection has been closed")
 // Conn makes calls over one HTTP/2 connection. It is connected by the first
 // call or by Connect; after the connection has broken, the next call makes a
 // new one. Its methods may be called from several goroutines.
+//
+// A call takes no lock of Conn's: it loads current and looks whether reading from
+// it has ended. All that changes current (connecting, Renew, Close) is ordered by mu.
 type Conn struct {
 	// StreamBuffer limits, in bytes, what may come on a stream before it is read; 0 is
 	// what net/http does, 4 MiB. It is set before the first call.
@@ -46,23 +54,27 @@ type Conn struct {
 	dial func(context.Context) (net.Conn, error)
 	busy chan struct{} // holds a token while a goroutine connects
 
+	current atomic.Pointer[link] // nil until there is one, and after it was given up
+
 	mu     sync.Mutex
-	link   *link
 	older  []*link // given up for another one while calls were under way on them
 	closed bool
+
+	idle, patience time.Duration // keepAlive, keepAlivePatience
 }
 
 // link is an established connection.
 type link struct {
-	http *http.ClientConn
-	conn *watchedConn
-	made time.Time
+	owner *Conn
+	http  *http.ClientConn
+	conn  *watchedConn
+	made  time.Time
 }
 
 // NewConn returns a Conn over what dial returns, on which HTTP/2 starts at
 // once, whatever TLS has negotiated. dial must heed its context.
 func NewConn(dial func(context.Context) (net.Conn, error)) *Conn {
-	return &Conn{dial: dial, busy: make(chan struct{}, 1)}
+	return &Conn{dial: dial, busy: make(chan struct{}, 1), idle: keepAlive, patience: keepAlivePatience}
 }
 
 // Connect makes the connection if there is none. The error of a dial is
@@ -73,6 +85,9 @@ func (c *Conn) Connect(ctx context.Context) error {
 }
 
 func (c *Conn) connected(ctx context.Context) (*link, error) {
+	if l := c.current.Load(); l.usable() {
+		return l, nil
+	}
 	select {
 	case c.busy <- struct{}{}:
 		defer func() { <-c.busy }()
@@ -80,13 +95,13 @@ func (c *Conn) connected(ctx context.Context) (*link, error) {
 		return nil, context.Cause(ctx)
 	}
 	c.mu.Lock()
-	current, closed := c.link, c.closed
+	closed := c.closed
 	c.mu.Unlock()
 	if closed {
 		return nil, ErrClosed
 	}
-	if usable, err := current.usable(ctx); usable || err != nil {
-		return current, err
+	if l := c.current.Load(); l.usable() {
+		return l, nil
 	}
 	fresh, err := c.connect(ctx)
 	if err != nil {
@@ -98,24 +113,24 @@ func (c *Conn) connected(ctx context.Context) (*link, error) {
 		_ = fresh.conn.Close()
 		return nil, ErrClosed
 	}
-	c.link = fresh
+	c.current.Store(fresh)
 	return fresh, nil
 }
 
-// usable reports whether calls can be made over l. A peer can bring net/http
-// into a state where every question about the connection waits for ever (Go
-// 1.26: a stream's window that overflows): the context ends the wait.
-func (l *link) usable(ctx context.Context) (bool, error) {
+// usable reports whether calls can be made over l: whether reading goes on. net/http
+// is not asked. It closes a connection that it finds broken, which ends reading; and a
+// peer can bring it into a state where every question about the connection waits for
+// ever (Go 1.26: a stream's window that overflows). In that state calls are made in
+// vain, but wait in goroutines of their own: their contexts end them.
+func (l *link) usable() bool {
 	if l == nil {
-		return false, nil
+		return false
 	}
-	broken := make(chan error, 1)
-	go func() { broken <- l.http.Err() }()
 	select {
-	case err := <-broken:
-		return err == nil, nil
-	case <-ctx.Done():
-		return false, context.Cause(ctx)
+	case <-l.conn.ended:
+		return false
+	default:
+		return true
 	}
 }
 
@@ -135,28 +150,37 @@ func (c *Conn) connect(ctx context.Context) (*link, error) {
 		Protocols:              &protocols,
 		MaxResponseHeaderBytes: maxHeaders,
 		DisableCompression:     true,
-		HTTP2:                  &http.HTTP2Config{MaxReceiveBufferPerStream: c.StreamBuffer},
-		DialTLSContext:         func(context.Context, string, string) (net.Conn, error) { return watched, nil },
+		HTTP2: &http.HTTP2Config{
+			MaxReceiveBufferPerStream: c.StreamBuffer, SendPingTimeout: c.idle, PingTimeout: c.patience,
+		},
+		DialTLSContext: func(context.Context, string, string) (net.Conn, error) { return watched, nil },
 	}
 	client, err := transport.NewClientConn(ctx, "https", authority+":443")
 	if err != nil {
 		_ = nc.Close()
 		return nil, watched.explain(err)
 	}
-	return &link{client, watched, time.Now()}, nil
+	return &link{c, client, watched, time.Now()}, nil
 }
 
 // Renew has the next call made over a new connection, unless the present one is younger
 // than age: it may have died without a word. Calls under way go on where they are, and
 // a connection on which there are none any more is closed.
 func (c *Conn) Renew(age time.Duration) {
+	if l := c.current.Load(); l != nil && time.Since(l.made) >= age {
+		l.giveUp()
+	}
+}
+
+// giveUp has the next call made over a new connection.
+func (old *link) giveUp() {
+	c := old.owner
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.link == nil || time.Since(c.link.made) < age {
+	if !c.current.CompareAndSwap(old, nil) {
 		return
 	}
-	old := c.link
-	c.link, c.older = nil, append(c.older, old)
+	c.older = append(c.older, old)
 	drained := make(chan struct{}, 1)
 	// The hook runs in the midst of the transport's work.
 	old.http.SetStateHook(func(*http.ClientConn) {
@@ -189,12 +213,10 @@ func (c *Conn) Close() error {
 	for _, old := range c.older {
 		_ = old.close()
 	}
-	if c.link == nil {
-		return nil
+	if current := c.current.Swap(nil); current != nil {
+		return current.close()
 	}
-	current := c.link
-	c.link = nil
-	return current.close()
+	return nil
 }
 
 // watchedConn remembers how reading ended. A server that refuses a client

@@ -33,7 +33,7 @@ type testServer struct {
 	dials atomic.Int32
 }
 
-func startServer(t *testing.T, handle func(method string, s grpc.ServerStream) error) *testServer {
+func startServer(t testing.TB, handle func(method string, s grpc.ServerStream) error) *testServer {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -56,13 +56,13 @@ func (s *testServer) dial(ctx context.Context) (net.Conn, error) {
 	return d.DialContext(ctx, "tcp", s.addr)
 }
 
-func (s *testServer) conn(t *testing.T) *Conn {
+func (s *testServer) conn(t testing.TB) *Conn {
 	c := NewConn(s.dial)
 	t.Cleanup(func() { _ = c.Close() })
 	return c
 }
 
-func receive(t *testing.T, s grpc.ServerStream) []byte {
+func receive(t testing.TB, s grpc.ServerStream) []byte {
 	var b []byte
 	if err := s.RecvMsg(&b); err != nil {
 		t.Errorf("server: %v", err)
@@ -72,7 +72,7 @@ func receive(t *testing.T, s grpc.ServerStream) []byte {
 
 func send(s grpc.ServerStream, b []byte) error { return s.SendMsg(&b) }
 
-func testContext(t *testing.T) context.Context {
+func testContext(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	t.Cleanup(cancel)
 	return ctx

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -24,13 +25,27 @@ const prefixSize = 5 // compression flag, length
 // Errors: *Status if the server said no, or if its reply cannot be accepted;
 // the context's cause when that ended the call; otherwise the connection's
 // error, with what broke it (a TLS alert, say) wrapped.
+//
+// A connection that turns out to be broken, or to take no more calls, before any of
+// req was sent is given up, and the call is made once more over a new one.
 func (c *Conn) Invoke(ctx context.Context, method string, req []byte) ([]byte, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s, err := c.start(ctx, method, bytes.NewReader(frame(req)), nil)
-	if err != nil {
-		return nil, err
+	req = frame(req)
+	for again := false; ; again = true {
+		s, err := c.start(ctx, method, bytes.NewReader(req), nil)
+		if err != nil {
+			return nil, err
+		}
+		reply, err := s.only()
+		if err == nil || again || ctx.Err() != nil || !s.unsent {
+			return reply, err
+		}
 	}
+}
+
+// only returns the message of a call that is answered with exactly one.
+func (s *Stream) only() ([]byte, error) {
 	reply, err := s.Recv()
 	if errors.Is(err, io.EOF) {
 		return nil, &Status{Internal, "the answer has a status but no message"}
@@ -68,12 +83,13 @@ type Stream struct {
 	ctx    context.Context
 	link   *link
 	in     *io.PipeWriter // nil for a unary call
-	header chan struct{}  // closed once response and err are set
+	header chan struct{}  // closed once response, err and unsent are set
 
 	release func() bool // lets go of ctx
 
 	response *http.Response
 	err      error
+	unsent   bool // nothing of the body was taken by a transport that failed
 
 	ending sync.Once
 	end    error // how receiving ended
@@ -84,9 +100,13 @@ func (c *Conn) start(ctx context.Context, method string, body io.Reader, in *io.
 	if err != nil {
 		return nil, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+authority+method, body)
+	watched := &watchedBody{Reader: body}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+authority+method, watched)
 	if err != nil {
 		return nil, err
+	}
+	if whole, ok := body.(*bytes.Reader); ok {
+		req.ContentLength = whole.Size()
 	}
 	req.Header = http.Header{
 		"Content-Type": {"application/grpc"},
@@ -97,17 +117,21 @@ func (c *Conn) start(ctx context.Context, method string, body io.Reader, in *io.
 		req.Header.Set("Grpc-Timeout", deadlineHeader(time.Until(deadline)))
 	}
 	s := &Stream{ctx: ctx, link: l, in: in, header: make(chan struct{})}
-	go s.roundTrip(req)
+	go s.roundTrip(req, watched)
 	return s, nil
 }
 
 // roundTrip waits for the headers of the answer, which may come only with the
 // first message, long after we have begun to send.
-func (s *Stream) roundTrip(req *http.Request) {
+func (s *Stream) roundTrip(req *http.Request, body *watchedBody) {
 	defer close(s.header)
 	response, err := s.link.http.RoundTrip(req)
 	if err == nil {
 		s.response, err = response, checkHeader(response)
+	} else if s.ctx.Err() == nil && !body.taken.Load() {
+		// A server that is shutting down takes no more calls, yet the connection lives on.
+		s.unsent = true
+		s.link.giveUp()
 	}
 	if err == nil {
 		return
@@ -117,6 +141,24 @@ func (s *Stream) roundTrip(req *http.Request) {
 		_ = s.response.Body.Close()
 	}
 	s.stopSending(s.err)
+}
+
+// watchedBody knows whether anything of a body has been taken to be sent.
+type watchedBody struct {
+	io.Reader
+	taken atomic.Bool
+}
+
+func (b *watchedBody) Read(p []byte) (int, error) {
+	b.taken.Store(true)
+	return b.Reader.Read(p)
+}
+
+func (b *watchedBody) Close() error {
+	if c, ok := b.Reader.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
 }
 
 // checkHeader says whether what answered is a gRPC server that has something

@@ -1,0 +1,152 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/seed-087d674e/tsh/internal/rpc"
+	"github.com/seed-087d674e/tsh/internal/text"
+	"github.com/seed-087d674e/tsh/proxy"
+)
+
+// The ways to an auth server, as Attempt names them.
+const (
+	WayAuth   = "auth server" // directly
+	WayProxy  = "web proxy"   // through a proxy: by TLS routing, upgraded from HTTP or not, or over its SSH address
+	WayTunnel = "SSH tunnel"  // through the SSH server that a proxy has for reverse tunnels
+)
+
+const (
+	dialTimeout = 30 * time.Second
+	// maxCause limits, in columns, what is shown of the cause of a failure.
+	maxCause = 1 << 10
+)
+
+// Attempt is one way to connect that was tried, and how it failed.
+type Attempt struct {
+	Addr string // host:port; empty where it did not come to that
+	Way  string // WayAuth, WayProxy or WayTunnel; empty where it did not come to that
+	Err  error
+	// Credentials is the place in Config.Credentials, from 0, of those that were used.
+	Credentials int
+}
+
+// ConnectError is that no way to connect works. It wraps the causes of all attempts.
+type ConnectError struct {
+	Attempts []Attempt // in the order in which they failed
+}
+
+func (e *ConnectError) Error() string {
+	several := false
+	for _, a := range e.Attempts {
+		several = several || a.Credentials > 0
+	}
+	var b strings.Builder
+	b.WriteString("no way to connect works:")
+	for _, a := range e.Attempts {
+		b.WriteString("\n  ")
+		if several {
+			fmt.Fprintf(&b, "credentials %d, ", a.Credentials+1)
+		}
+		if a.Addr != "" {
+			fmt.Fprintf(&b, "%s as %s: ", text.Line(a.Addr), a.Way)
+		}
+		cause := strings.TrimPrefix(a.Err.Error(), a.Addr+": ")
+		b.WriteString(text.Cut(text.Line(cause), maxCause))
+	}
+	return b.String()
+}
+
+// Unwrap returns the causes of all attempts.
+func (e *ConnectError) Unwrap() []error {
+	causes := make([]error, len(e.Attempts))
+	for i, a := range e.Attempts {
+		causes[i] = a.Err
+	}
+	return causes
+}
+
+// Connect connects to an auth server, whichever way works first: directly, through the web
+// proxy by TLS routing (upgraded from HTTP where that is needed) or over its SSH address,
+// or through its SSH tunnel. Addresses that the web proxy can be asked for need not be
+// given. All ways of all addresses and credentials are tried at the same time; where the
+// credentials know how their proxy is reached and no address is given, that way is tried
+// alone for a quarter of a second. The first one that connects is kept, the others are
+// closed. With several credentials, connected is only what the server takes the certificate
+// of.
+//
+// Should the connection break, the next call makes a new one, by the way that worked and
+// with what the credentials have then; if that fails, all ways are tried again.
+//
+// The error is a *ConnectError, as soon as the last way has failed, DialTimeout has passed
+// or ctx has ended. It wraps what failed: the errors of package proxy, those of the
+// credentials (*credentials.UnsupportedError for the SSH tunnel where they are for TLS
+// alone, which leaves the other ways), ctx's. A certificate that has expired may show only
+// with the first call.
+func Connect(ctx context.Context, cfg Config) (*Client, error) {
+	if len(cfg.Credentials) == 0 {
+		return nil, errNoCredentials
+	}
+	c := &connector{cfg: cfg}
+	conn, err := c.connect(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	client := &Client{addr: c.won.addr(), route: c.won.route}
+	client.dial = func(ctx context.Context, changed proxy.Config) (net.Conn, error) {
+		w, err := c.winner().renewed()
+		if err != nil {
+			return nil, err
+		}
+		w.route.HTTP1 = changed.HTTP1
+		return w.dial(ctx)
+	}
+	client.conn = rpc.NewConn(func(ctx context.Context) (net.Conn, error) {
+		if first := conn; first != nil { // rpc asks for one connection at a time
+			conn = nil
+			return first, nil
+		}
+		return c.connect(ctx, c.winner())
+	})
+	if err := client.conn.Connect(ctx); err != nil {
+		return nil, err
+	}
+	return client, nil
+}
+
+// connector finds the way to connect, and remembers it.
+type connector struct {
+	cfg Config
+
+	mu  sync.Mutex
+	won *way // that has worked last
+}
+
+func (c *connector) winner() *way {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.won
+}
+
+// connect tries the way that has worked before, if there is one, and else all.
+func (c *connector) connect(ctx context.Context, before *way) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(c.cfg.DialTimeout, dialTimeout))
+	defer cancel()
+	tries := c.cfg.tries()
+	if before != nil {
+		tries = []*try{before.again(tries)}
+	}
+	won, conn, failed := run(ctx, tries)
+	if conn == nil {
+		return nil, &ConnectError{failed}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.won = won
+	return conn, nil
+}

@@ -1,0 +1,128 @@
+package api
+
+import (
+	"context"
+	"net"
+	"time"
+)
+
+// headStart is how long a way that is known to work is tried alone.
+const headStart = 250 * time.Millisecond
+
+// try is one thing to try: a way to connect, or to find out about more ways.
+type try struct {
+	Attempt                                           // as what it is reported
+	way     *way                                      // to connect by
+	find    func(ctx context.Context) ([]*try, error) // if there is no way: says what else to try
+
+	// next begins once this has failed, if worth has it so (nil: whatever the failure),
+	// or has taken longer than a head start.
+	next  []*try
+	worth func(failure error) bool
+}
+
+// outcome is what became of a try, or that its head start is over.
+type outcome struct {
+	try  *try
+	late bool
+	conn net.Conn
+	more []*try
+	err  error
+}
+
+// race runs tries side by side, as many as there are, until the first one connects.
+type race struct {
+	ctx      context.Context
+	outcomes chan outcome
+	running  []*try // in the order in which they began
+	failed   []Attempt
+}
+
+// run returns the way that has connected and its connection. If there is none, it returns
+// what became of each try, as soon as the last one has failed or ctx has ended. Tries that
+// lose are cancelled, and what they connect all the same is closed.
+func run(ctx context.Context, tries []*try) (*way, net.Conn, []Attempt) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r := &race{ctx: ctx, outcomes: make(chan outcome)}
+	r.start(tries)
+	for len(r.running) > 0 {
+		select {
+		case o := <-r.outcomes:
+			if o.conn != nil {
+				return o.try.way, o.conn, nil
+			}
+			r.note(o)
+		case <-ctx.Done():
+			for _, t := range r.running {
+				r.fail(t, context.Cause(ctx))
+			}
+			return nil, nil, r.failed
+		}
+	}
+	return nil, nil, r.failed
+}
+
+// start begins tries.
+func (r *race) start(tries []*try) {
+	for _, t := range tries {
+		r.running = append(r.running, t)
+		go r.do(t)
+	}
+}
+
+// do runs a try and says what became of it. Who listens no more has no use for it.
+func (r *race) do(t *try) {
+	if len(t.next) > 0 {
+		late := time.AfterFunc(headStart, func() { r.say(outcome{try: t, late: true}) })
+		defer late.Stop()
+	}
+	o := outcome{try: t}
+	if t.way != nil {
+		o.conn, o.err = t.way.dial(r.ctx)
+	} else {
+		o.more, o.err = t.find(r.ctx)
+	}
+	r.say(o)
+}
+
+func (r *race) say(o outcome) {
+	select {
+	case r.outcomes <- o:
+	case <-r.ctx.Done():
+		if o.conn != nil {
+			_ = o.conn.Close()
+		}
+	}
+}
+
+// note draws the conclusions from an outcome that is no connection.
+func (r *race) note(o outcome) {
+	t, next := o.try, o.try.next
+	if o.late {
+		t.next = nil
+		r.start(next)
+		return
+	}
+	for i, running := range r.running {
+		if running == t {
+			r.running = append(r.running[:i], r.running[i+1:]...)
+			break
+		}
+	}
+	r.start(o.more)
+	if o.err == nil {
+		return
+	}
+	r.fail(t, o.err)
+	if t.worth == nil || t.worth(o.err) {
+		t.next = nil
+		r.start(next)
+	}
+}
+
+func (r *race) fail(t *try, err error) {
+	failed := t.Attempt
+	failed.Err = err
+	r.failed = append(r.failed, failed)
+}
