@@ -33,7 +33,7 @@ type testServer struct {
 	dials atomic.Int32
 }
 
-func startServer(t *testing.T, handle func(method string, s grpc.ServerStream) error) *testServer {
+func startServer(t testing.TB, handle func(method string, s grpc.ServerStream) error) *testServer {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -56,7 +56,7 @@ func (s *testServer) dial(ctx context.Context) (net.Conn, error) {
 	return d.DialContext(ctx, "tcp", s.addr)
 }
 
-func (s *testServer) conn(t *testing.T) *Conn {
+func (s *testServer) conn(t testing.TB) *Conn {
 	c := NewConn(s.dial)
 	t.Cleanup(func() { _ = c.Close() })
 	return c
