@@ -4,7 +4,7 @@ GO          ?= go
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PLATFORMS   := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
-.PHONY: build demo test bench soak lint libfido2 cross clean
+.PHONY: build demo test bench soak lint vuln libfido2 cross clean
 
 # build makes bin/tsh and bin/devcluster, stripped; the version is what the
 # build records of the checkout.
@@ -37,6 +37,11 @@ lint:
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
 	$(GO) mod tidy -diff
+
+# vuln asks the Go vulnerability database what is known of the code that is linked. Where
+# it cannot be reached, that is said, and is an error with VULN_REQUIRED=1.
+vuln:
+	$(GO) run ./internal/vuln
 
 # libfido2 checks and builds the tsh that speaks with security keys itself; it
 # needs a C compiler, pkg-config and libfido2-dev.

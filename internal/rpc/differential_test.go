@@ -138,10 +138,8 @@ type outcome struct {
 	err     error
 }
 
-func (b *both) call(s *script) (ours, theirs outcome) {
+func (b *both) call(ctx context.Context, s *script) (ours, theirs outcome) {
 	b.answer.Store(s)
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
 	ours.reply, ours.err = b.ours.Invoke(ctx, "/t.S/Do", []byte("x"))
 	if said := new(Status); errors.As(ours.err, &said) {
 		ours.code, ours.message = said.Code, said.Message
@@ -159,12 +157,14 @@ var plain = regexp.MustCompile(`^(0|[1-9]|1[0-6])$`)
 
 // disagreement compares what became of one answer.
 func (b *both) disagreement(s *script) string {
-	ours, theirs := b.call(s)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	ours, theirs := b.call(ctx, s)
 	differ := func(what string) string {
 		return fmt.Sprintf("%s: ours %q %d %q (%v); theirs %q %d %q (%v)", what, ours.reply, ours.code, ours.message, ours.err,
 			theirs.reply, theirs.code, theirs.message, theirs.err)
 	}
-	if errors.Is(ours.err, context.DeadlineExceeded) || errors.Is(theirs.err, context.DeadlineExceeded) {
+	if ctx.Err() != nil {
 		return differ("a wait without end")
 	}
 	if ours.err != nil && (len(ours.err.Error()) > 4*maxMessageText || text.Block(ours.err.Error(), 1<<10) != ours.err.Error()) {
