@@ -4,7 +4,7 @@ GO          ?= go
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PLATFORMS   := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
-.PHONY: build demo test bench soak lint libfido2 cross clean
+.PHONY: build demo test bench soak lint vuln libfido2 cross release clean
 
 # build makes bin/tsh and bin/devcluster, stripped; the version is what the
 # build records of the checkout.
@@ -38,6 +38,11 @@ lint:
 	$(GO) run $(STATICCHECK) ./...
 	$(GO) mod tidy -diff
 
+# vuln asks the Go vulnerability database what is known of the code that is linked. Where
+# it cannot be reached, that is said, and is an error with VULN_REQUIRED=1.
+vuln:
+	$(GO) run ./internal/vuln
+
 # libfido2 checks and builds the tsh that speaks with security keys itself; it
 # needs a C compiler, pkg-config and libfido2-dev.
 libfido2:
@@ -53,6 +58,17 @@ cross:
 	  CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -o /dev/null ./cmd/tsh; \
 	  CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -o /dev/null ./cmd/devcluster; \
 	done
+
+# release builds tsh for all platforms into dist/, with the sums of what it has built, and
+# signs these where KEY names a key for ssh-keygen. See docs/release.md.
+release:
+	@rm -rf dist && $(GO) build -o dist/build ./internal/build
+	@set -e; for p in $(PLATFORMS); do \
+	  echo "release $$p"; \
+	  GOOS=$${p%/*} GOARCH=$${p#*/} dist/build -o dist/$${p%/*}-$${p#*/} ./cmd/tsh; \
+	done
+	@rm dist/build && cd dist && sha256sum */* >SHA256SUMS && cat SHA256SUMS
+	@if [ -n "$(KEY)" ]; then ssh-keygen -Y sign -f "$(KEY)" -n tsh-release dist/SHA256SUMS; fi
 
 clean:
 	rm -rf bin dist

@@ -2,6 +2,8 @@ module github.com/seed-087d674e/tsh
 
 go 1.26.0
 
+toolchain go1.26.6
+
 require (
 	github.com/chromedp/cdproto v0.159.0
 	github.com/chromedp/chromedp v0.23.0

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"compress/flate"
 	"compress/gzip"
 	"context"
 	"crypto/tls"
@@ -91,6 +92,12 @@ func TestEndlessAnswers(t *testing.T) {
 		_, _ = z.Write(space)
 	}
 	_ = z.Close()
+	var deflated bytes.Buffer
+	f, _ := flate.NewWriter(&deflated, flate.BestCompression)
+	for range 64 << 20 / len(space) {
+		_, _ = f.Write(space)
+	}
+	_ = f.Close()
 	for name, misbehave := range map[string]func(io.Writer){
 		"chunked": func(w io.Writer) {
 			_, _ = io.WriteString(w, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -108,6 +115,15 @@ func TestEndlessAnswers(t *testing.T) {
 				}
 			}
 		},
+		// Only gzip was asked for, and once: other packings stay as they are, and small.
+		"deflate": func(w io.Writer) {
+			_, _ = fmt.Fprintf(w, "HTTP/1.1 200 OK\r\nContent-Encoding: deflate\r\nContent-Length: %d\r\n\r\n", deflated.Len())
+			_, _ = w.Write(deflated.Bytes())
+		},
+		"gzip, twice": func(w io.Writer) {
+			_, _ = fmt.Fprintf(w, "HTTP/1.1 200 OK\r\nContent-Encoding: gzip, gzip\r\nContent-Length: %d\r\n\r\n", bomb.Len())
+			_, _ = w.Write(bomb.Bytes())
+		},
 		"gzip": func(w io.Writer) {
 			_, _ = fmt.Fprintf(w, "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n", bomb.Len())
 			_, _ = w.Write(bomb.Bytes())
@@ -117,8 +133,11 @@ func TestEndlessAnswers(t *testing.T) {
 		p := hostile(t, ca, misbehave)
 		runtime.ReadMemStats(&before)
 		login, ping := "more than 1048576 bytes", "more than 1048576 bytes"
-		if name == "error" {
+		switch name {
+		case "error":
 			login, ping = "HTTP status 403", "HTTP status 403"
+		case "deflate", "gzip, twice":
+			login, ping = "not UTF-8", "not UTF-8"
 		}
 		if err := finishOn(t, p, ca); err == nil || !strings.Contains(err.Error(), login) {
 			t.Errorf("%s: login: %v", name, err)

@@ -12,6 +12,7 @@ func main() {
 	if beWatcher(os.Args) {
 		return
 	}
+	needFiles()
 	keepOutOfCoreDumps()
 	os.Exit(run(commandLine(os.Args), standardStreams()))
 }

@@ -63,6 +63,7 @@ func rooms() map[string]room {
 		netsim:              {tool, 0, nil},
 		"internal/archtest": {tool, 0, nil},
 		"internal/testrun":  {tool, 0, nil},
+		"internal/vuln":     {tool, 0, nil},
 		release:             {tool, 0, nil},
 		"internal/build":    {tool, 1, []string{release}},
 		"internal/bench":    {tool, 1, []string{devcluster, netsim, testenv, release}},

@@ -18,18 +18,10 @@ import (
 
 // differences compares every field of ours with the one of the same number.
 func differences(path string, ours reflect.Value, theirs protoreflect.Message) (found []string) {
-	members := make(map[protoreflect.OneofDescriptor]int)
 	eachField(ours.Type(), theirs.Descriptor(), func(f reflect.StructField, g protoreflect.FieldDescriptor) {
-		if g != nil && g.ContainingOneof() != nil && !ours.FieldByIndex(f.Index).IsZero() {
-			members[g.ContainingOneof()]++
+		if g != nil {
+			found = append(found, fieldDifferences(path+"."+f.Name, ours.FieldByIndex(f.Index), theirs, g)...)
 		}
-	})
-	eachField(ours.Type(), theirs.Descriptor(), func(f reflect.StructField, g protoreflect.FieldDescriptor) {
-		// Where several of a oneof were sent, the library keeps the last and we keep all.
-		if g == nil || g.ContainingOneof() != nil && members[g.ContainingOneof()] > 1 {
-			return
-		}
-		found = append(found, fieldDifferences(path+"."+f.Name, ours.FieldByIndex(f.Index), theirs, g)...)
 	})
 	return found
 }
@@ -216,12 +208,14 @@ func disagreement(p pair, raw []byte) string {
 	refused, wanted := wire.Unmarshal(bytes.Clone(raw), ours.Interface()), proto.Unmarshal(raw, theirs.Interface())
 	if refused != nil {
 		// We refuse groups, which no server sends, and what would take too much memory.
-		if wanted != nil || hasGroup(raw, theirs.Descriptor()) || strings.Contains(refused.Error(), "unpacks to more") {
+		if wanted != nil || has(raw, theirs.Descriptor()).group || strings.Contains(refused.Error(), "unpacks to more") {
 			return ""
 		}
 		return fmt.Sprintf("we refuse what the library takes: %v", refused)
 	}
-	if wanted == nil {
+	// Of a oneof that was sent with several members the library keeps the last, and we keep
+	// all: no server sends that.
+	if wanted == nil && !has(raw, theirs.Descriptor()).several {
 		if d := differences("", ours.Elem(), theirs); len(d) > 0 {
 			return "decoded: " + strings.Join(d, "\n")
 		}
@@ -233,29 +227,43 @@ func disagreement(p pair, raw []byte) string {
 		}
 		return fmt.Sprintf("the library refuses our %x: %v", encoded, err)
 	}
-	if d := differences("", ours.Elem(), back); len(d) > 0 {
+	if d := differences("", ours.Elem(), back); len(d) > 0 && !has(encoded, theirs.Descriptor()).several {
 		return "encoded: " + strings.Join(d, "\n")
 	}
 	return ""
 }
 
-// hasGroup reports whether there is a group in raw, at any depth that we look at.
-func hasGroup(raw []byte, d protoreflect.MessageDescriptor) bool {
+// oddities are what a message may have that servers do not send.
+type oddities struct {
+	group   bool // at any depth that we look at
+	several bool // members of one oneof
+	members map[string]protoreflect.FieldNumber
+}
+
+func has(raw []byte, d protoreflect.MessageDescriptor) *oddities {
+	o := &oddities{members: make(map[string]protoreflect.FieldNumber)}
+	o.walk(raw, d, "")
+	return o
+}
+
+func (o *oddities) walk(raw []byte, d protoreflect.MessageDescriptor, path string) {
 	for len(raw) > 0 {
 		number, typ, n := protowire.ConsumeField(raw)
 		if n < 0 {
-			return false
+			return
 		}
-		if typ == protowire.StartGroupType {
-			return true
-		}
+		o.group = o.group || typ == protowire.StartGroupType
 		_, _, tag := protowire.ConsumeTag(raw)
-		if g := d.Fields().ByNumber(number); g != nil && g.Message() != nil && typ == protowire.BytesType {
-			if inner, n := protowire.ConsumeBytes(raw[tag:]); n >= 0 && hasGroup(inner, g.Message()) {
-				return true
+		if g := d.Fields().ByNumber(number); g != nil && typ == protowire.BytesType {
+			if oneof := g.ContainingOneof(); oneof != nil {
+				key := path + string(oneof.Name())
+				o.several = o.several || o.members[key] != 0 && o.members[key] != number
+				o.members[key] = number
+			}
+			if inner, n := protowire.ConsumeBytes(raw[tag:]); n >= 0 && g.Message() != nil {
+				o.walk(inner, g.Message(), path+string(g.Name())+".")
 			}
 		}
 		raw = raw[n:]
 	}
-	return false
 }
