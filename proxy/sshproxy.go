@@ -196,6 +196,7 @@ func (p *sshProxy) request(remote, subsystem string) (net.Conn, error) {
 
 // channelConn is a connection carried by a channel.
 type channelConn struct {
+	_ [0]func() // never compared
 	ssh.Channel
 	remote string
 
