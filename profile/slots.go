@@ -27,6 +27,7 @@ const slotPatience = 10 * time.Minute
 
 // slot is a slot in the keyring that may be occupied.
 type slot struct {
+	_ [0]func() // never compared
 	Slot  string `json:"slot"`
 	Proxy string `json:"proxy"`
 	User  string `json:"user"`

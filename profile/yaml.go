@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/seed-087d674e/tsh/internal/text"
+	"github.com/seed-087d674e/tsh/internal/yamlout"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -306,14 +307,7 @@ func (p *Profile) encode(base []byte) ([]byte, error) {
 	if !changed {
 		return base, nil
 	}
-	var b bytes.Buffer
-	enc := yaml.NewEncoder(&b)
-	enc.SetIndent(2)
-	enc.CompactSeqIndent()
-	if err := errors.Join(enc.Encode(root), enc.Close()); err != nil {
-		return nil, err
-	}
-	return b.Bytes(), nil
+	return yamlout.Encode(root, yamlout.Flush)
 }
 
 // set writes one key, at its place or at after, or takes it out when it is empty

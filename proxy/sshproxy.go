@@ -208,6 +208,7 @@ func (p *sshProxy) request(what channelRequest) (net.Conn, error) {
 
 // channelConn is a connection carried by a channel.
 type channelConn struct {
+	_ [0]func() // never compared
 	ssh.Channel
 	remote string
 

@@ -40,6 +40,7 @@ func upgradeOld(ctx context.Context, conn net.Conn, host string, more headerFunc
 // packetConn is the byte stream that packets carry: four bytes of length,
 // big-endian, and as many bytes. A packet without any is the server's ping.
 type packetConn struct {
+	_ [0]func() // never compared
 	net.Conn
 	r       *bufio.Reader
 	left    uint32 // bytes of the current packet not yet read

@@ -31,6 +31,7 @@ const (
 // webSocket is the byte stream that a WebSocket's binary messages carry. Where
 // messages begin and end means nothing.
 type webSocket struct {
+	_ [0]func() // never compared
 	net.Conn
 	r    *bufio.Reader
 	left uint64 // bytes of the current frame not yet read

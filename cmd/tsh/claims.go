@@ -29,6 +29,7 @@ type claims struct {
 }
 
 type githubIdentity struct {
+	_ [0]func() // never compared
 	UserID   string `json:"UserID"`
 	Username string `json:"Username"`
 }

@@ -11,6 +11,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/seed-087d674e/tsh/internal/yamlout"
 	"github.com/seed-087d674e/tsh/keystore"
 )
 
@@ -134,18 +135,15 @@ func mergeKubeconfig(path string, old []byte, e *kubeEntry) ([]byte, error) {
 	putNamed(root, "user", e.name, user)
 	putNamed(root, "context", e.name, yamlMap("cluster", e.name, "user", e.name))
 	setYAML(root, "current-context", yamlString(e.name))
-	var b bytes.Buffer
-	encoder := yaml.NewEncoder(&b)
-	encoder.SetIndent(2)
-	err = errors.Join(encoder.Encode(document), encoder.Close())
+	merged, err := yamlout.Encode(document, yamlout.Indented)
 	if err == nil { // an alias elsewhere may have been to what is gone now
-		_, _, err = parseKubeconfig(path+" with the new entry", b.Bytes())
+		_, _, err = parseKubeconfig(path+" with the new entry", merged)
 	}
 	if err != nil {
-		clear(b.Bytes())
+		clear(merged)
 		return nil, err
 	}
-	return b.Bytes(), nil
+	return merged, nil
 }
 
 func inBase64(data []byte) string { return base64.StdEncoding.EncodeToString(data) }

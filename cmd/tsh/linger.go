@@ -12,6 +12,7 @@ const lingerFor = 5 * time.Second
 
 // listener notes when something comes.
 type listener struct {
+	_ [0]func() // never compared
 	io.Reader
 	heard chan struct{}
 }

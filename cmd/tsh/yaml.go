@@ -3,12 +3,13 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"io"
 	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/seed-087d674e/tsh/internal/yamlout"
 )
 
 // writeYAML prints v with the names and in the order of its JSON form.
@@ -23,13 +24,11 @@ func writeYAML(w io.Writer, v any) error {
 	if err != nil {
 		return err
 	}
-	var b bytes.Buffer
-	e := yaml.NewEncoder(&b)
-	e.SetIndent(2)
-	if err := errors.Join(e.Encode(node), e.Close()); err != nil {
+	out, err := yamlout.Encode(node, yamlout.Indented)
+	if err != nil {
 		return err
 	}
-	_, err = w.Write(escapeUnshown(b.Bytes()))
+	_, err = w.Write(escapeUnshown(out))
 	return err
 }
 

@@ -31,10 +31,11 @@ func rooms() map[string]room {
 	const keyring, sshagent, doctor, fido2 = "internal/keyring", "internal/sshagent", "internal/doctor", "internal/fido2"
 	const roots, tshconfig, sshconfig = "internal/roots", "internal/tshconfig", "internal/sshconfig"
 	const devcluster, netsim, testenv = "internal/devcluster", "internal/netsim", "internal/testenv"
-	const release = "internal/release"
+	const release, yamlout = "internal/release", "internal/yamlout"
 	return map[string]room{
 		text:          {client, 0, nil},
 		roots:         {client, 0, nil},
+		yamlout:       {client, 0, nil},
 		tshconfig:     {client, 0, []string{text}},
 		sshconfig:     {client, 0, []string{text}},
 		durable:       {client, 0, []string{text}},
@@ -45,7 +46,7 @@ func rooms() map[string]room {
 		sshagent:      {client, 0, []string{text}},
 		"sshclient":   {client, 0, []string{text}},
 		"keystore":    {client, 0, []string{durable, keyring, sshagent, text}},
-		"profile":     {client, 1, []string{"keystore", durable, keyring, sshagent, text}},
+		"profile":     {client, 1, []string{"keystore", durable, keyring, sshagent, yamlout, text}},
 		"proxy":       {client, 1, []string{rpc, wire, roots, text}},
 		"credentials": {client, 2, []string{"profile", "keystore", text}},
 		"login":       {client, 3, []string{"proxy", "keystore", text}},
@@ -53,7 +54,7 @@ func rooms() map[string]room {
 		doctor:        {client, 3, []string{"profile", "proxy", "keystore", durable, keyring, sshagent, text}},
 		fido2:         {client, 4, []string{"login", text}},
 		"cmd/tsh": {program, 4, []string{
-			"login", "api", "credentials", "profile", "proxy", "keystore", "sshclient", durable, keyring, sshagent, doctor, fido2, roots, tshconfig, sshconfig, "internal/qr", text,
+			"login", "api", "credentials", "profile", "proxy", "keystore", "sshclient", durable, keyring, sshagent, doctor, fido2, roots, tshconfig, sshconfig, yamlout, "internal/qr", text,
 		}},
 
 		devcluster:       {server, 0, nil},

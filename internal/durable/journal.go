@@ -38,6 +38,7 @@ type journal struct {
 // entry is one file. Fingerprints tell whether it is as the change found it, as the
 // change leaves it, or has met another client since.
 type entry struct {
+	_ [0]func() // never compared
 	Path  string `json:"path"`            // below home, with slashes
 	File  string `json:"file,omitempty"`  // new content, in Stage; none: Path is removed
 	Old   string `json:"old,omitempty"`   // fingerprint before; none: missing

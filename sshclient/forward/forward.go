@@ -329,6 +329,7 @@ func (e *Endpoint) dial() (network, address string) {
 
 // listener is one that -L or -D listens on.
 type listener struct {
+	_ [0]func() // never compared
 	net.Listener
 	spec *Spec
 	path string      // of a socket

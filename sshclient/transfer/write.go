@@ -47,6 +47,7 @@ func (s slot) create(ctx context.Context, of *info) (w writer, at int64, err err
 }
 
 type localWriter struct {
+	_ [0]func() // never compared
 	slot
 	f    *os.File
 	temp string // "": in place
@@ -153,6 +154,7 @@ func keptMode(of *info, preserve bool, owner int64) fs.FileMode {
 }
 
 type remoteWriter struct {
+	_ [0]func() // never compared
 	slot
 	client *sftp.Client
 	f      *sftp.File
