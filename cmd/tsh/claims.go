@@ -29,9 +29,9 @@ type claims struct {
 }
 
 type githubIdentity struct {
-	_ [0]func() // never compared
-	UserID   string `json:"UserID"`
-	Username string `json:"Username"`
+	_        [0]func() // never compared
+	UserID   string    `json:"UserID"`
+	Username string    `json:"Username"`
 }
 
 // Extensions of the cluster's SSH certificates whose content is shown in other

@@ -98,7 +98,7 @@ func (o *forwardOptions) validate(words []string) error {
 
 // forwards are the forwards of a connection at work.
 type forwards struct {
-	_ [0]func() // never compared
+	_      [0]func() // never compared
 	app    *app
 	set    *forward.Set
 	strict bool

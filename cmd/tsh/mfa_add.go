@@ -29,7 +29,7 @@ const maxAttempts = 3
 
 // mfaAddOptions are the flags of mfa add.
 type mfaAddOptions struct {
-	_ [0]func() // never compared
+	_                 [0]func() // never compared
 	name              string
 	kind              string
 	passwordless      bool

@@ -38,13 +38,13 @@ type journal struct {
 // entry is one file. Fingerprints tell whether it is as the change found it, as the
 // change leaves it, or has met another client since.
 type entry struct {
-	_ [0]func() // never compared
-	Path  string `json:"path"`            // below home, with slashes
-	File  string `json:"file,omitempty"`  // new content, in Stage; none: Path is removed
-	Old   string `json:"old,omitempty"`   // fingerprint before; none: missing
-	New   string `json:"new,omitempty"`   // fingerprint of the new content
-	Lines bool   `json:"lines,omitempty"` // other clients add lines to it
-	Lock  bool   `json:"lock,omitempty"`  // other clients lock it
+	_     [0]func() // never compared
+	Path  string    `json:"path"`            // below home, with slashes
+	File  string    `json:"file,omitempty"`  // new content, in Stage; none: Path is removed
+	Old   string    `json:"old,omitempty"`   // fingerprint before; none: missing
+	New   string    `json:"new,omitempty"`   // fingerprint of the new content
+	Lines bool      `json:"lines,omitempty"` // other clients add lines to it
+	Lock  bool      `json:"lock,omitempty"`  // other clients lock it
 }
 
 func (j *journal) encode() ([]byte, error) {

@@ -27,7 +27,7 @@ var errBusy = errors.New("locked by another process")
 
 // BusyError is returned when a lock could not be had in time.
 type BusyError struct {
-	_ [0]func() // never compared
+	_      [0]func()     // never compared
 	Path   string        // the file that is locked
 	Holder string        // who holds it, "process 123 (tsh)", as far as that can be seen
 	Waited time.Duration // for how long we have tried
