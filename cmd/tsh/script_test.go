@@ -112,6 +112,7 @@ func TestScripts(t *testing.T) {
 			"careful":     withWorld((*world).careful),
 			"needs":       withWorld((*world).needs),
 			"roles":       withWorld((*world).makeRoles),
+			"sign":        withWorld((*world).sign),
 		},
 	})
 }

@@ -27,6 +27,7 @@ type Cluster struct {
 	settings   *settings
 	auths      *authorities
 	log        *slog.Logger
+	audit      *auditLog // of a leaf: its root's
 	motd       string
 	ceremonies ceremonies
 	enrolments enrolments
@@ -62,7 +63,8 @@ type Cluster struct {
 	grpcSSH  *grpc.Server
 	queues   [routeCount]*connQueue
 
-	sshListener net.Listener // nil unless it has a port of its own
+	sshListener  net.Listener // nil unless it has a port of its own
+	authListener net.Listener // nil unless the auth server has an address of its own
 
 	ctx      context.Context
 	cancel   context.CancelFunc
@@ -115,6 +117,12 @@ func start(s *state, cfg Config) (*Cluster, error) {
 		err = c.listenSSH()
 	}
 	if err == nil {
+		err = c.listenAuth(cfg.AuthAddr)
+	}
+	if err == nil {
+		c.audit, err = openAudit(s.dir, c.log)
+	}
+	if err == nil {
 		err = c.openLeaf(cfg)
 	}
 	if err == nil {
@@ -124,7 +132,7 @@ func start(s *state, cfg Config) (*Cluster, error) {
 		c.admin, err = adminListen(s.dir)
 	}
 	if err != nil {
-		return nil, errors.Join(err, c.closeListeners(), c.closeLeaf())
+		return nil, errors.Join(err, c.closeListeners(), c.closeLeaf(), c.audit.close())
 	}
 	c.serve()
 	return c, nil
@@ -207,6 +215,9 @@ func (c *Cluster) serve() {
 	if c.sshListener != nil {
 		c.goFunc(func() { c.acceptLoop(c.sshListener, c.serveSSHPort) })
 	}
+	if c.authListener != nil {
+		c.goFunc(func() { c.acceptLoop(c.authListener, c.serveAuthPort) })
+	}
 	c.goFunc(func() { _ = c.web.Serve(c.queues[routeWeb]) })
 	c.goFunc(func() { _ = c.adminWeb.Serve(c.admin) })
 	c.goFunc(func() { _ = c.legacy.Serve(c.queues[routeAuthHTTP]) })
@@ -263,6 +274,7 @@ func (c *Cluster) Close() error {
 		c.grpcSSH.Stop()
 		err = errors.Join(err, c.closeLeaf())
 		c.wg.Wait()
+		err = errors.Join(err, c.audit.close())
 		_ = os.Remove(filepath.Join(c.state.dir, pidFile))
 		removeAdminSocket(c.state.dir)
 		c.stopErr = errors.Join(err, c.state.close())
@@ -275,8 +287,10 @@ func (c *Cluster) Addr() string { return c.listener.Addr().String() }
 
 func (c *Cluster) closeListeners() error {
 	err := c.listener.Close()
-	if c.sshListener != nil {
-		err = errors.Join(err, c.sshListener.Close())
+	for _, own := range []net.Listener{c.sshListener, c.authListener} {
+		if own != nil {
+			err = errors.Join(err, own.Close())
+		}
 	}
 	return err
 }

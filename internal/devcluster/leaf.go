@@ -45,7 +45,7 @@ func (c *Cluster) openLeaf(cfg Config) error {
 	if err != nil {
 		return errors.Join(err, s.close())
 	}
-	leaf.root, c.leaf = c, leaf
+	leaf.root, c.leaf, leaf.audit = c, leaf, c.audit
 	if err := leaf.listenLeaf(); err != nil {
 		return err
 	}

@@ -76,6 +76,7 @@ func (c *Cluster) ssoConsole(kind string) func(r *http.Request) (any, error) {
 		}
 		login, message, err := c.beginSSO(kind, req)
 		if err != nil {
+			c.noteLogin(loginNote{method: methodSSO, connector: req.ConnectorID, from: r.RemoteAddr}, err)
 			c.log.Info("browser login refused", "connector", req.ConnectorID, "from", r.RemoteAddr, "reason", err)
 			return nil, accessDenied(message)
 		}
@@ -140,6 +141,7 @@ func (c *Cluster) ssoCallback(kind string) http.Handler {
 			return
 		}
 		answer, err := c.finishSSO(login, back)
+		c.noteLogin(loginNote{login.user, methodSSO, login.connector.Name, login.ip}, err)
 		if err != nil {
 			c.log.Info("browser login failed", "connector", login.connector.Name, "from", r.RemoteAddr, "reason", err)
 			target := *login.redirect
@@ -164,6 +166,7 @@ func (c *Cluster) finishSSO(login *ssoLogin, back providerAnswer) (string, error
 	if err != nil {
 		return "", err
 	}
+	login.user = person.Name
 	u := c.ssoUser(login.connector, person)
 	if len(u.Roles) == 0 {
 		return "", fmt.Errorf("%s has no role in this cluster.\n\tGroups: %q", person.Name, person.Groups)
