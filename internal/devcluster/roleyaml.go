@@ -167,12 +167,9 @@ func denyFields(c *conditions) yamlFields {
 
 func conditionFields(c *conditions, checkLogin func(string) error) yamlFields {
 	return yamlFields{known: map[string]yamlField{
-		"logins": yamlTexts(&c.Logins, checkLogin),
-		"node_labels": func(n *yaml.Node, path string) (err error) {
-			c.NodeLabels, err = labelLists(n, path, checkLabelValue)
-			return err
-		},
-		"rules": yamlList(c.ruleField),
+		"logins":      yamlTexts(&c.Logins, checkLogin),
+		"node_labels": c.nodeLabels,
+		"rules":       yamlList(c.ruleField),
 		"review_requests": yamlFields{
 			known:   map[string]yamlField{"roles": yamlTexts(&c.Reviewable, checkPattern)},
 			notHere: []string{"claims_to_roles", "preview_as_roles", "where"},
@@ -208,11 +205,14 @@ func checkPattern(p string) error {
 
 // labelLists reads labels, each with a value or a list of values.
 func labelLists(n *yaml.Node, path string, check func(string) error) (map[string][]string, error) {
-	if isNull(n) {
+	if isNull(n) || n.Kind == yaml.MappingNode && len(n.Content) == 0 {
 		return nil, nil
 	}
-	if n.Kind != yaml.MappingNode {
+	switch {
+	case n.Kind != yaml.MappingNode:
 		return nil, wrongAt(n, path, "expected labels, got %s", yamlKind(n))
+	case len(n.Content)/2 > maxYAMLList:
+		return nil, wrongAt(n, path, "more than %d labels", maxYAMLList)
 	}
 	labels := make(map[string][]string)
 	for i := 0; i+1 < len(n.Content); i += 2 {
@@ -221,27 +221,34 @@ func labelLists(n *yaml.Node, path string, check func(string) error) (map[string
 			return nil, err
 		}
 		at := yamlPath(path, key)
-		if labels[key] != nil {
+		switch {
+		case key == "":
+			return nil, wrongAt(n.Content[i], path, "a label has no key")
+		case labels[key] != nil:
 			return nil, wrongAt(n.Content[i], at, "the label is there twice")
 		}
 		values, err := labelValues(n.Content[i+1], at, check)
 		if err != nil {
 			return nil, err
 		}
-		if key == "" || check != nil && key == "*" && !slices.Equal(values, []string{"*"}) {
-			return nil, wrongAt(n.Content[i], at, `a label has a key; the key "*" goes with the value "*" alone`)
-		}
 		labels[key] = values
 	}
-	switch {
-	case len(labels) == 0:
-		return nil, nil
-	case check != nil && labels["*"] != nil && len(labels) > 1:
-		return nil, wrongAt(n, path, `beside "*" other labels have no effect`)
-	case len(labels) > maxYAMLList:
-		return nil, wrongAt(n, path, "more than %d labels", maxYAMLList)
-	}
 	return labels, nil
+}
+
+// nodeLabels reads labels that nodes have to have; "*" alone stands for all of them.
+func (c *conditions) nodeLabels(n *yaml.Node, path string) (err error) {
+	c.NodeLabels, err = labelLists(n, path, checkLabelValue)
+	all := c.NodeLabels["*"]
+	switch {
+	case err != nil || all == nil:
+		return err
+	case len(all) > 1 || all[0] != "*":
+		return wrongAt(n, path, `the key "*" goes with the value "*" alone`)
+	case len(c.NodeLabels) > 1:
+		return wrongAt(n, path, `beside "*" other labels have no effect`)
+	}
+	return nil
 }
 
 func labelValues(n *yaml.Node, path string, check func(string) error) ([]string, error) {
