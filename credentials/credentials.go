@@ -37,6 +37,7 @@ type Credentials interface {
 // up. It is safe for concurrent use. Between calls it holds no private key, only what opens
 // sealed ones, so that the system's keyring is asked once.
 type Profile struct {
+	redacted
 	dir, name string
 	now       func() time.Time
 

@@ -178,8 +178,7 @@ func (d *DynamicIdentityFile) watch(w *watcher) {
 		case <-d.stop:
 			return
 		case <-d.wake:
-		case <-w.events:
-		case <-w.errors:
+		case <-w.hint:
 		case <-timer.C:
 		}
 		w.follow(d.path) // before the look, so that no change falls in between

@@ -18,24 +18,46 @@ const maxLinks = 40
 type watcher struct {
 	notify *fsnotify.Watcher // nil if the system has none to give
 	dirs   map[string]stamp  // that are watched
-	events <-chan fsnotify.Event
-	errors <-chan error
+	hint   chan struct{}     // something may have changed
+	done   chan struct{}     // closed when nothing is received any more
 }
 
 func newWatcher() *watcher {
-	w := &watcher{dirs: make(map[string]stamp)}
+	w := &watcher{dirs: make(map[string]stamp), hint: make(chan struct{}, 1), done: make(chan struct{})}
 	notify, err := fsnotify.NewWatcher()
 	if err != nil {
 		slog.Debug("no notice of changes, files are looked at now and then", "error", err)
 		return w
 	}
-	w.notify, w.events, w.errors = notify, notify.Events, notify.Errors
+	w.notify = notify
+	go w.receive()
 	return w
 }
 
 func (w *watcher) close() {
 	if w.notify != nil {
 		_ = w.notify.Close()
+		<-w.done
+	}
+}
+
+// receive makes hints of what it is told. It does nothing else: who is not received from
+// holds the lock that follow needs.
+func (w *watcher) receive() {
+	defer close(w.done)
+	for {
+		var ok bool
+		select {
+		case _, ok = <-w.notify.Events:
+		case _, ok = <-w.notify.Errors: // too much at once, or a directory that went away
+		}
+		if !ok {
+			return // closed
+		}
+		select {
+		case w.hint <- struct{}{}:
+		default:
+		}
 	}
 }
 
