@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -13,7 +12,6 @@ import (
 	"time"
 
 	"github.com/seed-087d674e/tsh/internal/rpc"
-	"github.com/seed-087d674e/tsh/internal/wire"
 	"github.com/seed-087d674e/tsh/internal/wire/clusterwire"
 	"github.com/seed-087d674e/tsh/proxy"
 )
@@ -21,63 +19,52 @@ import (
 const (
 	methodRemoteClusters = "/teleport.presence.v1.PresenceService/ListRemoteClusters"
 	pathRemoteClusters14 = "/v2/remoteclusters"
-	clustersPage         = 200
 )
 
-// RemoteCluster is a leaf cluster as its root knows it. Its text comes from the
-// server as it is.
-type RemoteCluster struct {
+// Cluster is a cluster that the user may see. Its text comes from the server as it is.
+type Cluster struct {
 	Name          string
-	Status        string // "online", "offline"
-	LastHeartbeat time.Time
-	Labels        map[string]string
+	Root          bool              // the one that issued the credentials; others are its leaves
+	Status        string            // "online", "offline"; the root is online
+	LastHeartbeat time.Time         // of a leaf
+	Labels        map[string]string // of a leaf
 }
 
-// RemoteClusters lists the leaf clusters that the user may see, sorted by name. The
-// client has to be connected to the root. There may be 1024 of them.
+// Clusters lists the cluster that issued the credentials and, after it, its leaf clusters
+// that the user may see, sorted by name. The client has to be connected to the root. There
+// may be 1024 leaves. With an error comes the root alone.
 //
 // Errors: *Error; and one for a list that does not end.
-func (c *Client) RemoteClusters(ctx context.Context) ([]*RemoteCluster, error) {
-	all, err := c.remoteClusters(ctx)
-	slices.SortFunc(all, func(x, y *RemoteCluster) int { return strings.Compare(x.Name, y.Name) })
-	return all, err
+func (c *Client) Clusters(ctx context.Context) ([]*Cluster, error) {
+	all := []*Cluster{{Name: c.route.Cluster, Root: true, Status: "online"}}
+	leaves, err := c.remoteClusters(ctx)
+	slices.SortFunc(leaves, func(x, y *Cluster) int { return strings.Compare(x.Name, y.Name) })
+	return append(all, leaves...), err
 }
 
-func (c *Client) remoteClusters(ctx context.Context) ([]*RemoteCluster, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	var all []*RemoteCluster
-	request := clusterwire.RemoteClustersRequest{PageSize: clustersPage}
-	for pages := 0; ; pages++ {
-		data, err := c.exchange(ctx, methodRemoteClusters, &request)
-		if isUnimplemented(err) {
-			return c.remoteClusters14(ctx)
+func (c *Client) remoteClusters(ctx context.Context) ([]*Cluster, error) {
+	var all []*Cluster
+	p := pages{client: c, what: "leaf clusters", most: maxAuthorities}
+	p.fetch = func(ctx context.Context, limit int32, key string) (int, string, error) {
+		var reply clusterwire.RemoteClustersResponse
+		err := p.page(ctx, methodRemoteClusters, &clusterwire.RemoteClustersRequest{PageSize: limit, PageToken: key}, &reply)
+		for _, r := range reply.Clusters {
+			all = append(all, &Cluster{r.Metadata.Name, false, r.Status.Connection, r.Status.LastHeartbeat.Time(), r.Metadata.Labels})
 		}
-		var page clusterwire.RemoteClustersResponse
-		if err == nil {
-			if err = wire.Unmarshal(data, &page); err != nil {
-				err = &Error{Method: methodRemoteClusters, Addr: c.addr, err: err}
-			}
-		}
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range page.Clusters {
-			all = append(all, &RemoteCluster{r.Metadata.Name, r.Status.Connection, r.Status.LastHeartbeat.Time(), r.Metadata.Labels})
-		}
-		request.PageToken = page.NextPageToken
-		if request.PageToken == "" && len(all) <= maxAuthorities {
-			return all, nil
-		}
-		if len(all) > maxAuthorities || pages > maxAuthorities/2 {
-			return nil, fmt.Errorf("%s lists leaf clusters without end", c.addr)
-		}
+		return len(reply.Clusters), reply.NextPageToken, err
 	}
+	err := p.each(ctx)
+	if isUnimplemented(err) {
+		return c.remoteClusters14(ctx)
+	}
+	return all, err
 }
 
 // remoteClusters14 is how servers of 14 list leaf clusters: by HTTP, on a connection
 // of its own that does not negotiate HTTP/2.
-func (c *Client) remoteClusters14(ctx context.Context) ([]*RemoteCluster, error) {
+func (c *Client) remoteClusters14(ctx context.Context) ([]*Cluster, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	failed := func(err error) error { return &Error{Method: pathRemoteClusters14, Addr: c.addr, err: err} }
 	route := c.route
 	route.HTTP1 = true
@@ -122,9 +109,9 @@ func (c *Client) remoteClusters14(ctx context.Context) ([]*RemoteCluster, error)
 	if err != nil {
 		return nil, failed(err)
 	}
-	var all []*RemoteCluster
+	var all []*Cluster
 	for _, r := range list {
-		all = append(all, &RemoteCluster{r.Metadata.Name, r.Status.Connection, r.Status.LastHeartbeat, r.Metadata.Labels})
+		all = append(all, &Cluster{r.Metadata.Name, false, r.Status.Connection, r.Status.LastHeartbeat, r.Metadata.Labels})
 	}
 	return all, nil
 }

@@ -3,6 +3,8 @@ package api
 import (
 	"context"
 	"errors"
+	"io"
+	"net"
 	"slices"
 	"strings"
 
@@ -21,15 +23,22 @@ var (
 	ErrAccessDenied = errors.New("access denied")
 	// ErrNotFound: what was asked for does not exist, or the user may not know.
 	ErrNotFound = errors.New("not found")
+	// ErrExists: there is one of that name or ID already.
+	ErrExists = errors.New("already exists")
+	// ErrInvalid: the server does not take what was asked for as it is.
+	ErrInvalid = errors.New("invalid request")
+	// ErrLimit: a limit of the server is reached; try again later, or ask for less.
+	ErrLimit = errors.New("limit reached")
+	// ErrUnavailable: the server is not there, or the connection broke; try again.
+	ErrUnavailable = errors.New("no answer from the cluster")
 	// ErrAmbiguous: several nodes match where one is meant.
 	ErrAmbiguous = errors.New("several servers match")
 	// ErrExpired: the credentials have expired; log in again.
 	ErrExpired = proxy.ErrExpired
 )
 
-// Error is a call that failed. It matches ErrAccessDenied, ErrNotFound,
-// ErrAmbiguous, ErrExpired and the errors of package mfa where they apply, and wraps what
-// broke the connection.
+// Error is a call that failed. It matches the errors of this package and of package mfa
+// where they apply, and wraps what broke the connection, or the error of the context.
 type Error struct {
 	Method string // path of the call
 	Addr   string // web address of the proxy
@@ -62,6 +71,21 @@ func (e *Error) Is(target error) bool {
 		return e.code() == rpc.NotFound && e.ambiguous()
 	case ErrExpired:
 		return e.expired()
+	case ErrExists:
+		return e.code() == rpc.AlreadyExists
+	case ErrInvalid:
+		return e.code() == rpc.InvalidArgument
+	case ErrLimit:
+		return e.code() == rpc.ResourceExhausted
+	case ErrUnavailable:
+		return e.unavailable()
+	}
+	return e.isMFA(target)
+}
+
+// isMFA matches the errors of package mfa.
+func (e *Error) isMFA(target error) bool {
+	switch target {
 	case mfa.ErrExists:
 		return e.code() == rpc.AlreadyExists && e.Method == methodAddDevice
 	case mfa.ErrLast:
@@ -89,6 +113,17 @@ func (e *Error) code() rpc.Code {
 		return status.Code
 	}
 	return rpc.OK
+}
+
+// unavailable reports whether the call got no answer, for a reason that may pass.
+func (e *Error) unavailable() bool {
+	var status *rpc.Status
+	if errors.As(e.err, &status) {
+		return status.Code == rpc.Unavailable
+	}
+	var network net.Error
+	return !e.expired() && !errors.Is(e.err, context.Canceled) && !errors.Is(e.err, context.DeadlineExceeded) &&
+		(errors.As(e.err, &network) || errors.Is(e.err, io.EOF) || errors.Is(e.err, io.ErrUnexpectedEOF))
 }
 
 // expired reports whether the server says, in TLS or in a status, that the

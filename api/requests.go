@@ -1,13 +1,15 @@
 package api
 
 import (
+	"cmp"
 	"context"
-	"errors"
+	"crypto/rand"
 	"fmt"
-	"io"
+	"iter"
 	"slices"
-	"time"
+	"strings"
 
+	"github.com/seed-087d674e/tsh/api/access"
 	"github.com/seed-087d674e/tsh/internal/rpc"
 	"github.com/seed-087d674e/tsh/internal/wire"
 	"github.com/seed-087d674e/tsh/internal/wire/accesswire"
@@ -19,146 +21,159 @@ const (
 	methodCreateRequest14 = "/proto.AuthService/CreateAccessRequest"
 	methodListRequests    = "/proto.AuthService/ListAccessRequests"
 	methodGetRequests14   = "/proto.AuthService/GetAccessRequestsV2"
+	methodReview          = "/proto.AuthService/SubmitAccessReview"
+	methodDeleteRequest   = "/proto.AuthService/DeleteAccessRequest"
 )
 
-// AccessCapabilities says what the cluster's roles make of access requests.
-type AccessCapabilities struct {
-	AutoRequest   bool   // everything that can be requested is, at login
-	RequireReason bool   // ... and has to have a reason
-	Prompt        string // what the reason should say; the server's text
-}
+// What ListAccessRequests knows by numbers.
+const (
+	sortCreated      = 1
+	scopeNeedsReview = 2
+)
 
 // AccessCapabilities asks what user, the one that the credentials are for, has to
-// request.
-func (c *Client) AccessCapabilities(ctx context.Context, user string) (*AccessCapabilities, error) {
+// request; and, if all is set, what they can.
+func (c *Client) AccessCapabilities(ctx context.Context, user string, all bool) (*access.Capabilities, error) {
+	request := accesswire.AccessCapabilitiesRequest{User: user, RequestableRoles: all, SuggestedReviewers: all}
 	var reply accesswire.AccessCapabilities
-	if err := c.call(ctx, methodCapabilities, &accesswire.AccessCapabilitiesRequest{User: user}, &reply); err != nil {
+	if err := c.call(ctx, methodCapabilities, &request, &reply); err != nil {
 		return nil, err
 	}
-	return &AccessCapabilities{reply.AutoRequest, reply.RequireReason, reply.RequestPrompt}, nil
+	return &access.Capabilities{
+		AutoRequest: reply.AutoRequest, RequireReason: reply.RequireReason, Prompt: reply.RequestPrompt,
+		RequestableRoles: reply.RequestableRoles, SuggestedReviewers: reply.SuggestedReviewers,
+	}, nil
 }
 
-// AccessRequest is a request for more roles for some time. Its text comes from the
-// server as it is.
-type AccessRequest struct {
-	ID            string   // a UUID; who makes a request chooses it
-	User          string   // whom it is for
-	Roles         []string // or "*" alone, for all that can be requested
-	State         string   // pending, approved, denied, promoted
-	Reason        string
-	ResolveReason string   // why it was approved or denied
-	Reviewers     []string // suggested ones
-	Created       time.Time
-	Expires       time.Time
-}
-
-// CreateAccessRequest makes a request and returns it as the cluster has it. It uses
-// ID, User, Roles, Reason and Reviewers.
-func (c *Client) CreateAccessRequest(ctx context.Context, r AccessRequest) (*AccessRequest, error) {
-	message := accesswire.AccessRequest{
-		Kind: "access_request", Version: "v3", Metadata: wire.Metadata{Name: r.ID, Namespace: "default"},
-		Spec: accesswire.AccessRequestSpec{
-			User: r.User, Roles: r.Roles, State: accesswire.RequestPending, RequestReason: r.Reason, SuggestedReviewers: r.Reviewers,
-		},
+// CreateAccessRequest makes a request and returns it as the cluster has it. Clusters of
+// 14.x return nothing: from them it is what was asked for.
+//
+// Errors: *Error, which is ErrAccessDenied for roles that the user may not ask for,
+// ErrExists for an ID that there is already, and ErrInvalid for a request without a
+// reason where one is needed, and for times that the cluster does not take.
+func (c *Client) CreateAccessRequest(ctx context.Context, d access.Draft) (*access.Request, error) {
+	if d.ID == "" {
+		d.ID = newUUID()
 	}
+	message := draft(&d)
 	var reply accesswire.AccessRequest
-	err := c.call(ctx, methodCreateRequest, &message, &reply)
-	if isUnimplemented(err) {
-		// Servers of 14 return nothing; the request is what was asked for.
-		if err = c.call(ctx, methodCreateRequest14, &message, &wire.Empty{}); err == nil {
-			reply = message
+	err := c.call(ctx, methodCreateRequest, message, &reply)
+	if isUnimplemented(err) && !d.DryRun { // the old call would make it
+		if err = c.call(ctx, methodCreateRequest14, message, &wire.Empty{}); err == nil {
+			reply = *message
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	if reply.Metadata.Name != r.ID {
+	if reply.Metadata.Name != d.ID {
 		return nil, fmt.Errorf("%s: the cluster made an access request of another ID than was asked for", c.addr)
 	}
-	return newAccessRequest(&reply), nil
+	return newRequest(&reply), nil
 }
 
-// AccessRequest returns the request of user with that ID. Errors match ErrNotFound
-// if there is none.
-func (c *Client) AccessRequest(ctx context.Context, id, user string) (*AccessRequest, error) {
-	filter := &accesswire.AccessRequestFilter{ID: id, User: user}
-	var reply accesswire.ListAccessRequestsResponse
-	err := c.call(ctx, methodListRequests, &accesswire.ListAccessRequestsRequest{Filter: filter}, &reply)
-	if isUnimplemented(err) {
-		reply.AccessRequests, err = c.streamRequests(ctx, filter)
-	}
-	if err != nil {
-		return nil, err
-	}
-	// Whatever the server makes of the filter: this one, or none.
-	i := slices.IndexFunc(reply.AccessRequests, func(r *accesswire.AccessRequest) bool {
-		return r.Metadata.Name == id && r.Spec.User == user
-	})
-	if i < 0 {
-		return nil, &Error{Method: methodListRequests, Addr: c.addr, err: &rpc.Status{Code: rpc.NotFound, Message: "you have no access request " + id}}
-	}
-	return newAccessRequest(reply.AccessRequests[i]), nil
+// newUUID makes a random UUID (RFC 9562, version 4).
+func newUUID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // it never fails
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
-// streamRequests is how servers of 14 list requests.
+// AccessRequest returns the request with that ID, of user, or of anybody if user is "".
+// Errors match ErrNotFound if there is none, or the user may not know of it.
+func (c *Client) AccessRequest(ctx context.Context, id, user string) (*access.Request, error) {
+	for r, err := range c.AccessRequests(ctx, access.Filter{ID: id, User: user}) {
+		return r, err
+	}
+	return nil, &Error{Method: methodListRequests, Addr: c.addr, err: &rpc.Status{Code: rpc.NotFound, Message: "there is no access request " + id + ", or not for you"}}
+}
+
+// AccessRequests lists the requests that the user may see and the filter lets through,
+// newest first. There may be 20,000 of them, in 64 MiB; the first error ends the list.
+func (c *Client) AccessRequests(ctx context.Context, filter access.Filter) iter.Seq2[*access.Request, error] {
+	return func(yield func(*access.Request, error) bool) {
+		message := newFilter(&filter)
+		more := true
+		// Whatever the server makes of the filter: what it says is looked at again.
+		take := func(list []*accesswire.AccessRequest) {
+			for _, m := range list {
+				if r := newRequest(m); more && filter.Match(r) {
+					more = yield(r, nil)
+				}
+			}
+		}
+		p := pages{client: c, what: "access requests", most: maxItems}
+		p.fetch = func(ctx context.Context, limit int32, key string) (int, string, error) {
+			var reply accesswire.ListAccessRequestsResponse
+			err := p.page(ctx, methodListRequests, &accesswire.ListAccessRequestsRequest{
+				Filter: message, Sort: sortCreated, Descending: true, Limit: limit, StartKey: key,
+			}, &reply)
+			if isUnimplemented(err) {
+				reply.AccessRequests, err = c.streamRequests(ctx, message)
+			}
+			take(reply.AccessRequests)
+			if !more {
+				return 0, "", nil
+			}
+			return len(reply.AccessRequests), reply.NextKey, err
+		}
+		if err := p.each(ctx); err != nil {
+			yield(nil, err)
+		}
+	}
+}
+
+func newFilter(f *access.Filter) *accesswire.AccessRequestFilter {
+	m := &accesswire.AccessRequestFilter{ID: f.ID, User: f.User, State: int32(f.State), SearchKeywords: f.Search}
+	if f.Reviewer != "" {
+		m.Scope = scopeNeedsReview
+	}
+	return m
+}
+
+// streamRequests is how servers of 14 list requests, in no order.
 func (c *Client) streamRequests(ctx context.Context, filter *accesswire.AccessRequestFilter) ([]*accesswire.AccessRequest, error) {
-	const most = 1000
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	failed := func(err error) error { return &Error{Method: methodGetRequests14, Addr: c.addr, err: err} }
-	stream, err := c.serverStream(ctx, methodGetRequests14, filter)
-	if err != nil {
-		return nil, failed(err)
-	}
 	var all []*accesswire.AccessRequest
-	memory := maxBytes
-	for len(all) < most {
-		data, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			return all, nil
-		}
+	err := c.streamed(ctx, methodGetRequests14, filter, func(data []byte, memory *int) error {
 		r := new(accesswire.AccessRequest)
-		if err == nil {
-			err = wire.UnmarshalWithin(data, r, &memory)
-		}
-		if err != nil {
-			return nil, failed(err)
-		}
 		all = append(all, r)
-	}
-	return nil, failed(fmt.Errorf("it lists more than %d access requests", most))
-}
-
-// serverStream starts a call with one request and many answers.
-func (c *Client) serverStream(ctx context.Context, method string, request any) (*rpc.Stream, error) {
-	stream, err := c.conn.Stream(ctx, method)
+		return wire.UnmarshalWithin(data, r, memory)
+	})
 	if err != nil {
 		return nil, err
 	}
-	// A server that ends the call at once, because it does not know it, says how in Recv.
-	if err := stream.Send(wire.Marshal(request)); err != nil && !errors.Is(err, io.EOF) {
+	slices.SortFunc(all, func(x, y *accesswire.AccessRequest) int {
+		return cmp.Or(y.Spec.Created.Time().Compare(x.Spec.Created.Time()), strings.Compare(x.Metadata.Name, y.Metadata.Name))
+	})
+	return all, nil
+}
+
+// ReviewAccessRequest hands in what review.Author, the user that the credentials are
+// for, says about a request, and returns what has become of it. It uses Author, State
+// (access.Approved or access.Denied), Reason and AssumeStartTime.
+//
+// Errors: *Error, which is ErrNotFound, ErrAccessDenied for somebody who may not review
+// it, and ErrInvalid for one that is decided.
+func (c *Client) ReviewAccessRequest(ctx context.Context, id string, review access.Review) (*access.Request, error) {
+	message := accesswire.ReviewSubmission{RequestID: id, Review: accesswire.Review{
+		Author: review.Author, ProposedState: int32(review.State), Reason: review.Reason,
+		AssumeStartTime: accesswire.NewTimestamp(review.AssumeStartTime),
+	}}
+	var reply accesswire.AccessRequest
+	if err := c.call(ctx, methodReview, &message, &reply); err != nil {
 		return nil, err
 	}
-	_ = stream.CloseSend()
-	return stream, nil
+	if reply.Metadata.Name != id {
+		return nil, fmt.Errorf("%s: the cluster answers with another access request than was reviewed", c.addr)
+	}
+	return newRequest(&reply), nil
 }
 
-func newAccessRequest(r *accesswire.AccessRequest) *AccessRequest {
-	states := map[int32]string{
-		accesswire.RequestPending: "pending", accesswire.RequestApproved: "approved", accesswire.RequestDenied: "denied", accesswire.RequestPromoted: "promoted",
-	}
-	state, ok := states[r.Spec.State]
-	if !ok {
-		state = fmt.Sprintf("in state %d", r.Spec.State)
-	}
-	return &AccessRequest{
-		ID: r.Metadata.Name, User: r.Spec.User, Roles: r.Spec.Roles, State: state, Reason: r.Spec.RequestReason,
-		ResolveReason: r.Spec.ResolveReason, Reviewers: r.Spec.SuggestedReviewers,
-		Created: r.Spec.Created.Time(), Expires: r.Spec.Expires.Time(),
-	}
-}
-
-func isUnimplemented(err error) bool {
-	var status *rpc.Status
-	return errors.As(err, &status) && status.Code == rpc.Unimplemented
+// DeleteAccessRequest takes a request back. Access that it has led to lasts until the
+// certificates end, or are issued again without it (GenerateCertificates).
+//
+// Errors: *Error, which is ErrNotFound, and ErrAccessDenied for somebody else's request.
+func (c *Client) DeleteAccessRequest(ctx context.Context, id string) error {
+	return c.call(ctx, methodDeleteRequest, &accesswire.RequestID{ID: id}, &wire.Empty{})
 }

@@ -18,13 +18,14 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/seed-087d674e/tsh/api/access"
 	"github.com/seed-087d674e/tsh/internal/wire"
 	"github.com/seed-087d674e/tsh/internal/wire/accesswire"
 )
 
-func stored(id string, state int32) *accesswire.AccessRequest {
+func stored(id string, state access.State) *accesswire.AccessRequest {
 	return &accesswire.AccessRequest{Kind: "access_request", Version: "v3", Metadata: wire.Metadata{Name: id},
-		Spec: accesswire.AccessRequestSpec{User: "alice", Roles: []string{"dba"}, State: state}}
+		Spec: accesswire.AccessRequestSpec{User: "alice", Roles: []string{"dba"}, State: int32(state)}}
 }
 
 func lastOf(method string) string { return method[strings.LastIndexByte(method, '/')+1:] }
@@ -37,14 +38,14 @@ func TestRequestsOfOldClusters(t *testing.T) {
 		switch lastOf(method) {
 		case "CreateAccessRequest":
 			var r accesswire.AccessRequest
-			if err := wire.Unmarshal(request, &r); err != nil || r.Metadata.Name != "id-1" || r.Spec.State != accesswire.RequestPending {
+			if err := wire.Unmarshal(request, &r); err != nil || r.Metadata.Name != "id-1" || access.State(r.Spec.State) != access.Pending {
 				t.Errorf("asked for %+v, %v", r, err)
 			}
 			return nil, nil
 		case "GetAccessRequestsV2":
-			state := accesswire.RequestPending
+			state := access.Pending
 			if looked.Add(1) > 3 {
-				state = accesswire.RequestApproved
+				state = access.Approved
 			}
 			return wire.Marshal(stored("id-1", state)), nil
 		}
@@ -52,12 +53,12 @@ func TestRequestsOfOldClusters(t *testing.T) {
 	})
 	c := s.connect(t)
 	ctx := testContext(t)
-	r, err := c.CreateAccessRequest(ctx, AccessRequest{ID: "id-1", User: "alice", Roles: []string{"dba"}})
-	if err != nil || r.State != "pending" || r.ID != "id-1" {
+	r, err := c.CreateAccessRequest(ctx, access.Draft{ID: "id-1", User: "alice", Roles: []string{"dba"}})
+	if err != nil || r.Spec.State != access.Pending || r.ID() != "id-1" {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	r, err = c.waitRequest(ctx, waiting{"id-1", "alice", time.Hour, time.Millisecond})
-	if err != nil || r.State != "approved" || r.Roles[0] != "dba" {
+	if err != nil || r.Spec.State != access.Approved || r.Spec.Roles[0] != "dba" {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	if _, err := c.AccessRequest(ctx, "id-2", "alice"); !errors.Is(err, ErrNotFound) {
@@ -78,13 +79,13 @@ func TestWaitEnds(t *testing.T) {
 	}{
 		"the watch ends at once": {
 			looks: []func() ([]byte, error){
-				func() ([]byte, error) { return list(stored("id", accesswire.RequestPending)), nil },
-				func() ([]byte, error) { return list(stored("id", accesswire.RequestDenied)), nil },
+				func() ([]byte, error) { return list(stored("id", access.Pending)), nil },
+				func() ([]byte, error) { return list(stored("id", access.Denied)), nil },
 			}, state: "denied",
 		},
 		"no INIT": {
-			watch: func() ([]byte, error) { return wire.Marshal(&accesswire.Event{Type: accesswire.EventPut}), nil },
-			looks: []func() ([]byte, error){func() ([]byte, error) { return list(stored("id", accesswire.RequestPromoted)), nil }}, state: "promoted",
+			watch: func() ([]byte, error) { return wire.Marshal(&accesswire.Event{Type: int32(access.Changed)}), nil },
+			looks: []func() ([]byte, error){func() ([]byte, error) { return list(stored("id", access.Promoted)), nil }}, state: "promoted",
 		},
 		"garbage": {
 			watch: func() ([]byte, error) { return []byte{0xff}, nil },
@@ -92,14 +93,14 @@ func TestWaitEnds(t *testing.T) {
 		},
 		"taken back": {
 			looks: []func() ([]byte, error){
-				func() ([]byte, error) { return list(stored("id", accesswire.RequestPending)), nil },
-				func() ([]byte, error) { return list(stored("other", accesswire.RequestApproved)), nil },
+				func() ([]byte, error) { return list(stored("id", access.Pending)), nil },
+				func() ([]byte, error) { return list(stored("other", access.Approved)), nil },
 			}, is: ErrNotFound,
 		},
 		"away for a moment": {
 			looks: []func() ([]byte, error){
 				func() ([]byte, error) { return nil, status.Error(codes.Unavailable, "restarting") },
-				func() ([]byte, error) { return list(stored("id", accesswire.RequestApproved)), nil },
+				func() ([]byte, error) { return list(stored("id", access.Approved)), nil },
 			}, state: "approved",
 		},
 		"refused": {
@@ -125,7 +126,7 @@ func TestWaitEnds(t *testing.T) {
 				}
 				return
 			}
-			if err != nil || r.State != tc.state {
+			if err != nil || r.Spec.State.String() != tc.state {
 				t.Errorf("%+v, %v", r, err)
 			}
 		})
@@ -143,7 +144,7 @@ func TestWaitIsCancelled(t *testing.T) {
 		case looked <- struct{}{}:
 		default:
 		}
-		return wire.Marshal(&accesswire.ListAccessRequestsResponse{AccessRequests: []*accesswire.AccessRequest{stored("id", accesswire.RequestPending)}}), nil
+		return wire.Marshal(&accesswire.ListAccessRequestsResponse{AccessRequests: []*accesswire.AccessRequest{stored("id", access.Pending)}}), nil
 	})
 	stop := errors.New("the person has had enough")
 	ctx, cancel := context.WithCancelCause(testContext(t))
@@ -195,7 +196,7 @@ func TestReissueSendsKeys(t *testing.T) {
 			}
 			return wire.Marshal(&accesswire.Certs{SSH: tc.ssh, TLS: []byte("no PEM")}), nil
 		})
-		_, _, err := s.connect(t).ReissueCerts(testContext(t), CertsRequest{User: "alice", Cluster: "leaf", AccessRequests: []string{"r"}, SSHKey: tc.ssh, TLSKey: tc.tls})
+		_, _, err := s.connect(t).GenerateCertificates(testContext(t), CertsRequest{User: "alice", Cluster: "leaf", AccessRequests: []string{"r"}, SSHKey: tc.ssh, TLSKey: tc.tls})
 		if err == nil || !strings.Contains(err.Error(), "plain key") {
 			t.Errorf("an answer without a certificate: %v", err)
 		}

@@ -136,22 +136,11 @@ func (c *Client) sessionChallenge(ctx context.Context, r *SessionRequest) (chall
 	return challenge, reply.Required == sessionwire.RequiredYes, nil
 }
 
-// wanted is the certificate of r as the calls ask for it.
-func (r *SessionRequest) wanted() accesswire.UserCertsRequest {
-	return accesswire.UserCertsRequest{
-		Username: r.User, Expires: accesswire.NewTimestamp(r.Expires), RouteToCluster: r.Cluster,
-		NodeName: r.Node, SSHLogin: r.Login, Usage: sessionwire.UsageSSH,
-	}
-}
-
 func (c *Client) singleUseCert(ctx context.Context, r *SessionRequest, answer mfa.Answer) (*ssh.Certificate, error) {
-	message := r.wanted()
-	message.Purpose, message.MFAResponse, message.SSHPublicKey = sessionwire.PurposeSingleUse, newAnswer(&answer), r.SSHKey
-	var reply accesswire.Certs
-	if err := c.call(ctx, methodUserCerts, &message, &reply); err != nil {
-		return nil, err
-	}
-	return c.parseSSHCert(reply.SSH)
+	cert, _, err := c.GenerateCertificates(ctx, CertsRequest{
+		User: r.User, Expires: r.Expires, Cluster: r.Cluster, Node: r.Node, Login: r.Login, Answer: answer, SSHKey: r.SSHKey,
+	})
+	return cert, err
 }
 
 // singleUseStream is how servers of 14.x issue the certificate: challenge and answer
@@ -164,9 +153,11 @@ func (c *Client) singleUseStream(ctx context.Context, r *SessionRequest) (*ssh.C
 		return nil, &Error{Method: methodSingleUseCerts, Addr: c.addr, err: err}
 	}
 	defer stream.CloseSend()
-	wanted := r.wanted()
-	wanted.PublicKey = r.SSHKey
-	reply, err := c.exchangeOn(stream, cancel, &sessionwire.SingleUseRequest{Init: &wanted})
+	wanted := &accesswire.UserCertsRequest{
+		PublicKey: r.SSHKey, Username: r.User, Expires: accesswire.NewTimestamp(r.Expires), RouteToCluster: r.Cluster,
+		NodeName: r.Node, SSHLogin: r.Login, Usage: sessionwire.UsageSSH,
+	}
+	reply, err := c.exchangeOn(stream, cancel, &sessionwire.SingleUseRequest{Init: wanted})
 	if err != nil {
 		return nil, err
 	}

@@ -52,10 +52,10 @@ func TestSessions(t *testing.T) {
 		t.Errorf("%s, %v", data, err)
 	}
 	// case N08: a list that never ends.
-	for range maxSessions {
+	for range maxItems {
 		messages.Messages = append(messages.Messages, nil)
 	}
-	if _, err := server.connect(t).Sessions(testContext(t)); err == nil || !strings.Contains(err.Error(), "more than 20000 sessions") {
+	if _, err := server.connect(t).Sessions(testContext(t)); err == nil || !strings.Contains(err.Error(), "more than 20000 things") {
 		t.Error(err)
 	}
 	server = startAuth(t, func(string, []byte) ([]byte, error) { return nil, status.Error(codes.PermissionDenied, "not for you") })
@@ -69,7 +69,7 @@ func TestRemoteClusterPages(t *testing.T) {
 	endless := false
 	server := startAuth(t, func(_ string, request []byte) ([]byte, error) {
 		var req clusterwire.RemoteClustersRequest
-		if err := wire.Unmarshal(request, &req); err != nil || req.PageSize != clustersPage {
+		if err := wire.Unmarshal(request, &req); err != nil || req.PageSize != listPage {
 			t.Errorf("%+v, %v", req, err)
 		}
 		page := &clusterwire.RemoteClustersResponse{Clusters: []*clusterwire.RemoteCluster{{Status: clusterwire.RemoteClusterStatus{Connection: "online"}}}}
@@ -80,12 +80,12 @@ func TestRemoteClusterPages(t *testing.T) {
 		return wire.Marshal(page), nil
 	})
 	c := server.connect(t)
-	all, err := c.RemoteClusters(testContext(t))
-	if err != nil || len(all) != 2 || all[0].Name != "a" || all[1].Name != "b" || !all[0].LastHeartbeat.IsZero() {
+	all, err := c.Clusters(testContext(t))
+	if err != nil || len(all) != 3 || !all[0].Root || all[0].Status != "online" || all[1].Name != "a" || all[2].Name != "b" || !all[1].LastHeartbeat.IsZero() {
 		t.Errorf("%v, %v", all, err)
 	}
 	endless = true
-	if _, err := c.RemoteClusters(testContext(t)); err == nil || !strings.Contains(err.Error(), "without end") {
+	if _, err := c.Clusters(testContext(t)); err == nil || !strings.Contains(err.Error(), "without end") {
 		t.Error(err)
 	}
 }

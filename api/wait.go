@@ -3,15 +3,11 @@ package api
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
+	"github.com/seed-087d674e/tsh/api/access"
 	"github.com/seed-087d674e/tsh/internal/rpc"
-	"github.com/seed-087d674e/tsh/internal/wire"
-	"github.com/seed-087d674e/tsh/internal/wire/accesswire"
 )
-
-const methodWatch = "/proto.AuthService/WatchEvents"
 
 // How often a request is looked at while it is waited for: now and then where the
 // server tells of changes, in case the connection has died in silence; often where
@@ -29,7 +25,7 @@ const (
 //
 // Errors: those of AccessRequest, ErrNotFound for a request that is taken back
 // meanwhile, and the context's.
-func (c *Client) WaitAccessRequest(ctx context.Context, id, user string) (*AccessRequest, error) {
+func (c *Client) WaitAccessRequest(ctx context.Context, id, user string) (*access.Request, error) {
 	return c.waitRequest(ctx, waiting{id: id, user: user, watched: lookWatched, unwatched: lookUnwatched})
 }
 
@@ -39,7 +35,7 @@ type waiting struct {
 	watched, unwatched time.Duration
 }
 
-func (c *Client) waitRequest(ctx context.Context, w waiting) (*AccessRequest, error) {
+func (c *Client) waitRequest(ctx context.Context, w waiting) (*access.Request, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	changes := make(chan struct{}, 1)
@@ -60,7 +56,7 @@ func (c *Client) waitRequest(ctx context.Context, w waiting) (*AccessRequest, er
 			return nil, err
 		case err != nil:
 			lost++
-		case r.State != "pending":
+		case r.Spec.State != access.Pending:
 			return r, nil
 		default:
 			lost = 0
@@ -96,21 +92,7 @@ func isLost(err error) bool {
 // watchRequest puts a token into changes when the server begins to tell of changes,
 // and with each of them. It returns when the server does not, or stops to.
 func (c *Client) watchRequest(ctx context.Context, w waiting, changes chan<- struct{}) {
-	stream, err := c.serverStream(ctx, methodWatch, &accesswire.Watch{Kinds: []*accesswire.WatchKind{{
-		Kind: "access_request", Filter: map[string]string{"user": w.user, "id": w.id},
-	}}})
-	if err != nil {
-		return
-	}
-	for begun := false; ; begun = true {
-		data, err := stream.Recv()
-		var event accesswire.Event
-		if err == nil {
-			err = wire.Unmarshal(data, &event)
-		}
-		if err == nil && !begun && event.Type != accesswire.EventInit {
-			err = fmt.Errorf("the first event is of type %d", event.Type)
-		}
+	for _, err := range c.WatchAccessRequests(ctx, access.Filter{ID: w.id, User: w.user}) {
 		if err != nil {
 			return
 		}

@@ -51,20 +51,18 @@ func (a *app) runClusters(ctx context.Context, o clustersOptions) error {
 	}
 	var entries []*clusterEntry
 	err = a.withAPI(ctx, func(ctx context.Context, s *session, client *api.Client) error {
-		leaves, err := client.RemoteClusters(ctx)
-		root := s.id.RootCluster()
-		entries = []*clusterEntry{{Name: root, Status: "online", Type: "root", Labels: map[string]string{}}}
-		for _, leaf := range leaves {
-			e := &clusterEntry{leaf.Name, leaf.Status, "leaf", leaf.Labels, false}
+		clusters, err := client.Clusters(ctx)
+		var names []string
+		entries = nil
+		for _, c := range clusters {
+			e := &clusterEntry{c.Name, c.Status, "leaf", c.Labels, c.Name == s.cluster}
+			if c.Root {
+				e.Type = "root"
+			}
 			if e.Labels == nil {
 				e.Labels = map[string]string{}
 			}
-			entries = append(entries, e)
-		}
-		names := make([]string, len(entries))
-		for i, e := range entries {
-			names[i] = e.Name
-			e.Selected = e.Name == s.cluster
+			entries, names = append(entries, e), append(names, c.Name)
 		}
 		if err == nil {
 			a.rememberClusters(s, names)

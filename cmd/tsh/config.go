@@ -143,13 +143,13 @@ func (a *app) fetchLeaves(ctx context.Context, s *session) error {
 		return err
 	}
 	defer client.Close()
-	leaves, err := client.RemoteClusters(ctx)
+	clusters, err := client.Clusters(ctx)
 	if err != nil {
 		return err
 	}
 	s.cluster = s.id.RootCluster()
 	trusting, err := a.authoritiesOf(ctx, client, s, func(cluster string) bool {
-		return cluster == s.cluster || slices.ContainsFunc(leaves, func(l *api.RemoteCluster) bool { return l.Name == cluster })
+		return slices.ContainsFunc(clusters, func(c *api.Cluster) bool { return c.Name == cluster })
 	})
 	if err != nil {
 		return err

@@ -131,7 +131,8 @@ func (a *app) family(ctx context.Context, root *session) []*clusterList {
 		return []*clusterList{first}
 	}
 	all := []*clusterList{first}
-	leaves, err := first.client.RemoteClusters(ctx)
+	clusters, err := first.client.Clusters(ctx)
+	leaves := clusters[1:]
 	trusting := root.id
 	if err == nil && len(leaves) > 0 {
 		trusting, err = a.authoritiesOf(ctx, first.client, root, func(string) bool { return true })

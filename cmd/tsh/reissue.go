@@ -20,7 +20,7 @@ func (a *app) reissue(ctx context.Context, client *api.Client, s *session, reque
 		return nil, err
 	}
 	expires, _ := s.id.Expiry()
-	sshCert, tlsCert, err := client.ReissueCerts(ctx, api.CertsRequest{
+	sshCert, tlsCert, err := client.GenerateCertificates(ctx, api.CertsRequest{
 		User: s.id.User, Expires: expires, Cluster: s.cluster, SSHKey: sshKey, TLSKey: tlsKey,
 		AccessRequests: append(requests, readClaims(s.id.SSHCert, nil).activeRequests...),
 	})

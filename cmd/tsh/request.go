@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/seed-087d674e/tsh/api"
+	"github.com/seed-087d674e/tsh/api/access"
 	"github.com/seed-087d674e/tsh/internal/text"
 	"github.com/seed-087d674e/tsh/keystore"
 	"github.com/seed-087d674e/tsh/login"
@@ -71,21 +71,21 @@ func (o *requestOptions) check() error {
 
 // requestError is an access request that did not lead to access.
 type requestError struct {
-	request *api.AccessRequest
+	request *access.Request
 }
 
 func (e *requestError) Error() string {
-	s := fmt.Sprintf("access request %s was not approved: it is %s", e.request.ID, e.request.State)
+	s := fmt.Sprintf("access request %s was not approved: it is %s", e.request.ID(), e.request.Spec.State)
 	if e.denied() {
-		s = fmt.Sprintf("access request %s was denied", e.request.ID)
+		s = fmt.Sprintf("access request %s was denied", e.request.ID())
 	}
-	if e.request.ResolveReason != "" {
-		s += ": " + text.Line(e.request.ResolveReason)
+	if e.request.Spec.ResolveReason != "" {
+		s += ": " + text.Line(e.request.Spec.ResolveReason)
 	}
 	return s
 }
 
-func (e *requestError) denied() bool { return e.request.State == "denied" }
+func (e *requestError) denied() bool { return e.request.Spec.State == access.Denied }
 
 func isDenied(err error) bool {
 	var e *requestError
@@ -129,33 +129,33 @@ func (a *app) request(ctx context.Context, s *session, o requestOptions) error {
 	if err != nil || r == nil {
 		return err
 	}
-	if r.State == "pending" && o.nowait {
-		a.ui.say("Access request %s for %s waits for a decision. Once it is approved: tsh login --request-id=%s", r.ID, rolesOf(r), r.ID)
+	if r.Spec.State == access.Pending && o.nowait {
+		a.ui.say("Access request %s for %s waits for a decision. Once it is approved: tsh login --request-id=%s", r.ID(), rolesOf(r), r.ID())
 		return nil
 	}
-	if r.State == "pending" {
+	if r.Spec.State == access.Pending {
 		if r, err = a.awaitRequest(ctx, client, s, r); err != nil {
 			return err
 		}
 	}
-	if r.State != "approved" {
+	if r.Spec.State != access.Approved {
 		return &requestError{r}
 	}
-	fresh, err := a.reissue(ctx, client, s, r.ID)
+	fresh, err := a.reissue(ctx, client, s, r.ID())
 	if err != nil {
 		return err
 	}
-	if !slices.Contains(readClaims(fresh.SSHCert, nil).activeRequests, r.ID) {
-		return fmt.Errorf("%w: the certificates are without access request %s", login.ErrRejected, r.ID)
+	if !slices.Contains(readClaims(fresh.SSHCert, nil).activeRequests, r.ID()) {
+		return fmt.Errorf("%w: the certificates are without access request %s", login.ErrRejected, r.ID())
 	}
-	a.ui.say("Access request %s for %s was approved%s.", r.ID, rolesOf(r), because(r.ResolveReason))
+	a.ui.say("Access request %s for %s was approved%s.", r.ID(), rolesOf(r), because(r.Spec.ResolveReason))
 	s.id = fresh
 	return nil
 }
 
 // openRequest is the request that the options name or ask for; nil if nothing has to
 // be asked for.
-func (a *app) openRequest(ctx context.Context, client *api.Client, s *session, o requestOptions) (*api.AccessRequest, error) {
+func (a *app) openRequest(ctx context.Context, client *api.Client, s *session, o requestOptions) (*access.Request, error) {
 	if o.id != "" {
 		r, err := client.AccessRequest(ctx, o.id, s.id.User)
 		if errors.Is(err, api.ErrNotFound) {
@@ -163,7 +163,7 @@ func (a *app) openRequest(ctx context.Context, client *api.Client, s *session, o
 		}
 		return r, err
 	}
-	can, err := client.AccessCapabilities(ctx, s.id.User)
+	can, err := client.AccessCapabilities(ctx, s.id.User, false)
 	if err != nil {
 		return nil, err
 	}
@@ -180,41 +180,41 @@ func (a *app) openRequest(ctx context.Context, client *api.Client, s *session, o
 	if can.RequireReason && o.reason == "" {
 		return nil, &reasonError{can.Prompt}
 	}
-	return client.CreateAccessRequest(ctx, api.AccessRequest{
-		ID: newUUID(), User: s.id.User, Roles: roles, Reason: o.reason, Reviewers: o.reviewers,
+	return client.CreateAccessRequest(ctx, access.Draft{
+		User: s.id.User, Roles: roles, Reason: o.reason, Reviewers: o.reviewers,
 	})
 }
 
 // awaitRequest waits until somebody has decided, at most as long as the certificates
 // last that it is asked with.
-func (a *app) awaitRequest(ctx context.Context, client *api.Client, s *session, r *api.AccessRequest) (*api.AccessRequest, error) {
-	a.ui.say("Access request %s for %s: waiting for somebody to approve it. Ctrl-C ends the wait, not the request;", r.ID, rolesOf(r))
-	a.ui.say("%s --request-id=%s takes it up again.", loginHint(s.profile.WebProxyAddr, s.id.User, s.profile), r.ID)
+func (a *app) awaitRequest(ctx context.Context, client *api.Client, s *session, r *access.Request) (*access.Request, error) {
+	a.ui.say("Access request %s for %s: waiting for somebody to approve it. Ctrl-C ends the wait, not the request;", r.ID(), rolesOf(r))
+	a.ui.say("%s --request-id=%s takes it up again.", loginHint(s.profile.WebProxyAddr, s.id.User, s.profile), r.ID())
 	waiting := ctx
 	if end, ok := s.id.Expiry(); ok {
 		var cancel context.CancelFunc
 		waiting, cancel = context.WithTimeout(ctx, end.Sub(a.now()))
 		defer cancel()
 	}
-	decided, err := client.WaitAccessRequest(waiting, r.ID, r.User)
+	decided, err := client.WaitAccessRequest(waiting, r.ID(), r.Spec.User)
 	switch {
 	case ctx.Err() == nil && waiting.Err() != nil:
-		return nil, fmt.Errorf("nobody decided about access request %s before the login ended: %w", r.ID, waiting.Err())
+		return nil, fmt.Errorf("nobody decided about access request %s before the login ended: %w", r.ID(), waiting.Err())
 	case errors.Is(err, api.ErrNotFound):
-		return nil, fmt.Errorf("access request %s was taken back: %w", r.ID, err)
+		return nil, fmt.Errorf("access request %s was taken back: %w", r.ID(), err)
 	}
 	return decided, err
 }
 
 // rolesOf names what was asked for.
-func rolesOf(r *api.AccessRequest) string {
-	switch len(r.Roles) {
+func rolesOf(r *access.Request) string {
+	switch len(r.Spec.Roles) {
 	case 0:
 		return "resources"
 	case 1:
-		return "role " + text.Line(r.Roles[0])
+		return "role " + text.Line(r.Spec.Roles[0])
 	}
-	return "roles " + text.Line(strings.Join(r.Roles, ", "))
+	return "roles " + text.Line(strings.Join(r.Spec.Roles, ", "))
 }
 
 func because(reason string) string {
@@ -222,12 +222,4 @@ func because(reason string) string {
 		return ""
 	}
 	return " (" + text.Line(reason) + ")"
-}
-
-// newUUID makes a random UUID (RFC 9562, version 4).
-func newUUID() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // it never fails
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/seed-087d674e/tsh/api"
+	"github.com/seed-087d674e/tsh/api/resource"
 	"github.com/seed-087d674e/tsh/internal/text"
 )
 
@@ -73,7 +73,7 @@ func (a *app) runSessions(ctx context.Context, o sessionsOptions) error {
 			return usagef("--kind=%s: choose ssh, kube, db, app or desktop", kind)
 		}
 	}
-	sessions := []*api.SessionTracker{}
+	sessions := []*resource.Session{}
 	err = a.withSession(ctx, func(ctx context.Context, s *session) error {
 		defer a.ui.waiting("cluster " + text.Line(s.cluster))()
 		client, err := a.connectCluster(ctx, s, s.cluster)
@@ -101,7 +101,7 @@ func (a *app) runSessions(ctx context.Context, o sessionsOptions) error {
 	return err
 }
 
-func (a *app) printSessions(sessions []*api.SessionTracker) error {
+func (a *app) printSessions(sessions []*resource.Session) error {
 	t := table{titles: []string{"ID", "Kind", "Created", "User", "Target", "Address"}}
 	for _, tracker := range sessions {
 		s := &tracker.Spec

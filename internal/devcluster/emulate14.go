@@ -214,16 +214,20 @@ func (c *Cluster) login14(r *http.Request, req *login14) (any, error) {
 func absent14() []string {
 	return []string{
 		authName + "/ListUnifiedResources", authName + "/GetSSHTargets", authName + "/ResolveSSHTarget",
+		authName + "/CreateAccessRequestV2", authName + "/ListAccessRequests", authName + "/ListRoles",
 		presenceName + "/", usersName + "/",
 	}
 }
 
+// absent18 are the calls that only 14.x has.
+func absent18() []string { return []string{authName + "/CreateAccessRequest", authName + "/GetRoles"} }
+
 // servicesOf takes out of the services what the version does not have.
 func (c *Cluster) servicesOf(all []*grpc.ServiceDesc) []*grpc.ServiceDesc {
-	if !c.is14() {
-		return all
-	}
 	absent := func(call string) bool {
+		if !c.is14() {
+			return slices.Contains(absent18(), call)
+		}
 		return slices.ContainsFunc(absent14(), func(name string) bool { return strings.HasPrefix(call, name) })
 	}
 	for _, service := range all {

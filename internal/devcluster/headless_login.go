@@ -100,7 +100,7 @@ func (c *Cluster) issueHeadless(keys *loginKeys, l headlessLogin, format string)
 	if u.LockedUntil.After(c.now()) {
 		return nil, accessDenied(textLocked)
 	}
-	roles, err := c.roleSet(u.Roles, u.Logins)
+	roles, err := c.roleSet(u.Roles, u.traits())
 	if err != nil {
 		return nil, err
 	}

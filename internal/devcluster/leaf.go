@@ -166,7 +166,7 @@ func (c *Cluster) remoteUser(id identity) (*user, error) {
 	if err != nil {
 		return nil, refused("access denied: %v", err)
 	}
-	return &user{Name: "remote-" + id.user + "-" + id.cluster, Roles: roles, Logins: traits["logins"]}, nil
+	return &user{Name: "remote-" + id.user + "-" + id.cluster, Roles: roles, Logins: traits["logins"], Traits: traits}, nil
 }
 
 // subjectTraits reads the traits in the subject of a user certificate.

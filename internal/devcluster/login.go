@@ -113,7 +113,7 @@ func (c *Cluster) issueFor(req *finishRequest, u *user, keys *loginKeys, from st
 	if req.KubernetesCluster != "" {
 		return nil, badParameter("kubernetes cluster %q is not registered in this cluster", req.KubernetesCluster)
 	}
-	roles, err := c.roleSet(u.Roles, u.Logins)
+	roles, err := c.roleSet(u.Roles, u.traits())
 	if err != nil {
 		return nil, err
 	}

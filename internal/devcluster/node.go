@@ -253,7 +253,7 @@ func (c *Cluster) certRoles(cert *ssh.Certificate) (roleSet, error) {
 		return roleSet{}, fmt.Errorf("teleport-traits: %w", err)
 	}
 	issuer, _ := c.userIssuer(cert.SignatureKey)
-	return c.roleSet(c.localRoles(issuer, names.Roles), traits["logins"])
+	return c.roleSet(c.localRoles(issuer, names.Roles), traits)
 }
 
 // nodeConn is one authenticated connection to a node.

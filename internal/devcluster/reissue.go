@@ -49,7 +49,7 @@ func (c *Cluster) rpcUserCerts(ctx context.Context, req *pb.UserCertsRequest) (*
 	if expires, err = c.assume(&order, req, caller(ctx), expires); err != nil {
 		return nil, err
 	}
-	if order.roles, err = c.roleSet(order.roleNames(), u.Logins); err != nil {
+	if order.roles, err = c.roleSet(order.roleNames(), u.traits()); err != nil {
 		return nil, err
 	}
 	if order.ttl = min(expires.Sub(c.now()), order.roles.sessionTTL(365*24*time.Hour)); order.ttl <= 0 {
@@ -143,13 +143,16 @@ func (c *Cluster) assume(order *certRequest, req *pb.UserCertsRequest, id identi
 		if err != nil || r.User != id.user || r.State != "approved" {
 			return expires, refused("access request %q is not approved or not yours", wanted)
 		}
+		if c.now().Before(r.Start) {
+			return expires, refused("access request %q can not be assumed before %s", wanted, r.Start.Format(time.RFC3339))
+		}
 		for _, name := range r.Roles {
 			if !slices.Contains(order.roleNames(), name) {
 				order.assumed = append(order.assumed, name)
 			}
 		}
-		if r.Expires.Before(expires) {
-			expires = r.Expires
+		if end := r.certsEnd(); end.Before(expires) {
+			expires = end
 		}
 	}
 	order.requests = ids

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
 // Roles that have to do with access requests; they are made at every start.
@@ -48,7 +50,21 @@ type AccessRequest struct {
 	Resolver      string    `json:"resolver,omitempty"`  // who approved or denied it
 	ResolveReason string    `json:"resolve_reason,omitempty"`
 	Created       time.Time `json:"created"`
-	Expires       time.Time `json:"expires"`
+	Expires       time.Time `json:"expires"`              // the access by it
+	Until         time.Time `json:"until,omitzero"`       // the request, if nobody decides; zero is Expires
+	SessionTTL    time.Time `json:"session_ttl,omitzero"` // certificates by it; zero is Expires
+	Start         time.Time `json:"start,omitzero"`       // the access begins; zero is at once
+	Resolved      time.Time `json:"resolved,omitzero"`
+}
+
+// over reports whether the request is gone by now.
+func (r *AccessRequest) over(now time.Time) bool {
+	return !r.Expires.After(now) || r.State == "pending" && !r.Until.IsZero() && !r.Until.After(now)
+}
+
+// state is the number on the wire.
+func (r *AccessRequest) state() int32 {
+	return map[string]int32{"pending": statePending, "approved": stateApproved, "denied": stateDenied}[r.State]
 }
 
 // putRequestRoles makes the roles for access requests as the configuration says.
@@ -59,8 +75,8 @@ func putRequestRoles(s *state, cfg Config) error {
 	}
 	return s.update(func(tx *stateTx) error {
 		for _, r := range []role{
-			{Name: roleRequester, MaxSessionTTL: 30 * time.Hour, Requestable: requestableRoles(), RequestAccess: mode, RequestPrompt: cfg.RequestPrompt},
-			{Name: roleReviewer, MaxSessionTTL: 30 * time.Hour, Reviews: true},
+			{Name: roleRequester, MaxSessionTTL: 30 * time.Hour, RequestAccess: mode, RequestPrompt: cfg.RequestPrompt, conditions: conditions{Requestable: requestableRoles()}},
+			{Name: roleReviewer, MaxSessionTTL: 30 * time.Hour, conditions: conditions{Reviewable: []string{"*"}}},
 		} {
 			if err := tx.put(bucketRoles, r.Name, r); err != nil {
 				return err
@@ -78,7 +94,7 @@ func (r *registry) accessRequests() ([]AccessRequest, error) {
 		if err := json.Unmarshal(raw, &req); err != nil {
 			return err
 		}
-		if req.Expires.After(r.now()) {
+		if !req.over(r.now()) {
 			list = append(list, req)
 		}
 		return nil
@@ -90,7 +106,7 @@ func (r *registry) accessRequests() ([]AccessRequest, error) {
 func (r *registry) accessRequest(id string) (*AccessRequest, error) {
 	req := new(AccessRequest)
 	found, err := r.state.get(bucketRequests, id, req)
-	if err == nil && (!found || !req.Expires.After(r.now())) {
+	if err == nil && (!found || req.over(r.now())) {
 		err = notFoundRequest(id)
 	}
 	return req, err
@@ -115,6 +131,7 @@ type verdict struct {
 	Approve  bool   `json:"approve"`
 	Reason   string `json:"reason,omitempty"`
 	resolver string
+	start    *timestamppb.Timestamp // the access begins at another time
 }
 
 // resolveRequest approves or denies a request that is pending.
@@ -125,12 +142,15 @@ func (r *registry) resolveRequest(id string, v verdict) (AccessRequest, error) {
 		switch {
 		case err != nil:
 			return err
-		case !found || !req.Expires.After(r.now()):
+		case !found || req.over(r.now()):
 			return notFoundRequest(id)
 		case req.State != "pending":
 			return fmt.Errorf("access request %s is %s already", id, req.State)
 		}
-		req.State, req.ResolveReason, req.Resolver = "denied", v.Reason, v.resolver
+		req.State, req.ResolveReason, req.Resolver, req.Resolved = "denied", v.Reason, v.resolver, r.now().UTC()
+		if err := req.setStart(v.start); err != nil {
+			return err
+		}
 		if v.Approve {
 			req.State = "approved"
 		}
@@ -210,5 +230,5 @@ func (c *Cluster) AccessRequests() ([]AccessRequest, error) { return c.accessReq
 
 // ResolveRequest approves or denies a request for access.
 func (c *Cluster) ResolveRequest(id string, approve bool, reason string) (AccessRequest, error) {
-	return c.resolveRequest(id, verdict{approve, reason, "admin"})
+	return c.resolveRequest(id, verdict{Approve: approve, Reason: reason, resolver: "admin"})
 }

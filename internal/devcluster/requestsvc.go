@@ -3,10 +3,8 @@ package devcluster
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
-	"github.com/google/uuid"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -20,6 +18,7 @@ func (c *Cluster) requestMethods() []grpc.MethodDesc {
 	return []grpc.MethodDesc{
 		unary(authName, "GenerateUserCerts", c.rpcUserCerts),
 		unary(authName, "CreateAccessRequestV2", c.rpcCreateRequest),
+		unary(authName, "CreateAccessRequest", c.rpcCreateRequest14),
 		unary(authName, "ListAccessRequests", c.rpcListRequests),
 		unary(authName, "DeleteAccessRequest", c.rpcDeleteRequest),
 		unary(authName, "SubmitAccessReview", c.rpcReview),
@@ -36,135 +35,52 @@ func (c *Cluster) requestStreams() []grpc.StreamDesc {
 
 // message is the request as a resource.
 func (r *AccessRequest) message() *pb.AccessRequest {
-	states := map[string]int32{"pending": statePending, "approved": stateApproved, "denied": stateDenied}
 	m := &pb.AccessRequest{
 		Kind: "access_request", Version: "v3",
 		Metadata: &pb.Metadata{Name: r.ID, Namespace: "default", Expires: timestamppb.New(r.Expires), Revision: revision("access_request", r.ID+r.State)},
 		Spec: &pb.AccessRequestSpec{
-			User: r.User, Roles: r.Roles, State: states[r.State], Created: timestamppb.New(r.Created), Expires: timestamppb.New(r.Expires),
+			User: r.User, Roles: r.Roles, State: r.state(), Created: timestamppb.New(r.Created), Expires: timestamppb.New(r.Expires),
 			RequestReason: r.Reason, ResolveReason: r.ResolveReason, SuggestedReviewers: r.Reviewers,
+			Thresholds:  []*pb.AccessReviewThreshold{{Name: "default", Approve: 1, Deny: 1}},
+			MaxDuration: timestamppb.New(r.Expires), SessionTtl: timestamppb.New(r.certsEnd()),
 		},
 	}
+	if !r.Until.IsZero() {
+		m.Spec.ResourceExpiry = timestamppb.New(r.Until)
+	}
+	if !r.Start.IsZero() {
+		m.Spec.AssumeStartTime = timestamppb.New(r.Start)
+	}
 	if r.Resolver != "" {
-		m.Spec.Reviews = []*pb.AccessReview{{Author: r.Resolver, Roles: r.Roles, ProposedState: states[r.State], Reason: r.ResolveReason}}
+		m.Spec.Reviews = []*pb.AccessReview{{
+			Author: r.Resolver, Roles: r.Roles, ProposedState: r.state(), Reason: r.ResolveReason, Created: timestamppb.New(r.Resolved),
+		}}
 	}
 	return m
 }
 
-// requestable are the roles that somebody may ask for and does not have.
-func (rs roleSet) requestable() []string {
-	var out []string
-	for _, r := range rs.roles {
-		for _, name := range r.Requestable {
-			held := rs.any(func(r role) bool { return r.Name == name })
-			if !held && !slices.Contains(out, name) {
-				out = append(out, name)
-			}
-		}
+// certsEnd is when certificates end that have the request.
+func (r *AccessRequest) certsEnd() time.Time {
+	if r.SessionTTL.IsZero() {
+		return r.Expires
 	}
-	return out
+	return r.SessionTTL
 }
 
-// rpcCreateRequest takes a request from the person it is for. The client chooses
-// the ID; everything that is for the cluster to say is said here.
-func (c *Cluster) rpcCreateRequest(ctx context.Context, m *pb.AccessRequest) (*pb.AccessRequest, error) {
-	roles, err := c.callerRoles(ctx)
-	if err != nil {
-		return nil, err
-	}
-	spec := m.GetSpec()
-	if id, err := uuid.Parse(m.GetMetadata().GetName()); err != nil || id.String() != m.Metadata.Name {
-		return nil, invalid("invalid access request ID")
-	}
-	if spec.GetUser() != caller(ctx).user {
-		return nil, denied("create", "access_request")
-	}
-	wanted := spec.Roles
-	if slices.Equal(wanted, []string{"*"}) {
-		wanted = roles.requestable()
-	}
-	if len(wanted) == 0 {
-		return nil, invalid("access request has no roles")
-	}
-	for _, name := range wanted {
-		if !slices.Contains(roles.requestable(), name) {
-			return nil, refused("user %q can not request role %q", spec.User, name)
-		}
-	}
-	if spec.RequestReason == "" && roles.any(func(r role) bool { return r.RequestAccess == accessReason }) {
-		return nil, invalid("request reason must be specified (required by static role configuration)")
-	}
-	now := c.now().UTC()
-	req := &AccessRequest{
-		ID: m.Metadata.Name, User: spec.User, Roles: wanted, State: "pending", Reason: spec.RequestReason,
-		Reviewers: spec.SuggestedReviewers, Created: now, Expires: now.Add(requestTTL),
-	}
-	if err := c.putRequest(req); err != nil {
-		return nil, status.Error(codes.AlreadyExists, err.Error())
-	}
-	c.log.Info("access requested", "user", req.User, "roles", req.Roles, "id", req.ID)
-	return req.message(), nil
-}
-
-// visibleRequests are those that the caller may see and the filter lets through.
-func (c *Cluster) visibleRequests(ctx context.Context, f *pb.AccessRequestFilter) ([]*pb.AccessRequest, error) {
-	roles, err := c.callerRoles(ctx)
-	if err != nil {
-		return nil, err
-	}
-	all, err := c.accessRequests()
-	if err != nil {
-		return nil, err
-	}
-	reviewer := roles.any(func(r role) bool { return r.Reviews })
-	var out []*pb.AccessRequest
-	for i := range all {
-		m := all[i].message()
-		switch {
-		case !reviewer && m.Spec.User != caller(ctx).user:
-		case f.GetId() != "" && f.Id != m.Metadata.Name:
-		case f.GetUser() != "" && f.User != m.Spec.User:
-		case f.GetState() != 0 && f.State != m.Spec.State:
-		default:
-			out = append(out, m)
-		}
-	}
-	return out, nil
-}
-
-func (c *Cluster) rpcListRequests(ctx context.Context, req *pb.ListAccessRequestsRequest) (*pb.ListAccessRequestsResponse, error) {
-	list, err := c.visibleRequests(ctx, req.Filter)
-	if err != nil {
-		return nil, err
-	}
-	if req.Descending {
-		slices.Reverse(list)
-	}
-	return &pb.ListAccessRequestsResponse{AccessRequests: list}, nil
-}
-
-// streamRequests is what servers had before ListAccessRequests.
-func (c *Cluster) streamRequests(stream grpc.ServerStream) error {
-	filter := new(pb.AccessRequestFilter)
-	if err := stream.RecvMsg(filter); err != nil {
-		return err
-	}
-	list, err := c.visibleRequests(stream.Context(), filter)
-	for _, m := range list {
-		if err := stream.SendMsg(m); err != nil {
-			return err
-		}
-	}
-	return err
-}
-
+// rpcDeleteRequest: whoever made a request takes it back; others take a rule.
 func (c *Cluster) rpcDeleteRequest(ctx context.Context, req *pb.RequestID) (*pb.Empty, error) {
 	r, err := c.accessRequest(req.Id)
 	if err != nil {
 		return nil, requestStatus(err)
 	}
 	if r.User != caller(ctx).user {
-		return nil, denied("delete", "access_request")
+		roles, err := c.callerRoles(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if !roles.may("delete", "access_request") {
+			return nil, denied("delete", "access_request")
+		}
 	}
 	return &pb.Empty{}, requestStatus(c.deleteRequest(req.Id))
 }
@@ -179,14 +95,17 @@ func (c *Cluster) rpcReview(ctx context.Context, req *pb.AccessReviewSubmission)
 	if err != nil {
 		return nil, requestStatus(err)
 	}
-	if !roles.any(func(r role) bool { return r.Reviews }) || r.User == caller(ctx).user {
+	if !roles.mayReviewAll(r.Roles) || r.User == caller(ctx).user {
 		return nil, refused("user %q cannot submit reviews", caller(ctx).user)
+	}
+	if author := req.GetReview().GetAuthor(); author != "" && author != caller(ctx).user {
+		return nil, refused("user %q cannot submit reviews as %q", caller(ctx).user, author)
 	}
 	state := req.GetReview().GetProposedState()
 	if state != stateApproved && state != stateDenied {
 		return nil, invalid("a review approves or denies")
 	}
-	resolved, err := c.resolveRequest(req.RequestId, verdict{state == stateApproved, req.Review.Reason, caller(ctx).user})
+	resolved, err := c.resolveRequest(req.RequestId, verdict{state == stateApproved, req.Review.Reason, caller(ctx).user, req.Review.AssumeStartTime})
 	if err != nil {
 		return nil, requestStatus(err)
 	}
@@ -222,6 +141,9 @@ func (c *Cluster) rpcCapabilities(ctx context.Context, req *pb.AccessCapabilitie
 	if req.RequestableRoles {
 		caps.RequestableRoles = roles.requestable()
 	}
+	if req.SuggestedReviewers {
+		caps.SuggestedReviewers = roles.suggestedReviewers()
+	}
 	return caps, nil
 }
 
@@ -232,27 +154,33 @@ const (
 	eventDelete
 )
 
-// watchFilter reads what a caller wants to be told of: their own access requests, or
-// one of them.
-func watchFilter(ctx context.Context, watch *pb.Watch) (id string, err error) {
+// watchFilter reads what a caller wants to be told of: access requests of a user, one of
+// them, or all that the caller may see. Who may see no others' has to name themselves, as
+// in other clusters.
+func watchFilter(ctx context.Context, roles roleSet, watch *pb.Watch) (map[string]string, error) {
 	if len(watch.Kinds) != 1 || watch.Kinds[0].Kind != "access_request" || watch.Kinds[0].LoadSecrets {
-		return "", denied("read", "events")
+		return nil, denied("read", "events")
 	}
 	filter := watch.Kinds[0].Filter
-	if user := filter["user"]; user != "" && user != caller(ctx).user {
-		return "", denied("read", "access_request")
+	reviews := roles.any(func(r role) bool { return len(r.Reviewable) > 0 })
+	if filter["user"] != caller(ctx).user && !reviews && !roles.may("list", "access_request") {
+		return nil, denied("list", "access_request")
 	}
-	return filter["id"], nil
+	return filter, nil
 }
 
-// watchEvents tells the caller of changes to their access requests until they leave.
+// watchEvents tells the caller of changes to access requests until they leave.
 func (c *Cluster) watchEvents(stream grpc.ServerStream) error {
 	watch := new(pb.Watch)
 	if err := stream.RecvMsg(watch); err != nil {
 		return err
 	}
 	ctx := stream.Context()
-	id, err := watchFilter(ctx, watch)
+	roles, err := c.callerRoles(ctx)
+	if err != nil {
+		return err
+	}
+	filter, err := watchFilter(ctx, roles, watch)
 	if err != nil {
 		return err
 	}
@@ -270,7 +198,8 @@ func (c *Cluster) watchEvents(stream grpc.ServerStream) error {
 			if !ok {
 				return status.Error(codes.ResourceExhausted, "watcher is too slow")
 			}
-			if e.request.User != caller(ctx).user || id != "" && id != e.request.ID {
+			about := &pb.AccessRequestFilter{Id: filter["id"], User: filter["user"]}
+			if !roles.seesRequest(caller(ctx).user, &e.request) || !e.request.passes(about) {
 				continue
 			}
 			if err := stream.SendMsg(e.message()); err != nil {

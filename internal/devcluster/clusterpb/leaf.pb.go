@@ -805,20 +805,28 @@ func (x *AccessRequest) GetSpec() *AccessRequestSpec {
 }
 
 type AccessRequestSpec struct {
-	state              protoimpl.MessageState `protogen:"open.v1"`
-	User               string                 `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
-	Roles              []string               `protobuf:"bytes,2,rep,name=roles,proto3" json:"roles,omitempty"`
-	State              int32                  `protobuf:"varint,3,opt,name=state,proto3" json:"state,omitempty"`
-	Created            *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=created,proto3" json:"created,omitempty"`
-	Expires            *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expires,proto3" json:"expires,omitempty"`
-	RequestReason      string                 `protobuf:"bytes,6,opt,name=request_reason,json=requestReason,proto3" json:"request_reason,omitempty"`
-	ResolveReason      string                 `protobuf:"bytes,7,opt,name=resolve_reason,json=resolveReason,proto3" json:"resolve_reason,omitempty"`
-	Reviews            []*AccessReview        `protobuf:"bytes,12,rep,name=reviews,proto3" json:"reviews,omitempty"`
-	SuggestedReviewers []string               `protobuf:"bytes,13,rep,name=suggested_reviewers,json=suggestedReviewers,proto3" json:"suggested_reviewers,omitempty"`
-	MaxDuration        *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=max_duration,json=maxDuration,proto3" json:"max_duration,omitempty"`
-	SessionTtl         *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=session_ttl,json=sessionTtl,proto3" json:"session_ttl,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	state                protoimpl.MessageState   `protogen:"open.v1"`
+	User                 string                   `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	Roles                []string                 `protobuf:"bytes,2,rep,name=roles,proto3" json:"roles,omitempty"`
+	State                int32                    `protobuf:"varint,3,opt,name=state,proto3" json:"state,omitempty"`
+	Created              *timestamppb.Timestamp   `protobuf:"bytes,4,opt,name=created,proto3" json:"created,omitempty"`
+	Expires              *timestamppb.Timestamp   `protobuf:"bytes,5,opt,name=expires,proto3" json:"expires,omitempty"`
+	RequestReason        string                   `protobuf:"bytes,6,opt,name=request_reason,json=requestReason,proto3" json:"request_reason,omitempty"`
+	ResolveReason        string                   `protobuf:"bytes,7,opt,name=resolve_reason,json=resolveReason,proto3" json:"resolve_reason,omitempty"`
+	ResolveAnnotations   *LabelValues             `protobuf:"bytes,8,opt,name=resolve_annotations,json=resolveAnnotations,proto3" json:"resolve_annotations,omitempty"`
+	SystemAnnotations    *LabelValues             `protobuf:"bytes,9,opt,name=system_annotations,json=systemAnnotations,proto3" json:"system_annotations,omitempty"`
+	Thresholds           []*AccessReviewThreshold `protobuf:"bytes,10,rep,name=thresholds,proto3" json:"thresholds,omitempty"`
+	Reviews              []*AccessReview          `protobuf:"bytes,12,rep,name=reviews,proto3" json:"reviews,omitempty"`
+	SuggestedReviewers   []string                 `protobuf:"bytes,13,rep,name=suggested_reviewers,json=suggestedReviewers,proto3" json:"suggested_reviewers,omitempty"`
+	RequestedResourceIds []*ResourceID            `protobuf:"bytes,14,rep,name=requested_resource_ids,json=requestedResourceIds,proto3" json:"requested_resource_ids,omitempty"`
+	LoginHint            string                   `protobuf:"bytes,15,opt,name=login_hint,json=loginHint,proto3" json:"login_hint,omitempty"`
+	DryRun               bool                     `protobuf:"varint,16,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	MaxDuration          *timestamppb.Timestamp   `protobuf:"bytes,17,opt,name=max_duration,json=maxDuration,proto3" json:"max_duration,omitempty"`
+	SessionTtl           *timestamppb.Timestamp   `protobuf:"bytes,18,opt,name=session_ttl,json=sessionTtl,proto3" json:"session_ttl,omitempty"`
+	AssumeStartTime      *timestamppb.Timestamp   `protobuf:"bytes,21,opt,name=assume_start_time,json=assumeStartTime,proto3" json:"assume_start_time,omitempty"`
+	ResourceExpiry       *timestamppb.Timestamp   `protobuf:"bytes,22,opt,name=resource_expiry,json=resourceExpiry,proto3" json:"resource_expiry,omitempty"` // not in 14
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
 }
 
 func (x *AccessRequestSpec) Reset() {
@@ -900,6 +908,27 @@ func (x *AccessRequestSpec) GetResolveReason() string {
 	return ""
 }
 
+func (x *AccessRequestSpec) GetResolveAnnotations() *LabelValues {
+	if x != nil {
+		return x.ResolveAnnotations
+	}
+	return nil
+}
+
+func (x *AccessRequestSpec) GetSystemAnnotations() *LabelValues {
+	if x != nil {
+		return x.SystemAnnotations
+	}
+	return nil
+}
+
+func (x *AccessRequestSpec) GetThresholds() []*AccessReviewThreshold {
+	if x != nil {
+		return x.Thresholds
+	}
+	return nil
+}
+
 func (x *AccessRequestSpec) GetReviews() []*AccessReview {
 	if x != nil {
 		return x.Reviews
@@ -912,6 +941,27 @@ func (x *AccessRequestSpec) GetSuggestedReviewers() []string {
 		return x.SuggestedReviewers
 	}
 	return nil
+}
+
+func (x *AccessRequestSpec) GetRequestedResourceIds() []*ResourceID {
+	if x != nil {
+		return x.RequestedResourceIds
+	}
+	return nil
+}
+
+func (x *AccessRequestSpec) GetLoginHint() string {
+	if x != nil {
+		return x.LoginHint
+	}
+	return ""
+}
+
+func (x *AccessRequestSpec) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
 }
 
 func (x *AccessRequestSpec) GetMaxDuration() *timestamppb.Timestamp {
@@ -928,20 +978,171 @@ func (x *AccessRequestSpec) GetSessionTtl() *timestamppb.Timestamp {
 	return nil
 }
 
-type AccessReview struct {
+func (x *AccessRequestSpec) GetAssumeStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AssumeStartTime
+	}
+	return nil
+}
+
+func (x *AccessRequestSpec) GetResourceExpiry() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ResourceExpiry
+	}
+	return nil
+}
+
+type AccessReviewThreshold struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Author        string                 `protobuf:"bytes,1,opt,name=author,proto3" json:"author,omitempty"`
-	Roles         []string               `protobuf:"bytes,2,rep,name=roles,proto3" json:"roles,omitempty"`
-	ProposedState int32                  `protobuf:"varint,3,opt,name=proposed_state,json=proposedState,proto3" json:"proposed_state,omitempty"`
-	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
-	Created       *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=created,proto3" json:"created,omitempty"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Filter        string                 `protobuf:"bytes,2,opt,name=filter,proto3" json:"filter,omitempty"`
+	Approve       uint32                 `protobuf:"varint,3,opt,name=approve,proto3" json:"approve,omitempty"`
+	Deny          uint32                 `protobuf:"varint,4,opt,name=deny,proto3" json:"deny,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
+func (x *AccessReviewThreshold) Reset() {
+	*x = AccessReviewThreshold{}
+	mi := &file_leaf_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AccessReviewThreshold) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AccessReviewThreshold) ProtoMessage() {}
+
+func (x *AccessReviewThreshold) ProtoReflect() protoreflect.Message {
+	mi := &file_leaf_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AccessReviewThreshold.ProtoReflect.Descriptor instead.
+func (*AccessReviewThreshold) Descriptor() ([]byte, []int) {
+	return file_leaf_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *AccessReviewThreshold) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AccessReviewThreshold) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *AccessReviewThreshold) GetApprove() uint32 {
+	if x != nil {
+		return x.Approve
+	}
+	return 0
+}
+
+func (x *AccessReviewThreshold) GetDeny() uint32 {
+	if x != nil {
+		return x.Deny
+	}
+	return 0
+}
+
+type ResourceID struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	ClusterName     string                 `protobuf:"bytes,1,opt,name=cluster_name,json=clusterName,proto3" json:"cluster_name,omitempty"`
+	Kind            string                 `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	Name            string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	SubResourceName string                 `protobuf:"bytes,4,opt,name=sub_resource_name,json=subResourceName,proto3" json:"sub_resource_name,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *ResourceID) Reset() {
+	*x = ResourceID{}
+	mi := &file_leaf_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResourceID) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResourceID) ProtoMessage() {}
+
+func (x *ResourceID) ProtoReflect() protoreflect.Message {
+	mi := &file_leaf_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResourceID.ProtoReflect.Descriptor instead.
+func (*ResourceID) Descriptor() ([]byte, []int) {
+	return file_leaf_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ResourceID) GetClusterName() string {
+	if x != nil {
+		return x.ClusterName
+	}
+	return ""
+}
+
+func (x *ResourceID) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *ResourceID) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ResourceID) GetSubResourceName() string {
+	if x != nil {
+		return x.SubResourceName
+	}
+	return ""
+}
+
+type AccessReview struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Author          string                 `protobuf:"bytes,1,opt,name=author,proto3" json:"author,omitempty"`
+	Roles           []string               `protobuf:"bytes,2,rep,name=roles,proto3" json:"roles,omitempty"`
+	ProposedState   int32                  `protobuf:"varint,3,opt,name=proposed_state,json=proposedState,proto3" json:"proposed_state,omitempty"`
+	Reason          string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	Created         *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=created,proto3" json:"created,omitempty"`
+	AssumeStartTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=assume_start_time,json=assumeStartTime,proto3" json:"assume_start_time,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
 func (x *AccessReview) Reset() {
 	*x = AccessReview{}
-	mi := &file_leaf_proto_msgTypes[11]
+	mi := &file_leaf_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -953,7 +1154,7 @@ func (x *AccessReview) String() string {
 func (*AccessReview) ProtoMessage() {}
 
 func (x *AccessReview) ProtoReflect() protoreflect.Message {
-	mi := &file_leaf_proto_msgTypes[11]
+	mi := &file_leaf_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -966,7 +1167,7 @@ func (x *AccessReview) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessReview.ProtoReflect.Descriptor instead.
 func (*AccessReview) Descriptor() ([]byte, []int) {
-	return file_leaf_proto_rawDescGZIP(), []int{11}
+	return file_leaf_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *AccessReview) GetAuthor() string {
@@ -1004,6 +1205,13 @@ func (x *AccessReview) GetCreated() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *AccessReview) GetAssumeStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AssumeStartTime
+	}
+	return nil
+}
+
 type AccessReviewSubmission struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	RequestId     string                 `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
@@ -1014,7 +1222,7 @@ type AccessReviewSubmission struct {
 
 func (x *AccessReviewSubmission) Reset() {
 	*x = AccessReviewSubmission{}
-	mi := &file_leaf_proto_msgTypes[12]
+	mi := &file_leaf_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1026,7 +1234,7 @@ func (x *AccessReviewSubmission) String() string {
 func (*AccessReviewSubmission) ProtoMessage() {}
 
 func (x *AccessReviewSubmission) ProtoReflect() protoreflect.Message {
-	mi := &file_leaf_proto_msgTypes[12]
+	mi := &file_leaf_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1039,7 +1247,7 @@ func (x *AccessReviewSubmission) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessReviewSubmission.ProtoReflect.Descriptor instead.
 func (*AccessReviewSubmission) Descriptor() ([]byte, []int) {
-	return file_leaf_proto_rawDescGZIP(), []int{12}
+	return file_leaf_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *AccessReviewSubmission) GetRequestId() string {
@@ -1070,7 +1278,7 @@ type AccessRequestFilter struct {
 
 func (x *AccessRequestFilter) Reset() {
 	*x = AccessRequestFilter{}
-	mi := &file_leaf_proto_msgTypes[13]
+	mi := &file_leaf_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1082,7 +1290,7 @@ func (x *AccessRequestFilter) String() string {
 func (*AccessRequestFilter) ProtoMessage() {}
 
 func (x *AccessRequestFilter) ProtoReflect() protoreflect.Message {
-	mi := &file_leaf_proto_msgTypes[13]
+	mi := &file_leaf_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1095,7 +1303,7 @@ func (x *AccessRequestFilter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessRequestFilter.ProtoReflect.Descriptor instead.
 func (*AccessRequestFilter) Descriptor() ([]byte, []int) {
-	return file_leaf_proto_rawDescGZIP(), []int{13}
+	return file_leaf_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *AccessRequestFilter) GetId() string {
@@ -1153,7 +1361,7 @@ type ListAccessRequestsRequest struct {
 
 func (x *ListAccessRequestsRequest) Reset() {
 	*x = ListAccessRequestsRequest{}
-	mi := &file_leaf_proto_msgTypes[14]
+	mi := &file_leaf_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1165,7 +1373,7 @@ func (x *ListAccessRequestsRequest) String() string {
 func (*ListAccessRequestsRequest) ProtoMessage() {}
 
 func (x *ListAccessRequestsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_leaf_proto_msgTypes[14]
+	mi := &file_leaf_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1178,7 +1386,7 @@ func (x *ListAccessRequestsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccessRequestsRequest.ProtoReflect.Descriptor instead.
 func (*ListAccessRequestsRequest) Descriptor() ([]byte, []int) {
-	return file_leaf_proto_rawDescGZIP(), []int{14}
+	return file_leaf_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListAccessRequestsRequest) GetFilter() *AccessRequestFilter {
@@ -1226,7 +1434,7 @@ type ListAccessRequestsResponse struct {
 
 func (x *ListAccessRequestsResponse) Reset() {
 	*x = ListAccessRequestsResponse{}
-	mi := &file_leaf_proto_msgTypes[15]
+	mi := &file_leaf_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1238,7 +1446,7 @@ func (x *ListAccessRequestsResponse) String() string {
 func (*ListAccessRequestsResponse) ProtoMessage() {}
 
 func (x *ListAccessRequestsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_leaf_proto_msgTypes[15]
+	mi := &file_leaf_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1251,7 +1459,7 @@ func (x *ListAccessRequestsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccessRequestsResponse.ProtoReflect.Descriptor instead.
 func (*ListAccessRequestsResponse) Descriptor() ([]byte, []int) {
-	return file_leaf_proto_rawDescGZIP(), []int{15}
+	return file_leaf_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListAccessRequestsResponse) GetAccessRequests() []*AccessRequest {
@@ -1268,6 +1476,171 @@ func (x *ListAccessRequestsResponse) GetNextKey() string {
 	return ""
 }
 
+type ListRolesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Limit         int32                  `protobuf:"varint,1,opt,name=limit,proto3" json:"limit,omitempty"`
+	StartKey      string                 `protobuf:"bytes,2,opt,name=start_key,json=startKey,proto3" json:"start_key,omitempty"`
+	Filter        *RoleFilter            `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRolesRequest) Reset() {
+	*x = ListRolesRequest{}
+	mi := &file_leaf_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRolesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRolesRequest) ProtoMessage() {}
+
+func (x *ListRolesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_leaf_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRolesRequest.ProtoReflect.Descriptor instead.
+func (*ListRolesRequest) Descriptor() ([]byte, []int) {
+	return file_leaf_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ListRolesRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *ListRolesRequest) GetStartKey() string {
+	if x != nil {
+		return x.StartKey
+	}
+	return ""
+}
+
+func (x *ListRolesRequest) GetFilter() *RoleFilter {
+	if x != nil {
+		return x.Filter
+	}
+	return nil
+}
+
+type RoleFilter struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	SearchKeywords  []string               `protobuf:"bytes,1,rep,name=search_keywords,json=searchKeywords,proto3" json:"search_keywords,omitempty"`
+	SkipSystemRoles bool                   `protobuf:"varint,2,opt,name=skip_system_roles,json=skipSystemRoles,proto3" json:"skip_system_roles,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *RoleFilter) Reset() {
+	*x = RoleFilter{}
+	mi := &file_leaf_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoleFilter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoleFilter) ProtoMessage() {}
+
+func (x *RoleFilter) ProtoReflect() protoreflect.Message {
+	mi := &file_leaf_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoleFilter.ProtoReflect.Descriptor instead.
+func (*RoleFilter) Descriptor() ([]byte, []int) {
+	return file_leaf_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *RoleFilter) GetSearchKeywords() []string {
+	if x != nil {
+		return x.SearchKeywords
+	}
+	return nil
+}
+
+func (x *RoleFilter) GetSkipSystemRoles() bool {
+	if x != nil {
+		return x.SkipSystemRoles
+	}
+	return false
+}
+
+// ListRolesResponse is that of GetRoles (14), too, which has no key.
+type ListRolesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Roles         []*Role                `protobuf:"bytes,1,rep,name=roles,proto3" json:"roles,omitempty"`
+	NextKey       string                 `protobuf:"bytes,2,opt,name=next_key,json=nextKey,proto3" json:"next_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRolesResponse) Reset() {
+	*x = ListRolesResponse{}
+	mi := &file_leaf_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRolesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRolesResponse) ProtoMessage() {}
+
+func (x *ListRolesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_leaf_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRolesResponse.ProtoReflect.Descriptor instead.
+func (*ListRolesResponse) Descriptor() ([]byte, []int) {
+	return file_leaf_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ListRolesResponse) GetRoles() []*Role {
+	if x != nil {
+		return x.Roles
+	}
+	return nil
+}
+
+func (x *ListRolesResponse) GetNextKey() string {
+	if x != nil {
+		return x.NextKey
+	}
+	return ""
+}
+
 type RequestID struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -1277,7 +1650,7 @@ type RequestID struct {
 
 func (x *RequestID) Reset() {
 	*x = RequestID{}
-	mi := &file_leaf_proto_msgTypes[16]
+	mi := &file_leaf_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1289,7 +1662,7 @@ func (x *RequestID) String() string {
 func (*RequestID) ProtoMessage() {}
 
 func (x *RequestID) ProtoReflect() protoreflect.Message {
-	mi := &file_leaf_proto_msgTypes[16]
+	mi := &file_leaf_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1302,7 +1675,7 @@ func (x *RequestID) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestID.ProtoReflect.Descriptor instead.
 func (*RequestID) Descriptor() ([]byte, []int) {
-	return file_leaf_proto_rawDescGZIP(), []int{16}
+	return file_leaf_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RequestID) GetId() string {
@@ -1323,7 +1696,7 @@ type AccessCapabilitiesRequest struct {
 
 func (x *AccessCapabilitiesRequest) Reset() {
 	*x = AccessCapabilitiesRequest{}
-	mi := &file_leaf_proto_msgTypes[17]
+	mi := &file_leaf_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1335,7 +1708,7 @@ func (x *AccessCapabilitiesRequest) String() string {
 func (*AccessCapabilitiesRequest) ProtoMessage() {}
 
 func (x *AccessCapabilitiesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_leaf_proto_msgTypes[17]
+	mi := &file_leaf_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1348,7 +1721,7 @@ func (x *AccessCapabilitiesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessCapabilitiesRequest.ProtoReflect.Descriptor instead.
 func (*AccessCapabilitiesRequest) Descriptor() ([]byte, []int) {
-	return file_leaf_proto_rawDescGZIP(), []int{17}
+	return file_leaf_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *AccessCapabilitiesRequest) GetUser() string {
@@ -1385,7 +1758,7 @@ type AccessCapabilities struct {
 
 func (x *AccessCapabilities) Reset() {
 	*x = AccessCapabilities{}
-	mi := &file_leaf_proto_msgTypes[18]
+	mi := &file_leaf_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1397,7 +1770,7 @@ func (x *AccessCapabilities) String() string {
 func (*AccessCapabilities) ProtoMessage() {}
 
 func (x *AccessCapabilities) ProtoReflect() protoreflect.Message {
-	mi := &file_leaf_proto_msgTypes[18]
+	mi := &file_leaf_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1410,7 +1783,7 @@ func (x *AccessCapabilities) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessCapabilities.ProtoReflect.Descriptor instead.
 func (*AccessCapabilities) Descriptor() ([]byte, []int) {
-	return file_leaf_proto_rawDescGZIP(), []int{18}
+	return file_leaf_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *AccessCapabilities) GetRequestableRoles() []string {
@@ -1458,7 +1831,7 @@ type Watch struct {
 
 func (x *Watch) Reset() {
 	*x = Watch{}
-	mi := &file_leaf_proto_msgTypes[19]
+	mi := &file_leaf_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1470,7 +1843,7 @@ func (x *Watch) String() string {
 func (*Watch) ProtoMessage() {}
 
 func (x *Watch) ProtoReflect() protoreflect.Message {
-	mi := &file_leaf_proto_msgTypes[19]
+	mi := &file_leaf_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1483,7 +1856,7 @@ func (x *Watch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Watch.ProtoReflect.Descriptor instead.
 func (*Watch) Descriptor() ([]byte, []int) {
-	return file_leaf_proto_rawDescGZIP(), []int{19}
+	return file_leaf_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Watch) GetKinds() []*WatchKind {
@@ -1512,7 +1885,7 @@ type WatchKind struct {
 
 func (x *WatchKind) Reset() {
 	*x = WatchKind{}
-	mi := &file_leaf_proto_msgTypes[20]
+	mi := &file_leaf_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1524,7 +1897,7 @@ func (x *WatchKind) String() string {
 func (*WatchKind) ProtoMessage() {}
 
 func (x *WatchKind) ProtoReflect() protoreflect.Message {
-	mi := &file_leaf_proto_msgTypes[20]
+	mi := &file_leaf_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1537,7 +1910,7 @@ func (x *WatchKind) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchKind.ProtoReflect.Descriptor instead.
 func (*WatchKind) Descriptor() ([]byte, []int) {
-	return file_leaf_proto_rawDescGZIP(), []int{20}
+	return file_leaf_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *WatchKind) GetKind() string {
@@ -1582,7 +1955,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_leaf_proto_msgTypes[21]
+	mi := &file_leaf_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1594,7 +1967,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_leaf_proto_msgTypes[21]
+	mi := &file_leaf_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1607,7 +1980,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_leaf_proto_rawDescGZIP(), []int{21}
+	return file_leaf_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Event) GetType() int32 {
@@ -1725,7 +2098,7 @@ const file_leaf_proto_rawDesc = "" +
 	"\bsub_kind\x18\x02 \x01(\tR\asubKind\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\tR\aversion\x123\n" +
 	"\bmetadata\x18\x04 \x01(\v2\x17.devcluster.v1.MetadataR\bmetadata\x124\n" +
-	"\x04spec\x18\x05 \x01(\v2 .devcluster.v1.AccessRequestSpecR\x04spec\"\xf1\x03\n" +
+	"\x04spec\x18\x05 \x01(\v2 .devcluster.v1.AccessRequestSpecR\x04spec\"\xe5\a\n" +
 	"\x11AccessRequestSpec\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x14\n" +
 	"\x05roles\x18\x02 \x03(\tR\x05roles\x12\x14\n" +
@@ -1733,18 +2106,43 @@ const file_leaf_proto_rawDesc = "" +
 	"\acreated\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\x124\n" +
 	"\aexpires\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\x12%\n" +
 	"\x0erequest_reason\x18\x06 \x01(\tR\rrequestReason\x12%\n" +
-	"\x0eresolve_reason\x18\a \x01(\tR\rresolveReason\x125\n" +
+	"\x0eresolve_reason\x18\a \x01(\tR\rresolveReason\x12K\n" +
+	"\x13resolve_annotations\x18\b \x01(\v2\x1a.devcluster.v1.LabelValuesR\x12resolveAnnotations\x12I\n" +
+	"\x12system_annotations\x18\t \x01(\v2\x1a.devcluster.v1.LabelValuesR\x11systemAnnotations\x12D\n" +
+	"\n" +
+	"thresholds\x18\n" +
+	" \x03(\v2$.devcluster.v1.AccessReviewThresholdR\n" +
+	"thresholds\x125\n" +
 	"\areviews\x18\f \x03(\v2\x1b.devcluster.v1.AccessReviewR\areviews\x12/\n" +
-	"\x13suggested_reviewers\x18\r \x03(\tR\x12suggestedReviewers\x12=\n" +
+	"\x13suggested_reviewers\x18\r \x03(\tR\x12suggestedReviewers\x12O\n" +
+	"\x16requested_resource_ids\x18\x0e \x03(\v2\x19.devcluster.v1.ResourceIDR\x14requestedResourceIds\x12\x1d\n" +
+	"\n" +
+	"login_hint\x18\x0f \x01(\tR\tloginHint\x12\x17\n" +
+	"\adry_run\x18\x10 \x01(\bR\x06dryRun\x12=\n" +
 	"\fmax_duration\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\vmaxDuration\x12;\n" +
 	"\vsession_ttl\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"sessionTtl\"\xb1\x01\n" +
+	"sessionTtl\x12F\n" +
+	"\x11assume_start_time\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampR\x0fassumeStartTime\x12C\n" +
+	"\x0fresource_expiry\x18\x16 \x01(\v2\x1a.google.protobuf.TimestampR\x0eresourceExpiry\"q\n" +
+	"\x15AccessReviewThreshold\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06filter\x18\x02 \x01(\tR\x06filter\x12\x18\n" +
+	"\aapprove\x18\x03 \x01(\rR\aapprove\x12\x12\n" +
+	"\x04deny\x18\x04 \x01(\rR\x04deny\"\x83\x01\n" +
+	"\n" +
+	"ResourceID\x12!\n" +
+	"\fcluster_name\x18\x01 \x01(\tR\vclusterName\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12*\n" +
+	"\x11sub_resource_name\x18\x04 \x01(\tR\x0fsubResourceName\"\xf9\x01\n" +
 	"\fAccessReview\x12\x16\n" +
 	"\x06author\x18\x01 \x01(\tR\x06author\x12\x14\n" +
 	"\x05roles\x18\x02 \x03(\tR\x05roles\x12%\n" +
 	"\x0eproposed_state\x18\x03 \x01(\x05R\rproposedState\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x124\n" +
-	"\acreated\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\"l\n" +
+	"\acreated\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\x12F\n" +
+	"\x11assume_start_time\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\x0fassumeStartTime\"l\n" +
 	"\x16AccessReviewSubmission\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x123\n" +
@@ -1766,6 +2164,17 @@ const file_leaf_proto_rawDesc = "" +
 	"\tstart_key\x18\x05 \x01(\tR\bstartKey\"~\n" +
 	"\x1aListAccessRequestsResponse\x12E\n" +
 	"\x0faccess_requests\x18\x01 \x03(\v2\x1c.devcluster.v1.AccessRequestR\x0eaccessRequests\x12\x19\n" +
+	"\bnext_key\x18\x02 \x01(\tR\anextKey\"x\n" +
+	"\x10ListRolesRequest\x12\x14\n" +
+	"\x05limit\x18\x01 \x01(\x05R\x05limit\x12\x1b\n" +
+	"\tstart_key\x18\x02 \x01(\tR\bstartKey\x121\n" +
+	"\x06filter\x18\x03 \x01(\v2\x19.devcluster.v1.RoleFilterR\x06filter\"a\n" +
+	"\n" +
+	"RoleFilter\x12'\n" +
+	"\x0fsearch_keywords\x18\x01 \x03(\tR\x0esearchKeywords\x12*\n" +
+	"\x11skip_system_roles\x18\x02 \x01(\bR\x0fskipSystemRoles\"Y\n" +
+	"\x11ListRolesResponse\x12)\n" +
+	"\x05roles\x18\x01 \x03(\v2\x13.devcluster.v1.RoleR\x05roles\x12\x19\n" +
 	"\bnext_key\x18\x02 \x01(\tR\anextKey\"\x1b\n" +
 	"\tRequestID\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\x8d\x01\n" +
@@ -1809,7 +2218,7 @@ func file_leaf_proto_rawDescGZIP() []byte {
 	return file_leaf_proto_rawDescData
 }
 
-var file_leaf_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_leaf_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_leaf_proto_goTypes = []any{
 	(*GetCertAuthorityRequest)(nil),    // 0: devcluster.v1.GetCertAuthorityRequest
 	(*RemoteCluster)(nil),              // 1: devcluster.v1.RemoteCluster
@@ -1822,55 +2231,71 @@ var file_leaf_proto_goTypes = []any{
 	(*Certs)(nil),                      // 8: devcluster.v1.Certs
 	(*AccessRequest)(nil),              // 9: devcluster.v1.AccessRequest
 	(*AccessRequestSpec)(nil),          // 10: devcluster.v1.AccessRequestSpec
-	(*AccessReview)(nil),               // 11: devcluster.v1.AccessReview
-	(*AccessReviewSubmission)(nil),     // 12: devcluster.v1.AccessReviewSubmission
-	(*AccessRequestFilter)(nil),        // 13: devcluster.v1.AccessRequestFilter
-	(*ListAccessRequestsRequest)(nil),  // 14: devcluster.v1.ListAccessRequestsRequest
-	(*ListAccessRequestsResponse)(nil), // 15: devcluster.v1.ListAccessRequestsResponse
-	(*RequestID)(nil),                  // 16: devcluster.v1.RequestID
-	(*AccessCapabilitiesRequest)(nil),  // 17: devcluster.v1.AccessCapabilitiesRequest
-	(*AccessCapabilities)(nil),         // 18: devcluster.v1.AccessCapabilities
-	(*Watch)(nil),                      // 19: devcluster.v1.Watch
-	(*WatchKind)(nil),                  // 20: devcluster.v1.WatchKind
-	(*Event)(nil),                      // 21: devcluster.v1.Event
-	nil,                                // 22: devcluster.v1.WatchKind.FilterEntry
-	(*Metadata)(nil),                   // 23: devcluster.v1.Metadata
-	(*timestamppb.Timestamp)(nil),      // 24: google.protobuf.Timestamp
-	(*MFAAuthenticateResponse)(nil),    // 25: devcluster.v1.MFAAuthenticateResponse
-	(*MFAAuthenticateChallenge)(nil),   // 26: devcluster.v1.MFAAuthenticateChallenge
-	(*ResourceHeader)(nil),             // 27: devcluster.v1.ResourceHeader
+	(*AccessReviewThreshold)(nil),      // 11: devcluster.v1.AccessReviewThreshold
+	(*ResourceID)(nil),                 // 12: devcluster.v1.ResourceID
+	(*AccessReview)(nil),               // 13: devcluster.v1.AccessReview
+	(*AccessReviewSubmission)(nil),     // 14: devcluster.v1.AccessReviewSubmission
+	(*AccessRequestFilter)(nil),        // 15: devcluster.v1.AccessRequestFilter
+	(*ListAccessRequestsRequest)(nil),  // 16: devcluster.v1.ListAccessRequestsRequest
+	(*ListAccessRequestsResponse)(nil), // 17: devcluster.v1.ListAccessRequestsResponse
+	(*ListRolesRequest)(nil),           // 18: devcluster.v1.ListRolesRequest
+	(*RoleFilter)(nil),                 // 19: devcluster.v1.RoleFilter
+	(*ListRolesResponse)(nil),          // 20: devcluster.v1.ListRolesResponse
+	(*RequestID)(nil),                  // 21: devcluster.v1.RequestID
+	(*AccessCapabilitiesRequest)(nil),  // 22: devcluster.v1.AccessCapabilitiesRequest
+	(*AccessCapabilities)(nil),         // 23: devcluster.v1.AccessCapabilities
+	(*Watch)(nil),                      // 24: devcluster.v1.Watch
+	(*WatchKind)(nil),                  // 25: devcluster.v1.WatchKind
+	(*Event)(nil),                      // 26: devcluster.v1.Event
+	nil,                                // 27: devcluster.v1.WatchKind.FilterEntry
+	(*Metadata)(nil),                   // 28: devcluster.v1.Metadata
+	(*timestamppb.Timestamp)(nil),      // 29: google.protobuf.Timestamp
+	(*MFAAuthenticateResponse)(nil),    // 30: devcluster.v1.MFAAuthenticateResponse
+	(*MFAAuthenticateChallenge)(nil),   // 31: devcluster.v1.MFAAuthenticateChallenge
+	(*LabelValues)(nil),                // 32: devcluster.v1.LabelValues
+	(*Role)(nil),                       // 33: devcluster.v1.Role
+	(*ResourceHeader)(nil),             // 34: devcluster.v1.ResourceHeader
 }
 var file_leaf_proto_depIdxs = []int32{
-	23, // 0: devcluster.v1.RemoteCluster.metadata:type_name -> devcluster.v1.Metadata
+	28, // 0: devcluster.v1.RemoteCluster.metadata:type_name -> devcluster.v1.Metadata
 	2,  // 1: devcluster.v1.RemoteCluster.status:type_name -> devcluster.v1.RemoteClusterStatus
-	24, // 2: devcluster.v1.RemoteClusterStatus.last_heartbeat:type_name -> google.protobuf.Timestamp
+	29, // 2: devcluster.v1.RemoteClusterStatus.last_heartbeat:type_name -> google.protobuf.Timestamp
 	1,  // 3: devcluster.v1.RemoteClustersPage.remote_clusters:type_name -> devcluster.v1.RemoteCluster
-	24, // 4: devcluster.v1.UserCertsRequest.expires:type_name -> google.protobuf.Timestamp
-	25, // 5: devcluster.v1.UserCertsRequest.mfa_response:type_name -> devcluster.v1.MFAAuthenticateResponse
+	29, // 4: devcluster.v1.UserCertsRequest.expires:type_name -> google.protobuf.Timestamp
+	30, // 5: devcluster.v1.UserCertsRequest.mfa_response:type_name -> devcluster.v1.MFAAuthenticateResponse
 	4,  // 6: devcluster.v1.UserSingleUseCertsRequest.init:type_name -> devcluster.v1.UserCertsRequest
-	25, // 7: devcluster.v1.UserSingleUseCertsRequest.mfa_response:type_name -> devcluster.v1.MFAAuthenticateResponse
-	26, // 8: devcluster.v1.UserSingleUseCertsResponse.mfa_challenge:type_name -> devcluster.v1.MFAAuthenticateChallenge
+	30, // 7: devcluster.v1.UserSingleUseCertsRequest.mfa_response:type_name -> devcluster.v1.MFAAuthenticateResponse
+	31, // 8: devcluster.v1.UserSingleUseCertsResponse.mfa_challenge:type_name -> devcluster.v1.MFAAuthenticateChallenge
 	7,  // 9: devcluster.v1.UserSingleUseCertsResponse.cert:type_name -> devcluster.v1.SingleUseUserCert
-	23, // 10: devcluster.v1.AccessRequest.metadata:type_name -> devcluster.v1.Metadata
+	28, // 10: devcluster.v1.AccessRequest.metadata:type_name -> devcluster.v1.Metadata
 	10, // 11: devcluster.v1.AccessRequest.spec:type_name -> devcluster.v1.AccessRequestSpec
-	24, // 12: devcluster.v1.AccessRequestSpec.created:type_name -> google.protobuf.Timestamp
-	24, // 13: devcluster.v1.AccessRequestSpec.expires:type_name -> google.protobuf.Timestamp
-	11, // 14: devcluster.v1.AccessRequestSpec.reviews:type_name -> devcluster.v1.AccessReview
-	24, // 15: devcluster.v1.AccessRequestSpec.max_duration:type_name -> google.protobuf.Timestamp
-	24, // 16: devcluster.v1.AccessRequestSpec.session_ttl:type_name -> google.protobuf.Timestamp
-	24, // 17: devcluster.v1.AccessReview.created:type_name -> google.protobuf.Timestamp
-	11, // 18: devcluster.v1.AccessReviewSubmission.review:type_name -> devcluster.v1.AccessReview
-	13, // 19: devcluster.v1.ListAccessRequestsRequest.filter:type_name -> devcluster.v1.AccessRequestFilter
-	9,  // 20: devcluster.v1.ListAccessRequestsResponse.access_requests:type_name -> devcluster.v1.AccessRequest
-	20, // 21: devcluster.v1.Watch.kinds:type_name -> devcluster.v1.WatchKind
-	22, // 22: devcluster.v1.WatchKind.filter:type_name -> devcluster.v1.WatchKind.FilterEntry
-	27, // 23: devcluster.v1.Event.resource_header:type_name -> devcluster.v1.ResourceHeader
-	9,  // 24: devcluster.v1.Event.access_request:type_name -> devcluster.v1.AccessRequest
-	25, // [25:25] is the sub-list for method output_type
-	25, // [25:25] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	29, // 12: devcluster.v1.AccessRequestSpec.created:type_name -> google.protobuf.Timestamp
+	29, // 13: devcluster.v1.AccessRequestSpec.expires:type_name -> google.protobuf.Timestamp
+	32, // 14: devcluster.v1.AccessRequestSpec.resolve_annotations:type_name -> devcluster.v1.LabelValues
+	32, // 15: devcluster.v1.AccessRequestSpec.system_annotations:type_name -> devcluster.v1.LabelValues
+	11, // 16: devcluster.v1.AccessRequestSpec.thresholds:type_name -> devcluster.v1.AccessReviewThreshold
+	13, // 17: devcluster.v1.AccessRequestSpec.reviews:type_name -> devcluster.v1.AccessReview
+	12, // 18: devcluster.v1.AccessRequestSpec.requested_resource_ids:type_name -> devcluster.v1.ResourceID
+	29, // 19: devcluster.v1.AccessRequestSpec.max_duration:type_name -> google.protobuf.Timestamp
+	29, // 20: devcluster.v1.AccessRequestSpec.session_ttl:type_name -> google.protobuf.Timestamp
+	29, // 21: devcluster.v1.AccessRequestSpec.assume_start_time:type_name -> google.protobuf.Timestamp
+	29, // 22: devcluster.v1.AccessRequestSpec.resource_expiry:type_name -> google.protobuf.Timestamp
+	29, // 23: devcluster.v1.AccessReview.created:type_name -> google.protobuf.Timestamp
+	29, // 24: devcluster.v1.AccessReview.assume_start_time:type_name -> google.protobuf.Timestamp
+	13, // 25: devcluster.v1.AccessReviewSubmission.review:type_name -> devcluster.v1.AccessReview
+	15, // 26: devcluster.v1.ListAccessRequestsRequest.filter:type_name -> devcluster.v1.AccessRequestFilter
+	9,  // 27: devcluster.v1.ListAccessRequestsResponse.access_requests:type_name -> devcluster.v1.AccessRequest
+	19, // 28: devcluster.v1.ListRolesRequest.filter:type_name -> devcluster.v1.RoleFilter
+	33, // 29: devcluster.v1.ListRolesResponse.roles:type_name -> devcluster.v1.Role
+	25, // 30: devcluster.v1.Watch.kinds:type_name -> devcluster.v1.WatchKind
+	27, // 31: devcluster.v1.WatchKind.filter:type_name -> devcluster.v1.WatchKind.FilterEntry
+	34, // 32: devcluster.v1.Event.resource_header:type_name -> devcluster.v1.ResourceHeader
+	9,  // 33: devcluster.v1.Event.access_request:type_name -> devcluster.v1.AccessRequest
+	34, // [34:34] is the sub-list for method output_type
+	34, // [34:34] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_leaf_proto_init() }
@@ -1892,7 +2317,7 @@ func file_leaf_proto_init() {
 		(*SingleUseUserCert_Ssh)(nil),
 		(*SingleUseUserCert_Tls)(nil),
 	}
-	file_leaf_proto_msgTypes[21].OneofWrappers = []any{
+	file_leaf_proto_msgTypes[26].OneofWrappers = []any{
 		(*Event_ResourceHeader)(nil),
 		(*Event_AccessRequest)(nil),
 	}
@@ -1902,7 +2327,7 @@ func file_leaf_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_leaf_proto_rawDesc), len(file_leaf_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   23,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

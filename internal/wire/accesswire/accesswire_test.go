@@ -68,7 +68,7 @@ func TestRequestBytes(t *testing.T) {
 		},
 		"access request": {
 			&AccessRequest{Kind: "k", Version: "v", Metadata: wire.Metadata{Name: "i"}, Spec: AccessRequestSpec{
-				User: "u", Roles: []string{"r"}, State: RequestPending, RequestReason: "w", SuggestedReviewers: []string{"c"}}},
+				User: "u", Roles: []string{"r"}, State: 1, RequestReason: "w", SuggestedReviewers: []string{"c"}}},
 			"0a016b" + "1a0176" + "22030a0169" + "2a0e" + "0a0175" + "120172" + "1801" + "320177" + "6a0163",
 		},
 		"list":         {&ListAccessRequestsRequest{Filter: &AccessRequestFilter{ID: "i", User: "u"}}, "0a060a0169120175"},
@@ -95,13 +95,13 @@ func TestRequestBytes(t *testing.T) {
 	}
 	var can AccessCapabilities
 	read("220170"+"2801"+"3001", &can)
-	if can != (AccessCapabilities{"p", true, true}) {
+	if !reflect.DeepEqual(can, AccessCapabilities{RequestPrompt: "p", RequireReason: true, AutoRequest: true}) {
 		t.Errorf("capabilities %+v", can)
 	}
 	var put, deleted Event
 	read("0801"+"7205"+"22030a0169", &put) // AccessRequest is field 14
 	read("0802"+"1205"+"22030a0169", &deleted)
-	if put.Type != EventPut || put.AccessRequest.Metadata.Name != "i" || deleted.Type != EventDelete || deleted.Header.Metadata.Name != "i" {
+	if put.Type != 1 || put.AccessRequest.Metadata.Name != "i" || deleted.Type != 2 || deleted.Header.Metadata.Name != "i" {
 		t.Errorf("events %+v, %+v", put, deleted)
 	}
 	var certs Certs

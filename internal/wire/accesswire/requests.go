@@ -5,6 +5,7 @@ import (
 
 	"github.com/seed-087d674e/tsh/internal/wire"
 	"github.com/seed-087d674e/tsh/internal/wire/mfawire"
+	"github.com/seed-087d674e/tsh/internal/wire/rolewire"
 )
 
 // NewTimestamp is the message for t; nil for the zero time.
@@ -47,35 +48,83 @@ type AccessRequest struct {
 	Spec     AccessRequestSpec `wire:"5"`
 }
 
-// States of an access request.
-const (
-	RequestPending  int32 = 1
-	RequestApproved int32 = 2
-	RequestDenied   int32 = 3
-	RequestPromoted int32 = 4
-)
-
 // AccessRequestSpec is what is asked for, and what came of it.
 type AccessRequestSpec struct {
-	User               string          `wire:"1"`
-	Roles              []string        `wire:"2"`
-	State              int32           `wire:"3"`
-	Created            *wire.Timestamp `wire:"4"`
-	Expires            *wire.Timestamp `wire:"5"`
-	RequestReason      string          `wire:"6"`
-	ResolveReason      string          `wire:"7"`
-	SuggestedReviewers []string        `wire:"13"`
+	User               string                `wire:"1"`
+	Roles              []string              `wire:"2"`
+	State              int32                 `wire:"3"` // 1 pending, 2 approved, 3 denied, 4 promoted
+	Created            *wire.Timestamp       `wire:"4"`
+	Expires            *wire.Timestamp       `wire:"5"`
+	RequestReason      string                `wire:"6"`
+	ResolveReason      string                `wire:"7"`
+	ResolveAnnotations *rolewire.LabelValues `wire:"8"`
+	SystemAnnotations  *rolewire.LabelValues `wire:"9"`
+	Thresholds         []*Threshold          `wire:"10"`
+	Reviews            []*Review             `wire:"12"`
+	SuggestedReviewers []string              `wire:"13"`
+	ResourceIDs        []*ResourceID         `wire:"14"`
+	LoginHint          string                `wire:"15"`
+	DryRun             bool                  `wire:"16"`
+	MaxDuration        *wire.Timestamp       `wire:"17"`
+	SessionTTL         *wire.Timestamp       `wire:"18"`
+	AssumeStartTime    *wire.Timestamp       `wire:"21"`
+	ResourceExpiry     *wire.Timestamp       `wire:"22"` // not in 14.x
+}
+
+// Threshold is how many reviews decide.
+type Threshold struct {
+	Name    string `wire:"1"`
+	Filter  string `wire:"2"`
+	Approve uint64 `wire:"3"`
+	Deny    uint64 `wire:"4"`
+}
+
+// ResourceID names a resource of a cluster.
+type ResourceID struct {
+	ClusterName     string `wire:"1"`
+	Kind            string `wire:"2"`
+	Name            string `wire:"3"`
+	SubResourceName string `wire:"4"`
+}
+
+// Review is what somebody says about a request.
+type Review struct {
+	Author          string          `wire:"1"`
+	Roles           []string        `wire:"2"`
+	ProposedState   int32           `wire:"3"`
+	Reason          string          `wire:"4"`
+	Created         *wire.Timestamp `wire:"5"`
+	AssumeStartTime *wire.Timestamp `wire:"10"`
+}
+
+// ReviewSubmission hands a review in.
+type ReviewSubmission struct {
+	RequestID string `wire:"1"`
+	Review    Review `wire:"2"`
+}
+
+// RequestID names a request that is to be deleted.
+type RequestID struct {
+	ID string `wire:"1"`
 }
 
 // AccessRequestFilter selects requests.
 type AccessRequestFilter struct {
-	ID   string `wire:"1"`
-	User string `wire:"2"`
+	ID             string   `wire:"1"`
+	User           string   `wire:"2"`
+	State          int32    `wire:"3"`
+	SearchKeywords []string `wire:"4"`
+	Scope          int32    `wire:"5"` // 1 the caller's, 2 what the caller has to review; not in 14.x
+	Requester      string   `wire:"6"` // not in 14.x
 }
 
 // ListAccessRequestsRequest asks for a page of requests.
 type ListAccessRequestsRequest struct {
-	Filter *AccessRequestFilter `wire:"1"`
+	Filter     *AccessRequestFilter `wire:"1"`
+	Sort       int32                `wire:"2"` // 1 by when they were made
+	Descending bool                 `wire:"3"`
+	Limit      int32                `wire:"4"`
+	StartKey   string               `wire:"5"`
 }
 
 // ListAccessRequestsResponse is a page of requests.
@@ -86,14 +135,18 @@ type ListAccessRequestsResponse struct {
 
 // AccessCapabilitiesRequest asks what a user can request.
 type AccessCapabilitiesRequest struct {
-	User string `wire:"1"`
+	User               string `wire:"1"`
+	RequestableRoles   bool   `wire:"2"`
+	SuggestedReviewers bool   `wire:"3"`
 }
 
 // AccessCapabilities says what a user can, and has to, request.
 type AccessCapabilities struct {
-	RequestPrompt string `wire:"4"`
-	RequireReason bool   `wire:"5"`
-	AutoRequest   bool   `wire:"6"`
+	RequestableRoles   []string `wire:"1"`
+	SuggestedReviewers []string `wire:"2"`
+	RequestPrompt      string   `wire:"4"`
+	RequireReason      bool     `wire:"5"`
+	AutoRequest        bool     `wire:"6"`
 }
 
 // Watch asks to be told of changes.
@@ -107,16 +160,9 @@ type WatchKind struct {
 	Filter map[string]string `wire:"4"`
 }
 
-// Types of events. That of the first is EventInit: from then on nothing is missed.
-const (
-	EventInit   int32 = 0
-	EventPut    int32 = 1
-	EventDelete int32 = 2
-)
-
 // Event is a change of a resource.
 type Event struct {
-	Type          int32           `wire:"1"`
+	Type          int32           `wire:"1"` // 0 comes first and once, 1 put, 2 deleted
 	Header        *ResourceHeader `wire:"2"` // of what was deleted
 	AccessRequest *AccessRequest  `wire:"14"`
 }
