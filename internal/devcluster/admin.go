@@ -195,6 +195,7 @@ func (c *Cluster) newAdminServer() *http.Server {
 		return c.resolveRequest(r.PathValue("id"), v)
 	})
 	c.handleSSHD(handle)
+	c.handleSign(handle)
 	return &http.Server{
 		Handler: c.gated(mux), ReadHeaderTimeout: headerTimeout, WriteTimeout: adminTimeout,
 		ErrorLog: log.New(io.Discard, "", 0),

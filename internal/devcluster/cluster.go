@@ -62,7 +62,8 @@ type Cluster struct {
 	grpcSSH  *grpc.Server
 	queues   [routeCount]*connQueue
 
-	sshListener net.Listener // nil unless it has a port of its own
+	sshListener  net.Listener // nil unless it has a port of its own
+	authListener net.Listener // nil unless the auth server has an address of its own
 
 	ctx      context.Context
 	cancel   context.CancelFunc
@@ -113,6 +114,9 @@ func start(s *state, cfg Config) (*Cluster, error) {
 	}
 	if cfg.SeparatePorts {
 		err = c.listenSSH()
+	}
+	if err == nil {
+		err = c.listenAuth(cfg.AuthAddr)
 	}
 	if err == nil {
 		err = c.openLeaf(cfg)
@@ -207,6 +211,9 @@ func (c *Cluster) serve() {
 	if c.sshListener != nil {
 		c.goFunc(func() { c.acceptLoop(c.sshListener, c.serveSSHPort) })
 	}
+	if c.authListener != nil {
+		c.goFunc(func() { c.acceptLoop(c.authListener, c.serveAuthPort) })
+	}
 	c.goFunc(func() { _ = c.web.Serve(c.queues[routeWeb]) })
 	c.goFunc(func() { _ = c.adminWeb.Serve(c.admin) })
 	c.goFunc(func() { _ = c.legacy.Serve(c.queues[routeAuthHTTP]) })
@@ -275,8 +282,10 @@ func (c *Cluster) Addr() string { return c.listener.Addr().String() }
 
 func (c *Cluster) closeListeners() error {
 	err := c.listener.Close()
-	if c.sshListener != nil {
-		err = errors.Join(err, c.sshListener.Close())
+	for _, own := range []net.Listener{c.sshListener, c.authListener} {
+		if own != nil {
+			err = errors.Join(err, own.Close())
+		}
 	}
 	return err
 }
