@@ -2,7 +2,6 @@ package credentials
 
 import (
 	"crypto/tls"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -12,23 +11,53 @@ import (
 )
 
 // IdentityFile is the identity in a file that tsh login --out, or a tool on the
-// cluster's side, has written. The file is read when something is asked for, and kept
-// once it could be read: a file that is renewed needs a new IdentityFile. It is safe for
-// concurrent use.
+// cluster's side, has written, or in a string with the content of one. It is read when
+// something is asked for, and kept once it could be read: for a file that is renewed
+// there is NewDynamicIdentityFile. It is safe for concurrent use and prints as REDACTED.
 type IdentityFile struct {
-	path string
-	now  func() time.Time
+	redacted
+	loader string
+	what   string // for errors
+	now    func() time.Time
 
-	mu     sync.Mutex
-	loaded *keystore.Identity
+	mu      sync.Mutex
+	read    func() (*keystore.Identity, error) // nil once it worked
+	loaded  *keystore.Identity
+	notices *notices
 }
 
 // LoadIdentityFile returns the credentials in the file path. Errors appear at the first
-// use and are those of keystore.ReadIdentityFile. There is no address in such a file.
-func LoadIdentityFile(path string) *IdentityFile { return &IdentityFile{path: path, now: time.Now} }
+// use and are those of keystore.ReadIdentityFile: a link is followed, an SSH certificate
+// that is not in the file is looked for in PATH-cert.pub, and a file has at most 4 MiB, of
+// lines of at most 64 KiB. There is no address in such a file.
+func LoadIdentityFile(path string, opts ...Option) *IdentityFile {
+	f := &IdentityFile{loader: "LoadIdentityFile", what: "identity file " + path, now: time.Now, notices: new(notices)}
+	f.notices.apply(opts)
+	f.read = func() (*keystore.Identity, error) {
+		id, err := keystore.ReadIdentityFile(path)
+		if err == nil {
+			f.notices.warn(append(id.Warnings, exposedDirs(path)...)...)
+		}
+		return id, err
+	}
+	return f
+}
 
-// TLSConfig returns what keystore.Identity.TLSConfig does. An identity that has expired
-// is an error that matches *keystore.TimeError and says when it ended.
+// LoadIdentityString returns the credentials in s, which has the content of an identity
+// file, all of it: there is no file beside it. Errors appear at the first use and are those
+// of keystore.Identity.SetIdentityFile.
+func LoadIdentityString(s string) *IdentityFile {
+	return &IdentityFile{loader: "LoadIdentityString", what: "identity in a string", now: time.Now, notices: new(notices),
+		read: func() (*keystore.Identity, error) {
+			id, data := new(keystore.Identity), []byte(s)
+			defer clear(data)
+			return id, id.SetIdentityFile(data)
+		}}
+}
+
+// TLSConfig returns what keystore.Identity.TLSConfig does: it is an error to have no TLS
+// certificate or no TLS authority. An identity that has expired is an error that matches
+// *keystore.TimeError and says when it ended.
 func (f *IdentityFile) TLSConfig() (*tls.Config, error) {
 	id, err := f.usable()
 	if err != nil {
@@ -38,7 +67,7 @@ func (f *IdentityFile) TLSConfig() (*tls.Config, error) {
 }
 
 // SSHClientConfig returns what keystore.Identity.SSHClientConfig does, with the errors
-// of TLSConfig.
+// of TLSConfig. The TLS parts may be missing.
 func (f *IdentityFile) SSHClientConfig() (*ssh.ClientConfig, error) {
 	id, err := f.usable()
 	if err != nil {
@@ -48,7 +77,7 @@ func (f *IdentityFile) SSHClientConfig() (*ssh.ClientConfig, error) {
 }
 
 // Expiry is when the identity ends, by the earlier one of its certificates. It is false
-// when the file could not be read.
+// when it could not be read.
 func (f *IdentityFile) Expiry() (time.Time, bool) {
 	id, err := f.load()
 	if err != nil {
@@ -58,21 +87,23 @@ func (f *IdentityFile) Expiry() (time.Time, bool) {
 	return id.Expiry()
 }
 
-// load reads the file unless that was done.
+// DefaultAddrs returns an *UnsupportedError.
+func (f *IdentityFile) DefaultAddrs() ([]string, error) { return nil, noAddrs(f.loader) }
+
+// load reads the identity unless that was done.
 func (f *IdentityFile) load() (*keystore.Identity, error) {
+	defer f.notices.deliver()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.loaded != nil {
 		return f.loaded, nil
 	}
-	id, err := keystore.ReadIdentityFile(f.path)
+	id, err := f.read()
 	if err != nil {
 		return nil, err
 	}
-	for _, warning := range id.Warnings {
-		slog.Debug("identity file", "warning", warning)
-	}
-	f.loaded = id
+	id.Now = f.now
+	f.loaded, f.read = id, nil // the string is free to go
 	return id, nil
 }
 
@@ -81,9 +112,5 @@ func (f *IdentityFile) usable() (*keystore.Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	when, ok := id.Expiry()
-	if now := f.now(); ok && !now.Before(when) { // a beginning that is to come may be our clock
-		return nil, fmt.Errorf("identity file %s: %w", f.path, &keystore.TimeError{At: when, Now: now})
-	}
-	return id, nil
+	return id, checkExpiry(f.what, id, f.now())
 }

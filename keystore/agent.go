@@ -77,7 +77,7 @@ func agentSigner(key any) *sshagent.Key {
 
 // clientCertificate is what a TLS client shows. An agent signs with SHA-256 only.
 func (id *Identity) clientCertificate() *tls.Certificate {
-	cert := &tls.Certificate{Certificate: [][]byte{id.TLSCert.Raw}, PrivateKey: id.TLSKey, Leaf: id.TLSCert}
+	cert := &tls.Certificate{Certificate: append([][]byte{id.TLSCert.Raw}, id.chain...), PrivateKey: id.TLSKey, Leaf: id.TLSCert}
 	if agentSigner(id.TLSKey) != nil {
 		cert.SupportedSignatureAlgorithms = []tls.SignatureScheme{tls.ECDSAWithP256AndSHA256}
 	}

@@ -54,7 +54,8 @@ type Identity struct {
 	// that others can write to; see profile.Store.Protect.
 	Exposed []string
 
-	file    string          // where it was read from, if it was an identity file
+	origin  string          // where it comes from, for errors; empty if it is stored
+	chain   [][]byte        // certificates between TLSCert and its authority, which a server may want to see
 	revoked map[string]bool // wire form of keys that known_hosts marks @revoked
 }
 

@@ -36,9 +36,10 @@ const (
 // that is missing, *KeyError for a key that cannot be used, and ErrDamaged otherwise,
 // unless the system refuses. That others can read the file is one of Warnings.
 func ReadIdentityFile(path string) (*Identity, error) {
+	origin := "identity file " + path
 	data, exposed, err := readIdentity(path)
 	if err != nil {
-		return nil, unreadable(path, err)
+		return nil, unreadable(origin, err)
 	}
 	defer clear(data)
 	parts, err := scanIdentity(data)
@@ -50,36 +51,68 @@ func ReadIdentityFile(path string) (*Identity, error) {
 		id, err = parts.identity()
 	}
 	if err != nil {
-		var other *KeyError
-		if errors.As(err, &other) {
-			other.Path = "identity file " + path
-			return nil, other
-		}
-		return nil, &identityFileError{path, err}
+		return nil, unusable(origin, err)
 	}
-	id.file = path
-	if exposed != 0 {
-		id.Warnings = append(id.Warnings, fmt.Sprintf("other users can get at the private key in %s (mode %04o); chmod go= it", path, exposed))
-	}
+	id.origin = origin
+	id.warnExposed(path, exposed)
 	return id, nil
 }
 
+// SetIdentityFile makes id the identity that data, the content of an identity file,
+// holds: the counterpart of IdentityFile. It reads as ReadIdentityFile does, except that
+// there is no file beside it, so that the SSH certificate has to be in it. Errors are
+// those of ReadIdentityFile. data may be cleared afterwards.
+func (id *Identity) SetIdentityFile(data []byte) error {
+	const origin = "identity in a string"
+	if len(data) > maxIdentityFile {
+		return unusable(origin, fmt.Errorf("has more than %d bytes", maxIdentityFile))
+	}
+	parts, err := scanIdentity(data)
+	if err != nil {
+		return unusable(origin, err)
+	}
+	read, err := parts.identity()
+	if err != nil {
+		return unusable(origin, err)
+	}
+	*id = *read
+	id.origin = origin
+	return nil
+}
+
+// warnExposed notes that others can read the private key.
+func (id *Identity) warnExposed(path string, exposed fs.FileMode) {
+	if exposed != 0 {
+		id.Warnings = append(id.Warnings, fmt.Sprintf("other users can get at the private key in %s (mode %04o); chmod go= it", path, exposed))
+	}
+}
+
 // unreadable says what the system has against a file.
-func unreadable(path string, err error) error {
+func unreadable(what string, err error) error {
 	var refused *fs.PathError
 	if errors.As(err, &refused) {
 		err = refused.Err
 	}
-	return fmt.Errorf("identity file %s: %w", path, err)
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// unusable says what is wrong with the content of something.
+func unusable(what string, err error) error {
+	var other *KeyError
+	if errors.As(err, &other) {
+		other.Path = what
+		return other
+	}
+	return &identityFileError{what, err}
 }
 
 // identityFileError is an identity file that cannot be used for what is in it.
 type identityFileError struct {
-	path string
-	err  error
+	origin string
+	err    error
 }
 
-func (e *identityFileError) Error() string { return "identity file " + e.path + " " + e.err.Error() }
+func (e *identityFileError) Error() string { return e.origin + " " + e.err.Error() }
 
 // Unwrap makes it ErrDamaged.
 func (e *identityFileError) Unwrap() []error { return []error{ErrDamaged, e.err} }
@@ -297,15 +330,15 @@ func (p *identityParts) identity() (*Identity, error) {
 
 // owner is whose credentials these are, for errors.
 func (id *Identity) owner() string {
-	if id.file != "" {
-		return "identity file " + id.file
+	if id.origin != "" {
+		return id.origin
 	}
 	return fmt.Sprintf("identity of %s at %s", id.User, id.Proxy)
 }
 
 // without is the error for an identity that no server can be verified with.
 func (id *Identity) without(protocol string) error {
-	if id.file != "" {
+	if id.origin != "" {
 		return fmt.Errorf("%w: %s has no %s authority", ErrDamaged, id.owner(), protocol)
 	}
 	return fmt.Errorf("%w: no %s authority is known for %s", ErrDamaged, protocol, id.Proxy)

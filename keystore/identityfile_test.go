@@ -280,7 +280,7 @@ func TestIdentityFileWithoutParts(t *testing.T) {
 	if _, err := id.SSHClientConfig(); err != nil || id.User != "mira" {
 		t.Error(id.User, err)
 	}
-	if _, err := id.TLSConfig(); err == nil || !strings.Contains(err.Error(), "has no TLS certificate") || !strings.Contains(err.Error(), id.file) {
+	if _, err := id.TLSConfig(); err == nil || !strings.Contains(err.Error(), "has no TLS certificate") || !strings.Contains(err.Error(), id.origin) {
 		t.Error(err)
 	}
 	id = read(p.key + p.ssh + p.tls)

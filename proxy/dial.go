@@ -112,6 +112,7 @@ func (c *Config) clientTLS(alpn ...string) *tls.Config {
 	cfg.ServerName = encodeCluster(c.Cluster)
 	cfg.NextProtos = alpn
 	cfg.MinVersion = max(cfg.MinVersion, tls.VersionTLS12)
+	cfg.InsecureSkipVerify = false // who verifies in VerifyConnection does that besides
 	// All hosts of all clusters bear names under the same suffix, and the
 	// identity may trust several clusters: which one it is shows in the authority.
 	before := cfg.VerifyConnection
