@@ -5,7 +5,8 @@
 //	devcluster auth sign --dir ./dev --user bot --ttl 1h --out bot.id   # again and again
 //	go run ./examples/bot --proxy localhost:3080 --identity bot.id
 //
-// It ends with Ctrl-C, or after --for, and says how many calls there were.
+// It says who it is whenever that changes, ends with Ctrl-C or after --for, and then says how
+// many calls there were.
 package main
 
 import (
@@ -17,7 +18,6 @@ import (
 	"os"
 	"os/signal"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/seed-087d674e/tsh/api"
@@ -56,29 +56,45 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	defer identity.Close()
-	var calls, failures atomic.Int64
+	var t tally
 	var callers sync.WaitGroup
 	for range o.callers {
 		callers.Go(func() {
 			for ctx.Err() == nil {
-				err := ask(ctx, o.proxy, identity)
-				if ctx.Err() != nil {
-					return // ended, not failed
-				}
-				calls.Add(1)
-				if err != nil {
-					failures.Add(1)
-					log.Print(err)
+				name, err := ask(ctx, o.proxy, identity)
+				if ctx.Err() == nil { // else it has ended, not failed
+					t.count(name, err)
 				}
 			}
 		})
 	}
 	callers.Wait()
-	fmt.Printf("%d calls, %d failed\n", calls.Load(), failures.Load())
-	if failures.Load() > 0 {
+	fmt.Printf("%d calls, %d failed\n", t.calls, t.failures)
+	if t.failures > 0 {
 		return errors.New("calls failed")
 	}
 	return nil
+}
+
+// tally is what has come of the calls.
+type tally struct {
+	mu              sync.Mutex
+	calls, failures int
+	name            string
+}
+
+func (t *tally) count(name string, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.calls++
+	switch {
+	case err != nil:
+		t.failures++
+		log.Print(err)
+	case name != t.name:
+		t.name = name
+		fmt.Println("I am", name)
+	}
 }
 
 // report tells of a file that could not be used; the last good one stays in use.
@@ -90,12 +106,15 @@ func report(err error) {
 
 // ask connects anew for each call, so that each proves who we are with the identity of
 // the moment. A program that keeps its client gets the new one when it reconnects.
-func ask(ctx context.Context, proxy string, identity credentials.Credentials) error {
+func ask(ctx context.Context, proxy string, identity credentials.Credentials) (name string, err error) {
 	client, err := api.Connect(ctx, api.Config{Addrs: []string{proxy}, Credentials: []credentials.Credentials{identity}})
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer client.Close()
-	_, err = client.Ping(ctx)
-	return err
+	user, err := client.CurrentUser(ctx)
+	if err != nil {
+		return "", err
+	}
+	return user.Name, nil
 }
