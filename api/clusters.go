@@ -78,9 +78,7 @@ func (c *Client) remoteClusters(ctx context.Context) ([]*RemoteCluster, error) {
 // of its own that does not negotiate HTTP/2.
 func (c *Client) remoteClusters14(ctx context.Context) ([]*RemoteCluster, error) {
 	failed := func(err error) error { return &Error{Method: pathRemoteClusters14, Addr: c.addr, err: err} }
-	route := c.route
-	route.HTTP1 = true
-	conn, err := c.dial(ctx, route)
+	conn, err := c.dial(ctx, true)
 	if err != nil {
 		return nil, err
 	}
