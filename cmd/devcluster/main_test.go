@@ -145,7 +145,7 @@ func TestUsers(t *testing.T) {
 }
 
 func TestHelpHasExamples(t *testing.T) {
-	for _, cmd := range []string{"", "start", "users", "users add", "users ls", "users rm", "users reset"} {
+	for _, cmd := range []string{"", "start", "users", "users add", "users ls", "users rm", "users reset", "users update", "create", "get", "rm", "auth", "auth sign", "auth export"} {
 		out, _, status := run(t, "", append(strings.Fields(cmd), "--help")...)
 		if status != 0 || !strings.Contains(out, "Examples:\n  devcluster ") {
 			t.Errorf("%s: %d %s", cmd, status, out)

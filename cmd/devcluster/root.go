@@ -41,6 +41,9 @@ func hint(err error) string {
 	if errors.As(err, &missing) {
 		return fmt.Sprintf("start one there: devcluster start --dir %s", missing.dir)
 	}
+	if errors.Is(err, fs.ErrExist) {
+		return "replace it with --overwrite, or name another --out"
+	}
 	return ""
 }
 
@@ -70,15 +73,17 @@ It is for trying tsh out and for tests, never for production: whoever logs in
 runs commands as the OS user that started it.`,
 		Example: `  devcluster start --dir ./dev
   devcluster users add alice --dir ./dev --roles access --logins root,alice
+  devcluster create -f role.yaml --dir ./dev
   devcluster requests ls --dir ./dev
-  devcluster nodes ls --dir ./dev`,
+  devcluster nodes ls --dir ./dev
+  devcluster auth sign --user robot --out ./robot.identity --dir ./dev`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 		Args:              cobra.NoArgs,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.AddCommand(newStart(), newUsers(), newRequests(), newNodes())
+	root.AddCommand(newStart(), newUsers(), newRequests(), newNodes(), newCreate(), newGet(), newRemove(), newAuth())
 	return root
 }
 

@@ -2,12 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/user"
 	"path/filepath"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -17,6 +15,8 @@ import (
 // startOptions is the command line of start.
 type startOptions struct {
 	dir, addr, publicAddr, name string
+	authAddr                    string
+	json                        bool
 	secondFactor, suite, motd   string
 	nodes                       int
 	hostnames                   []string
@@ -52,6 +52,7 @@ The nodes are reached through the proxy only; their addresses are names for it.`
   devcluster start --dir ./dev --addr 127.0.0.1:0 --second-factor off
   devcluster start --dir ./dev --nodes 3 --motd "Hello"
   devcluster start --dir ./dev --leaf leaf.example
+  devcluster start --dir ./dev --auth-addr 127.0.0.1:3025 --json
   devcluster start --dir ./dev --hostnames web,web,db --node-labels env=dev
   devcluster start --dir ./dev --connector github:gh --default-connector gh`,
 		Args: cobra.NoArgs,
@@ -62,6 +63,7 @@ The nodes are reached through the proxy only; their addresses are names for it.`
 	dirFlag(cmd, &opts.dir)
 	f := cmd.Flags()
 	f.StringVar(&opts.addr, "addr", "127.0.0.1:3080", "`address` to listen on; port 0 picks one")
+	f.StringVar(&opts.authAddr, "auth-addr", "", "`address` of the auth server without the proxy, or none (default the host of --addr with port 3025, or a free one)")
 	f.StringVar(&opts.publicAddr, "public-addr", "", "`host:port` that clients are told and the web certificate names (default localhost and the port)")
 	f.StringVar(&opts.name, "name", "", "`name` of a new cluster (default dev.example)")
 	f.StringVar(&opts.secondFactor, "second-factor", "", "off, otp, webauthn, or on for both (default as before, or otp)")
@@ -81,6 +83,7 @@ The nodes are reached through the proxy only; their addresses are names for it.`
 	f.StringVar(&opts.tunnelAddr, "tunnel-addr", "", "`address` of a port of its own for the SSH server for reverse tunnels (default by ALPN at --addr, with --separate-ports any)")
 	f.StringVar(&opts.mfaRefusal, "mfa-refusal", "", "how nodes turn away users of the roles session-mfa and session-mfa-prod: channel, request or auth (default channel)")
 	f.BoolVar(&opts.noMFAReuse, "no-mfa-reuse", false, "take each answer to a challenge for one session alone")
+	f.BoolVar(&opts.json, "json", false, "print where the cluster is as JSON")
 	f.BoolVar(&opts.quiet, "quiet", false, "no line for each event on standard error")
 	return cmd
 }
@@ -94,7 +97,7 @@ func runStart(ctx context.Context, stdout, stderr io.Writer, opts startOptions) 
 		return fmt.Errorf("--nodes %d: a cluster has at least one node", opts.nodes)
 	}
 	cfg := devcluster.Config{
-		Dir: dir, Addr: opts.addr, PublicAddr: opts.publicAddr, Name: opts.name,
+		Dir: dir, Addr: opts.addr, AuthAddr: opts.authAddress(), PublicAddr: opts.publicAddr, Name: opts.name,
 		SecondFactor: opts.secondFactor, Suite: opts.suite, MOTD: opts.motd,
 		Emulate: opts.emulate, SeparatePorts: opts.separatePorts || opts.sshOnly, SSHOnly: opts.sshOnly, TunnelAddr: opts.tunnelAddr, NoResumption: opts.noResumption,
 		Nodes: opts.nodes, Hostnames: opts.hostnames, NodeLabels: opts.nodeLabels,
@@ -112,26 +115,12 @@ func runStart(ctx context.Context, stdout, stderr io.Writer, opts startOptions) 
 	if err != nil {
 		return err
 	}
-	greet(stdout, c, dir)
-	<-ctx.Done()
-	fmt.Fprintln(stdout, "stopping")
-	return c.Close()
-}
-
-// greet says where the cluster is and what to type next.
-func greet(w io.Writer, c *devcluster.Cluster, dir string) {
-	login := "root"
-	if u, err := user.Current(); err == nil {
-		login = u.Username[strings.LastIndexByte(u.Username, '\\')+1:]
+	if err := welcome(stdout, c, dir, opts.json); err != nil {
+		return errors.Join(err, c.Close())
 	}
-	program := os.Args[0]
-	fmt.Fprintf(w, `cluster %s listens on %s, announced as %s
-web CA  %s
-
-in another terminal:
-  %s users add %s --dir %s --roles access --logins %s
-  export SSL_CERT_FILE=%s
-  tsh login --proxy=%s --user=%s
-  tsh ls
-`, c.Name(), c.Addr(), c.PublicAddr(), c.CAFile(), program, login, dir, login, c.CAFile(), c.PublicAddr(), login)
+	<-ctx.Done()
+	if !opts.json {
+		fmt.Fprintln(stdout, "stopping")
+	}
+	return c.Close()
 }

@@ -25,17 +25,18 @@ func newUsers() *cobra.Command {
 	var opts usersOptions
 	cmd := &cobra.Command{
 		Use:   "users",
-		Short: "Add, list, reset and remove users",
+		Short: "Add, list, change, reset and remove users",
 		Long: `users changes who may log in, whether the cluster runs or not: a running one is
 reached through the socket in its directory, otherwise the state is opened.`,
 		Example: `  devcluster users add alice --dir ./dev --roles access --logins root,alice
   devcluster users ls --dir ./dev
+  devcluster users update alice --dir ./dev --roles access,staging
   devcluster users reset alice --dir ./dev
   devcluster users rm alice --dir ./dev`,
 	}
 	dirFlag(cmd, &opts.dir)
 	cmd.PersistentFlags().BoolVar(&opts.json, "json", false, "print JSON")
-	cmd.AddCommand(newUsersAdd(&opts), newUsersList(&opts), newUsersRemove(&opts), newUsersReset(&opts))
+	cmd.AddCommand(newUsersAdd(&opts), newUsersList(&opts), newUsersUpdate(&opts), newUsersRemove(&opts), newUsersReset(&opts))
 	return cmd
 }
 
@@ -74,8 +75,9 @@ func newUsersAdd(shared *usersOptions) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringSliceVar(&spec.Roles, "roles", []string{"access"}, "roles: access, editor, auditor, x11, requester, reviewer, session-mfa, session-mfa-prod")
+	cmd.Flags().StringSliceVar(&spec.Roles, "roles", []string{"access"}, "`ROLES` that there are; see devcluster get roles --format=text")
 	cmd.Flags().StringSliceVar(&spec.Logins, "logins", nil, "login names on the nodes")
+	addTraits(cmd, &spec.Traits)
 	pw.addFlags(cmd)
 	return cmd
 }

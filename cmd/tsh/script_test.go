@@ -111,6 +111,7 @@ func TestScripts(t *testing.T) {
 			"forbid":      withWorld((*world).forbid),
 			"careful":     withWorld((*world).careful),
 			"needs":       withWorld((*world).needs),
+			"sign":        withWorld((*world).sign),
 		},
 	})
 }

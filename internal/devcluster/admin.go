@@ -195,6 +195,8 @@ func (c *Cluster) newAdminServer() *http.Server {
 		return c.resolveRequest(r.PathValue("id"), v)
 	})
 	c.handleSSHD(handle)
+	c.handleSign(handle)
+	c.handleRoles(handle)
 	return &http.Server{
 		Handler: c.gated(mux), ReadHeaderTimeout: headerTimeout, WriteTimeout: adminTimeout,
 		ErrorLog: log.New(io.Discard, "", 0),

@@ -127,7 +127,7 @@ func (c *Cluster) callerRoles(ctx context.Context) (roleSet, error) {
 		return roleSet{}, err
 	}
 	id := caller(ctx)
-	return c.roleSet(c.localRoles(id.cluster, id.roles), u.Logins)
+	return c.roleSet(c.localRoles(id.cluster, id.roles), u.traits())
 }
 
 func (c *Cluster) rpcCurrentUser(ctx context.Context, _ *pb.Empty) (*pb.User, error) {
@@ -204,8 +204,7 @@ func (c *Cluster) rpcGetRole(ctx context.Context, req *pb.GetRoleRequest) (*pb.R
 	if err != nil {
 		return nil, err
 	}
-	var r role
-	found, err := c.state.get(bucketRoles, req.Name, &r)
+	r, found, err := c.role(req.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -217,52 +216,6 @@ func (c *Cluster) rpcGetRole(ctx context.Context, req *pb.GetRoleRequest) (*pb.R
 		return nil, denied("read", "role")
 	}
 	return r.message(), nil
-}
-
-// message writes a role as 18.3 does, with the parts that concern other kinds
-// of resources empty.
-func (r role) message() *pb.Role {
-	yes, no := &pb.BoolValue{Value: true}, &pb.BoolValue{}
-	conditions := func() *pb.RoleConditions {
-		none := func() *pb.LabelValues { return &pb.LabelValues{} }
-		return &pb.RoleConditions{
-			Namespaces: []string{"default"}, NodeLabels: none(), Unnamed_8: none(), ClusterLabels: none(),
-			Unnamed_10: none(), Unnamed_11: none(), Unnamed_18: none(), Unnamed_26: none(), Unnamed_27: none(), Unnamed_44: none(),
-		}
-	}
-	allow := conditions()
-	allow.Logins = r.Logins
-	for key, values := range r.NodeLabels {
-		if allow.NodeLabels.Values == nil {
-			allow.NodeLabels.Values = make(map[string]*pb.StringValues)
-		}
-		allow.NodeLabels.Values[key] = &pb.StringValues{Values: values}
-	}
-	for _, ru := range r.Rules {
-		allow.Rules = append(allow.Rules, &pb.Rule{Resources: ru.Resources, Verbs: ru.Verbs})
-	}
-	mfaType := int32(0)
-	if r.SessionMFA {
-		mfaType = 1
-	}
-	return &pb.Role{
-		Kind: "role", Version: "v7",
-		Metadata: &pb.Metadata{Name: r.Name, Namespace: "default", Revision: revision("role", r.Name)},
-		Spec: &pb.RoleSpec{
-			Options: &pb.RoleOptions{
-				RequireMfaType: mfaType,
-				ForwardAgent:   r.ForwardAgent, MaxSessionTtl: int64(r.MaxSessionTTL),
-				PortForwarding: &pb.BoolValue{Value: r.PortForwarding}, CertificateFormat: "standard",
-				EnhancedRecording: []string{"command", "network"},
-				RecordSession:     &pb.RecordSession{Desktop: yes, Default: "best_effort"},
-				DesktopClipboard:  yes, DesktopDirectorySharing: yes, SshFileCopy: yes,
-				Idp:               &pb.RoleIDP{Saml: &pb.RoleIDPSAML{Enabled: yes}},
-				CreateDesktopUser: no, CreateDbUser: no, Unnamed_30: &pb.Empty{},
-			},
-			Allow: allow,
-			Deny:  conditions(),
-		},
-	}
 }
 
 // revision is a stable stand-in for the revision of a resource that is made

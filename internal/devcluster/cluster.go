@@ -27,6 +27,7 @@ type Cluster struct {
 	settings   *settings
 	auths      *authorities
 	log        *slog.Logger
+	audit      *auditLog // of a leaf: its root's
 	motd       string
 	ceremonies ceremonies
 	enrolments enrolments
@@ -64,6 +65,7 @@ type Cluster struct {
 
 	sshListener    net.Listener // nil unless it has a port of its own
 	tunnelListener net.Listener // likewise
+	authListener   net.Listener // nil unless the auth server has an address of its own
 
 	ctx      context.Context
 	cancel   context.CancelFunc
@@ -119,6 +121,12 @@ func start(s *state, cfg Config) (*Cluster, error) {
 		err = c.listenTunnel(cfg.TunnelAddr)
 	}
 	if err == nil {
+		err = c.listenAuth(cfg.AuthAddr)
+	}
+	if err == nil {
+		c.audit, err = openAudit(s.dir, c.log)
+	}
+	if err == nil {
 		err = c.openLeaf(cfg)
 	}
 	if err == nil {
@@ -128,7 +136,7 @@ func start(s *state, cfg Config) (*Cluster, error) {
 		c.admin, err = adminListen(s.dir)
 	}
 	if err != nil {
-		return nil, errors.Join(err, c.closeListeners(), c.closeLeaf())
+		return nil, errors.Join(err, c.closeListeners(), c.closeLeaf(), c.audit.close())
 	}
 	c.serve()
 	return c, nil
@@ -214,6 +222,9 @@ func (c *Cluster) serve() {
 	if c.tunnelListener != nil {
 		c.goFunc(func() { c.acceptLoop(c.tunnelListener, c.serveTunnel) })
 	}
+	if c.authListener != nil {
+		c.goFunc(func() { c.acceptLoop(c.authListener, c.serveAuthPort) })
+	}
 	c.goFunc(func() { _ = c.web.Serve(c.queues[routeWeb]) })
 	c.goFunc(func() { _ = c.adminWeb.Serve(c.admin) })
 	c.goFunc(func() { _ = c.legacy.Serve(c.queues[routeAuthHTTP]) })
@@ -270,6 +281,7 @@ func (c *Cluster) Close() error {
 		c.grpcSSH.Stop()
 		err = errors.Join(err, c.closeLeaf())
 		c.wg.Wait()
+		err = errors.Join(err, c.audit.close())
 		_ = os.Remove(filepath.Join(c.state.dir, pidFile))
 		removeAdminSocket(c.state.dir)
 		c.stopErr = errors.Join(err, c.state.close())
@@ -282,11 +294,10 @@ func (c *Cluster) Addr() string { return c.listener.Addr().String() }
 
 func (c *Cluster) closeListeners() error {
 	err := c.listener.Close()
-	if c.sshListener != nil {
-		err = errors.Join(err, c.sshListener.Close())
-	}
-	if c.tunnelListener != nil {
-		err = errors.Join(err, c.tunnelListener.Close())
+	for _, own := range []net.Listener{c.sshListener, c.tunnelListener, c.authListener} {
+		if own != nil {
+			err = errors.Join(err, own.Close())
+		}
 	}
 	return err
 }

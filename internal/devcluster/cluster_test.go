@@ -230,8 +230,13 @@ func (f *fixture) tlsConfig(l *login, protos ...string) *tls.Config {
 // dial opens a gRPC connection by the given ALPN list.
 func (f *fixture) dial(l *login, protos ...string) *grpc.ClientConn {
 	f.t.Helper()
+	return f.dialAt(f.Addr(), l, protos...)
+}
+
+func (f *fixture) dialAt(address string, l *login, protos ...string) *grpc.ClientConn {
+	f.t.Helper()
 	cfg := f.tlsConfig(l, protos...)
-	cc, err := grpc.NewClient("passthrough:///"+f.Addr(),
+	cc, err := grpc.NewClient("passthrough:///"+address,
 		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
 			return (&tls.Dialer{Config: cfg}).DialContext(ctx, "tcp", addr)
 		}),

@@ -11,6 +11,9 @@ type Config struct {
 	Dir string
 	// Addr is where to listen, "127.0.0.1:3080" if empty; port 0 picks one.
 	Addr string
+	// AuthAddr is where the auth server is reached without the proxy, by mTLS; nowhere
+	// if empty. Port 0 picks one.
+	AuthAddr string
 	// PublicAddr is the host:port that ping announces and the web
 	// certificate names; localhost and the port of Addr if empty.
 	PublicAddr string

@@ -194,20 +194,23 @@ func (c *Cluster) sshCerts14(r *http.Request) (any, error) {
 
 // login14 checks the credentials first; a code is used up even if the key turns
 // out to be missing.
-func (c *Cluster) login14(r *http.Request, req *login14) (any, error) {
+func (c *Cluster) login14(r *http.Request, req *login14) (answer any, err error) {
+	note := loginNote{user: req.User, method: req.method(), from: r.RemoteAddr}
+	defer func() { c.noteLogin(note, err) }()
 	u, err := c.authenticate(&req.finishRequest)
 	if err != nil {
 		return nil, err
 	}
+	note.user = u.Name
 	keys, err := oneKey(req.PubKey)
 	if err != nil {
 		return nil, err
 	}
-	answer, err := c.issueFor(&req.finishRequest, u, keys, remoteIP(r))
+	issued, err := c.issueFor(&req.finishRequest, u, keys, remoteIP(r))
 	if err != nil {
 		return nil, err
 	}
-	return c.issued(answer), nil
+	return c.issued(issued), nil
 }
 
 // absent14 are the calls that 14.x does not have.

@@ -51,7 +51,8 @@ func (c *Cluster) headlessLogin(r *http.Request) (any, error) {
 }
 
 // awaitHeadless waits for the user's decision, and carries it out.
-func (c *Cluster) awaitHeadless(r *http.Request, req *headlessRequest, keys *loginKeys) (*loginResponse, error) {
+func (c *Cluster) awaitHeadless(r *http.Request, req *headlessRequest, keys *loginKeys) (answer *loginResponse, err error) {
+	defer func() { c.noteLogin(loginNote{user: req.User, method: methodHeadless, from: r.RemoteAddr}, err) }()
 	ctx, cancel := context.WithTimeout(r.Context(), c.headlessWait)
 	defer cancel()
 	defer context.AfterFunc(c.ctx, cancel)()
@@ -100,7 +101,7 @@ func (c *Cluster) issueHeadless(keys *loginKeys, l headlessLogin, format string)
 	if u.LockedUntil.After(c.now()) {
 		return nil, accessDenied(textLocked)
 	}
-	roles, err := c.roleSet(u.Roles, u.Logins)
+	roles, err := c.roleSet(u.Roles, u.traits())
 	if err != nil {
 		return nil, err
 	}

@@ -45,7 +45,7 @@ func (c *Cluster) openLeaf(cfg Config) error {
 	if err != nil {
 		return errors.Join(err, s.close())
 	}
-	leaf.root, c.leaf = c, leaf
+	leaf.root, c.leaf, leaf.audit = c, leaf, c.audit
 	if err := leaf.listenLeaf(); err != nil {
 		return err
 	}
@@ -166,7 +166,7 @@ func (c *Cluster) remoteUser(id identity) (*user, error) {
 	if err != nil {
 		return nil, refused("access denied: %v", err)
 	}
-	return &user{Name: "remote-" + id.user + "-" + id.cluster, Roles: roles, Logins: traits["logins"]}, nil
+	return &user{Name: "remote-" + id.user + "-" + id.cluster, Roles: roles, Logins: traits["logins"], Traits: traits}, nil
 }
 
 // subjectTraits reads the traits in the subject of a user certificate.

@@ -40,6 +40,7 @@ func (c *Cluster) loginBegin(r *http.Request) (any, error) {
 	}
 	u, err := c.verify(req.User, req.Pass, nil)
 	if err != nil {
+		c.noteLogin(loginNote{user: req.User, method: methodPassword, from: r.RemoteAddr}, err)
 		if !errors.Is(err, errBadCredentials) && !errors.Is(err, errLocked) {
 			c.log.Error("login failed", "user", req.User, "reason", err)
 		}
@@ -88,11 +89,13 @@ type clientOptions struct {
 }
 
 // loginFinish checks the credentials and signs the keys.
-func (c *Cluster) loginFinish(r *http.Request) (any, error) {
+func (c *Cluster) loginFinish(r *http.Request) (answer any, err error) {
 	var req finishRequest
 	if err := readJSON(r, &req); err != nil {
 		return nil, err
 	}
+	note := loginNote{user: req.User, method: req.method(), from: r.RemoteAddr}
+	defer func() { c.noteLogin(note, err) }()
 	keys, err := req.check()
 	if err != nil {
 		return nil, err
@@ -101,6 +104,7 @@ func (c *Cluster) loginFinish(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	note.user = u.Name
 	return c.issueFor(&req, u, keys, remoteIP(r))
 }
 
@@ -113,7 +117,7 @@ func (c *Cluster) issueFor(req *finishRequest, u *user, keys *loginKeys, from st
 	if req.KubernetesCluster != "" {
 		return nil, badParameter("kubernetes cluster %q is not registered in this cluster", req.KubernetesCluster)
 	}
-	roles, err := c.roleSet(u.Roles, u.Logins)
+	roles, err := c.roleSet(u.Roles, u.traits())
 	if err != nil {
 		return nil, err
 	}

@@ -162,16 +162,22 @@ func (c *Cluster) serveSSH(n *node, conn net.Conn, line string) {
 		c.log.Error("no host certificate", "node", n.hostname, "reason", err)
 		return
 	}
+	var refusal nodeRefusal
 	config := &ssh.ServerConfig{
 		ServerVersion: line,
 		PublicKeyCallback: func(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
-			return c.authorize(n, meta, key)
+			permissions, err := c.authorize(n, meta, key)
+			if err != nil {
+				refusal.refused(c, meta.User(), key, err)
+			}
+			return permissions, err
 		},
 	}
 	config.AddHostKey(signer)
 	_ = conn.SetDeadline(time.Now().Add(sshHandshakeTimeout))
 	sc, channels, requests, err := ssh.NewServerConn(conn, config)
 	if err != nil {
+		c.noteRefusal(n, conn.RemoteAddr().String(), refusal)
 		c.log.Info("ssh refused", "node", n.hostname, "from", conn.RemoteAddr(), "reason", err)
 		return
 	}
@@ -182,6 +188,9 @@ func (c *Cluster) serveSSH(n *node, conn net.Conn, line string) {
 	nc := &nodeConn{cluster: c, node: n, conn: sc, teleportUser: name, forwards: newNodeForwards(sc, forwarding)}
 	nc.refusal, _ = sc.Permissions.ExtraData[permRefusal].(string)
 	nc.noCopying, _ = sc.Permissions.ExtraData[permNoCopy].(bool)
+	if nc.refusal != "" {
+		nc.noteDenied(nc.refusal)
+	}
 	nc.serve(channels, requests)
 	_ = sc.Close()
 }
@@ -253,7 +262,7 @@ func (c *Cluster) certRoles(cert *ssh.Certificate) (roleSet, error) {
 		return roleSet{}, fmt.Errorf("teleport-traits: %w", err)
 	}
 	issuer, _ := c.userIssuer(cert.SignatureKey)
-	return c.roleSet(c.localRoles(issuer, names.Roles), traits["logins"])
+	return c.roleSet(c.localRoles(issuer, names.Roles), traits)
 }
 
 // nodeConn is one authenticated connection to a node.

@@ -49,7 +49,7 @@ func (c *Cluster) rpcUserCerts(ctx context.Context, req *pb.UserCertsRequest) (*
 	if expires, err = c.assume(&order, req, caller(ctx), expires); err != nil {
 		return nil, err
 	}
-	if order.roles, err = c.roleSet(order.roleNames(), u.Logins); err != nil {
+	if order.roles, err = c.roleSet(order.roleNames(), u.traits()); err != nil {
 		return nil, err
 	}
 	if order.ttl = min(expires.Sub(c.now()), order.roles.sessionTTL(365*24*time.Hour)); order.ttl <= 0 {

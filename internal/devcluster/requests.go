@@ -59,8 +59,8 @@ func putRequestRoles(s *state, cfg Config) error {
 	}
 	return s.update(func(tx *stateTx) error {
 		for _, r := range []role{
-			{Name: roleRequester, MaxSessionTTL: 30 * time.Hour, Requestable: requestableRoles(), RequestAccess: mode, RequestPrompt: cfg.RequestPrompt},
-			{Name: roleReviewer, MaxSessionTTL: 30 * time.Hour, Reviews: true},
+			{Name: roleRequester, MaxSessionTTL: 30 * time.Hour, RequestAccess: mode, RequestPrompt: cfg.RequestPrompt, conditions: conditions{Requestable: requestableRoles()}},
+			{Name: roleReviewer, MaxSessionTTL: 30 * time.Hour, conditions: conditions{Reviewable: []string{"*"}}},
 		} {
 			if err := tx.put(bucketRoles, r.Name, r); err != nil {
 				return err

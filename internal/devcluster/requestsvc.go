@@ -51,20 +51,6 @@ func (r *AccessRequest) message() *pb.AccessRequest {
 	return m
 }
 
-// requestable are the roles that somebody may ask for and does not have.
-func (rs roleSet) requestable() []string {
-	var out []string
-	for _, r := range rs.roles {
-		for _, name := range r.Requestable {
-			held := rs.any(func(r role) bool { return r.Name == name })
-			if !held && !slices.Contains(out, name) {
-				out = append(out, name)
-			}
-		}
-	}
-	return out
-}
-
 // rpcCreateRequest takes a request from the person it is for. The client chooses
 // the ID; everything that is for the cluster to say is said here.
 func (c *Cluster) rpcCreateRequest(ctx context.Context, m *pb.AccessRequest) (*pb.AccessRequest, error) {
@@ -87,17 +73,17 @@ func (c *Cluster) rpcCreateRequest(ctx context.Context, m *pb.AccessRequest) (*p
 		return nil, invalid("access request has no roles")
 	}
 	for _, name := range wanted {
-		if !slices.Contains(roles.requestable(), name) {
+		if !roles.mayRequest(name) {
 			return nil, refused("user %q can not request role %q", spec.User, name)
 		}
 	}
-	if spec.RequestReason == "" && roles.any(func(r role) bool { return r.RequestAccess == accessReason }) {
+	if spec.RequestReason == "" && roles.needsReason(wanted) {
 		return nil, invalid("request reason must be specified (required by static role configuration)")
 	}
 	now := c.now().UTC()
 	req := &AccessRequest{
 		ID: m.Metadata.Name, User: spec.User, Roles: wanted, State: "pending", Reason: spec.RequestReason,
-		Reviewers: spec.SuggestedReviewers, Created: now, Expires: now.Add(requestTTL),
+		Reviewers: spec.SuggestedReviewers, Created: now, Expires: now.Add(roles.requestDuration(wanted)),
 	}
 	if err := c.putRequest(req); err != nil {
 		return nil, status.Error(codes.AlreadyExists, err.Error())
@@ -116,12 +102,11 @@ func (c *Cluster) visibleRequests(ctx context.Context, f *pb.AccessRequestFilter
 	if err != nil {
 		return nil, err
 	}
-	reviewer := roles.any(func(r role) bool { return r.Reviews })
 	var out []*pb.AccessRequest
 	for i := range all {
 		m := all[i].message()
 		switch {
-		case !reviewer && m.Spec.User != caller(ctx).user:
+		case m.Spec.User != caller(ctx).user && !roles.mayReviewAll(m.Spec.Roles):
 		case f.GetId() != "" && f.Id != m.Metadata.Name:
 		case f.GetUser() != "" && f.User != m.Spec.User:
 		case f.GetState() != 0 && f.State != m.Spec.State:
@@ -179,7 +164,7 @@ func (c *Cluster) rpcReview(ctx context.Context, req *pb.AccessReviewSubmission)
 	if err != nil {
 		return nil, requestStatus(err)
 	}
-	if !roles.any(func(r role) bool { return r.Reviews }) || r.User == caller(ctx).user {
+	if !roles.mayReviewAll(r.Roles) || r.User == caller(ctx).user {
 		return nil, refused("user %q cannot submit reviews", caller(ctx).user)
 	}
 	state := req.GetReview().GetProposedState()

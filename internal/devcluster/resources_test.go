@@ -148,7 +148,7 @@ func TestFilters(t *testing.T) {
 // People see the nodes that a role of theirs reaches with at least one login.
 func TestListsAreFilteredByRoles(t *testing.T) {
 	f := startCluster(t, func(c *Config) { c.Nodes = 3 })
-	prod := role{Name: "prod", Logins: []string{"deploy"}, NodeLabels: map[string][]string{"env": {"prod"}}}
+	prod := role{Name: "prod", conditions: conditions{Logins: []string{"deploy"}, NodeLabels: map[string][]string{"env": {"prod"}}}}
 	if err := f.state.update(func(tx *stateTx) error { return tx.put(bucketRoles, prod.Name, prod) }); err != nil {
 		t.Fatal(err)
 	}

@@ -1,34 +1,76 @@
 package devcluster
 
 import (
+	"encoding/json"
 	"slices"
 	"time"
 )
 
-// internalLogins is the template in a role's logins that stands for the
-// logins trait of the user.
-const internalLogins = "{{internal.logins}}"
+// roleVersion is that of roles that do not say which.
+const roleVersion = "v7"
 
-// role is what the dev cluster knows of a role.
+// defaultRoleTTL is how long logins last where a role does not say.
+const defaultRoleTTL = 30 * time.Hour
+
+// role is what the dev cluster knows of a role. Its conditions are what it allows; deny
+// wins over what any role allows. The names in the state are those of the first version:
+// directories outlive programs.
 type role struct {
-	Name           string              `json:"name"`
-	Logins         []string            `json:"logins,omitempty"`
-	NodeLabels     map[string][]string `json:"node_labels,omitempty"`
-	MaxSessionTTL  time.Duration       `json:"max_session_ttl"`
-	ForwardAgent   bool                `json:"forward_agent,omitempty"`
-	PortForwarding bool                `json:"port_forwarding,omitempty"`
-	PermitX11      bool                `json:"permit_x11,omitempty"`
-	NoFileCopy     bool                `json:"no_file_copy,omitempty"`
-	Rules          []rule              `json:"rules,omitempty"`
+	Name           string            `json:"name"`
+	Version        string            `json:"version,omitempty"`
+	Description    string            `json:"description,omitempty"`
+	Labels         map[string]string `json:"labels,omitempty"`
+	Expires        time.Time         `json:"expires,omitzero"` // it grants and denies nothing from then on
+	MaxSessionTTL  time.Duration     `json:"max_session_ttl"`
+	ForwardAgent   bool              `json:"forward_agent,omitempty"`
+	PortForwarding bool              `json:"port_forwarding,omitempty"`
+	PermitX11      bool              `json:"permit_x11,omitempty"`
+	NoFileCopy     bool              `json:"no_file_copy,omitempty"`
 	// SessionMFA: sessions on the nodes that the labels name take a second factor.
 	SessionMFA bool `json:"require_session_mfa,omitempty"`
+	// RequestAccess is what login makes of access requests, RequestPrompt what people
+	// are told to give as the reason.
+	RequestAccess string `json:"request_access,omitempty"`
+	RequestPrompt string `json:"request_prompt,omitempty"`
 
-	// Access requests: the roles that may be asked for, what login makes of it, what
-	// people are told to give as the reason, and whether requests may be reviewed.
-	Requestable   []string `json:"requestable,omitempty"`
-	RequestAccess string   `json:"request_access,omitempty"`
-	RequestPrompt string   `json:"request_prompt,omitempty"`
-	Reviews       bool     `json:"reviews,omitempty"`
+	conditions
+	Deny conditions `json:"deny,omitzero"`
+
+	allowed, denied judge // made of the conditions by Cluster.roleSet
+}
+
+// conditions are one side of a role.
+type conditions struct {
+	Logins     []string            `json:"logins,omitempty"`
+	NodeLabels map[string][]string `json:"node_labels,omitempty"`
+	Rules      []rule              `json:"rules,omitempty"`
+
+	// Access requests: the roles that may be asked for and on which terms, and those for
+	// which requests may be reviewed.
+	Requestable []string     `json:"requestable,omitempty"`
+	Terms       requestTerms `json:"request_terms,omitzero"`
+	Reviewable  []string     `json:"reviewable,omitempty"`
+}
+
+// requestTerms are the terms of access requests.
+type requestTerms struct {
+	Thresholds  []threshold   `json:"thresholds,omitempty"`
+	Reviewers   []string      `json:"suggested_reviewers,omitempty"`
+	MaxDuration time.Duration `json:"max_duration,omitempty"`
+	NeedReason  bool          `json:"need_reason,omitempty"`
+}
+
+// What a role says about the reason of requests.
+const (
+	reasonRequired = "required"
+	reasonOptional = "optional"
+)
+
+// threshold is how many reviews decide: one, whatever is said.
+type threshold struct {
+	Name    string `json:"name,omitempty"`
+	Approve int    `json:"approve,omitempty"`
+	Deny    int    `json:"deny,omitempty"`
 }
 
 type rule struct {
@@ -36,16 +78,32 @@ type rule struct {
 	Verbs     []string `json:"verbs"`
 }
 
+// UnmarshalJSON reads a role at rest. The first version knew reviewers of everything and
+// no others.
+func (r *role) UnmarshalJSON(raw []byte) error {
+	type plain role
+	old := struct {
+		*plain
+		Reviews bool `json:"reviews"`
+	}{plain: (*plain)(r)}
+	if err := json.Unmarshal(raw, &old); err != nil {
+		return err
+	}
+	if old.Reviews && len(r.Reviewable) == 0 {
+		r.Reviewable = []string{"*"}
+	}
+	return nil
+}
+
 // presetRoles are those of every new cluster: access reaches the nodes, editor
 // changes settings, auditor reads; x11 adds that displays may be forwarded, which access
 // does not allow, as in other clusters.
 func presetRoles() []role {
-	const ttl = 30 * time.Hour
+	const ttl = defaultRoleTTL
 	return []role{
 		{
 			Name:           "access",
-			Logins:         []string{internalLogins},
-			NodeLabels:     map[string][]string{"*": {"*"}},
+			conditions:     conditions{Logins: []string{internalLogins}, NodeLabels: map[string][]string{"*": {"*"}}},
 			MaxSessionTTL:  ttl,
 			ForwardAgent:   true,
 			PortForwarding: true,
@@ -55,18 +113,18 @@ func presetRoles() []role {
 			MaxSessionTTL:  ttl,
 			ForwardAgent:   true,
 			PortForwarding: true,
-			Rules: []rule{{
+			conditions: conditions{Rules: []rule{{
 				Resources: []string{"user", "role", "node"},
 				Verbs:     []string{"list", "create", "read", "update", "delete"},
-			}},
+			}}},
 		},
 		{
 			Name:          "auditor",
 			MaxSessionTTL: ttl,
-			Rules: []rule{{
+			conditions: conditions{Rules: []rule{{
 				Resources: []string{"session", "event"},
 				Verbs:     []string{"list", "read"},
-			}},
+			}}},
 		},
 		{Name: "x11", MaxSessionTTL: ttl, PermitX11: true},
 		{
@@ -77,64 +135,89 @@ func presetRoles() []role {
 	}
 }
 
-// roleSet is the roles a person has, and the logins trait they are read with.
+// roleSet is the roles a person has, read with the person's traits: the one place where
+// it is decided what they may do.
 type roleSet struct {
-	roles  []role
-	logins []string
+	roles []role
+	known []string // all roles there are, sorted; only of those who may ask for some
 }
 
-// roleSet reads the named roles; names that no longer exist grant nothing.
-func (c *Cluster) roleSet(names, logins []string) (roleSet, error) {
-	rs := roleSet{logins: logins}
+// roleSet reads the named roles; those that no longer exist grant and deny nothing.
+func (r *registry) roleSet(names []string, traits map[string][]string) (roleSet, error) {
+	var rs roleSet
 	for _, name := range names {
-		var r role
-		found, err := c.state.get(bucketRoles, name, &r)
+		ro, found, err := r.role(name)
 		if err != nil {
 			return roleSet{}, err
 		}
-		if found {
-			rs.roles = append(rs.roles, r)
+		if !found {
+			continue
 		}
+		ro.allowed, ro.denied = newJudge(&ro.conditions, traits), newJudge(&ro.Deny, traits)
+		rs.roles = append(rs.roles, ro)
 	}
-	return rs, nil
+	if !rs.any(func(r role) bool { return len(r.Requestable) > 0 }) {
+		return rs, nil
+	}
+	all, err := r.roles()
+	for _, ro := range all {
+		rs.known = append(rs.known, ro.Name)
+	}
+	return rs, err
 }
 
-// expand is the logins that one role grants.
-func (rs roleSet) expand(r role) []string {
-	var out []string
-	for _, l := range r.Logins {
-		if l == internalLogins {
-			out = append(out, rs.logins...)
-		} else {
-			out = append(out, l)
-		}
+// role reads one role. One that has expired is not found.
+func (r *registry) role(name string) (ro role, found bool, err error) {
+	found, err = r.state.get(bucketRoles, name, &ro)
+	if err != nil || !found || ro.over(r.now()) {
+		return role{}, false, err
 	}
-	return out
+	return ro, true, nil
 }
 
-// principals is every login that some role grants, in the order of the roles.
+// roles are all roles, by name.
+func (r *registry) roles() ([]role, error) {
+	var all []role
+	err := r.state.each(bucketRoles, func(_ string, raw []byte) error {
+		var ro role
+		if err := json.Unmarshal(raw, &ro); err != nil {
+			return err
+		}
+		if !ro.over(r.now()) {
+			all = append(all, ro)
+		}
+		return nil
+	})
+	return all, err
+}
+
+func (r *role) over(now time.Time) bool { return !r.Expires.IsZero() && !r.Expires.After(now) }
+
+// principals is every login that some role grants and none denies, in the order of the
+// roles.
 func (rs roleSet) principals() []string {
-	var out []string
-	for _, r := range rs.roles {
-		for _, l := range rs.expand(r) {
-			if !slices.Contains(out, l) {
-				out = append(out, l)
-			}
-		}
-	}
-	return out
+	return rs.logins(func(role) bool { return true })
 }
 
 // loginsFor is the logins that the roles grant on a node with these labels;
 // none means that the node is out of reach.
 func (rs roleSet) loginsFor(labels map[string]string) []string {
+	if rs.any(func(r role) bool { return r.denied.nodes.match(labels) }) {
+		return nil
+	}
+	return rs.logins(func(r role) bool { return r.allowed.nodes.match(labels) })
+}
+
+// logins of the roles that f picks, without what any role denies.
+func (rs roleSet) logins(f func(role) bool) []string {
 	var out []string
 	for _, r := range rs.roles {
-		if !labelsMatch(r.NodeLabels, labels) {
+		if !f(r) {
 			continue
 		}
-		for _, l := range rs.expand(r) {
-			if !slices.Contains(out, l) {
+		for _, l := range r.allowed.logins {
+			denied := rs.any(func(r role) bool { return slices.Contains(r.denied.logins, l) || slices.Contains(r.denied.logins, "*") })
+			if !denied && l != "*" && !slices.Contains(out, l) {
 				out = append(out, l)
 			}
 		}
@@ -142,31 +225,80 @@ func (rs roleSet) loginsFor(labels map[string]string) []string {
 	return out
 }
 
-// labelsMatch reports whether all wanted labels are there; "*" stands for any
-// key with any value, or for any value of a key. No wanted label matches no node.
-func labelsMatch(want map[string][]string, have map[string]string) bool {
-	if slices.Contains(want["*"], "*") {
-		return true
-	}
-	for key, values := range want {
-		got, ok := have[key]
-		if !ok || !slices.Contains(values, "*") && !slices.Contains(values, got) {
-			return false
-		}
-	}
-	return len(want) > 0
+// may reports whether some rule allows the verb on the kind of resource, and none
+// denies it.
+func (rs roleSet) may(verb, kind string) bool {
+	return !rs.forbids(verb, kind) && rs.any(func(r role) bool { return r.conditions.rule(verb, kind) })
 }
 
-// may reports whether some rule allows the verb on the kind of resource.
-func (rs roleSet) may(verb, resource string) bool {
+// forbids reports whether some rule denies the verb on the kind: for what everybody may
+// who is not denied it, as to list nodes.
+func (rs roleSet) forbids(verb, kind string) bool {
+	return rs.any(func(r role) bool { return r.Deny.rule(verb, kind) })
+}
+
+// rule reports whether some rule is about the verb on the kind.
+func (c *conditions) rule(verb, kind string) bool {
+	named := func(list []string, name string) bool {
+		return slices.Contains(list, name) || slices.Contains(list, "*")
+	}
+	return slices.ContainsFunc(c.Rules, func(ru rule) bool { return named(ru.Resources, kind) && named(ru.Verbs, verb) })
+}
+
+// mayRequest reports whether the role may be asked for: one that there is, that is not
+// held already, and that some role allows and none denies.
+func (rs roleSet) mayRequest(name string) bool {
+	return slices.Contains(rs.known, name) &&
+		!rs.any(func(r role) bool { return r.Name == name || r.denied.requests(name) }) &&
+		rs.any(func(r role) bool { return r.allowed.requests(name) })
+}
+
+// requestable are the roles that somebody may ask for and does not have.
+func (rs roleSet) requestable() []string {
+	return slices.DeleteFunc(slices.Clone(rs.known), func(name string) bool { return !rs.mayRequest(name) })
+}
+
+// mayReview reports whether requests for the role may be reviewed.
+func (rs roleSet) mayReview(name string) bool {
+	return !rs.any(func(r role) bool { return r.denied.reviews(name) }) && rs.any(func(r role) bool { return r.allowed.reviews(name) })
+}
+
+// mayReviewAll reports whether a request for these roles may be reviewed.
+func (rs roleSet) mayReviewAll(names []string) bool {
+	return !slices.ContainsFunc(names, func(name string) bool { return !rs.mayReview(name) })
+}
+
+// needsReason reports whether a request for the roles has to say why: all of those that
+// allow one of them are asked.
+func (rs roleSet) needsReason(names []string) bool {
+	return rs.any(func(r role) bool {
+		return r.RequestAccess == accessReason || r.Terms.NeedReason && slices.ContainsFunc(names, r.allowed.requests)
+	})
+}
+
+// suggestedReviewers are whom the roles name for requests.
+func (rs roleSet) suggestedReviewers() []string {
+	var out []string
 	for _, r := range rs.roles {
-		for _, ru := range r.Rules {
-			if slices.Contains(ru.Resources, resource) && slices.Contains(ru.Verbs, verb) {
-				return true
+		for _, name := range r.Terms.Reviewers {
+			if !slices.Contains(out, name) {
+				out = append(out, name)
 			}
 		}
 	}
-	return false
+	return out
+}
+
+// requestDuration is how long access by a request for the roles lasts at most: the
+// shortest that a role says which allows one of them, or requestTTL.
+func (rs roleSet) requestDuration(names []string) time.Duration {
+	longest := requestTTL
+	for _, r := range rs.roles {
+		if r.Terms.MaxDuration > 0 && slices.ContainsFunc(names, r.allowed.requests) {
+			longest = min(longest, r.Terms.MaxDuration)
+		}
+	}
+	return longest
 }
 
 // sessionTTL is what a login of the given wanted length gets: no longer than

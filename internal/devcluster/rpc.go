@@ -109,10 +109,15 @@ func (c *Cluster) interceptUnary(ctx context.Context, req any, info *grpc.UnaryS
 	if err := grpc.SetHeader(ctx, metadata.Pairs("version", c.version())); err != nil {
 		return nil, err
 	}
-	if err := c.admit(ctx); err != nil {
-		return nil, err
+	var resp any
+	err := c.admit(ctx)
+	if err == nil {
+		err = c.forbidden(ctx, info.FullMethod)
 	}
-	resp, err := h(ctx, req)
+	if err == nil {
+		resp, err = h(ctx, req)
+	}
+	c.noteCall(ctx, info.FullMethod, req, resp, err)
 	if err != nil {
 		c.log.Info("call refused", "method", info.FullMethod, "user", caller(ctx).user, "reason", err)
 	}
@@ -123,10 +128,14 @@ func (c *Cluster) interceptStream(srv any, stream grpc.ServerStream, info *grpc.
 	if err := stream.SetHeader(metadata.Pairs("version", c.version())); err != nil {
 		return err
 	}
-	if err := c.admit(stream.Context()); err != nil {
-		return err
+	err := c.admit(stream.Context())
+	if err == nil {
+		err = c.forbidden(stream.Context(), info.FullMethod)
 	}
-	err := h(srv, stream)
+	if err == nil {
+		err = h(srv, stream)
+	}
+	c.noteCall(stream.Context(), info.FullMethod, nil, nil, err)
 	if err != nil && status.Code(err) != codes.Canceled { // clients end streams by leaving
 		c.log.Info("stream ended", "method", info.FullMethod, "user", caller(stream.Context()).user, "reason", err)
 	}

@@ -41,6 +41,7 @@ type session struct {
 	ended   sync.WaitGroup
 	left    chan struct{} // closed when the client is gone
 	lent    lentThings
+	record  sessionRecord
 }
 
 // ptyRequest is the payload of pty-req (RFC 4254, 6.2).
@@ -67,9 +68,11 @@ func (nc *nodeConn) serveSession(channel ssh.Channel, requests <-chan *ssh.Reque
 			_ = channel.Close()
 		}
 		if ok && (req.Type == "shell" || req.Type == "exec") {
+			s.noteStart(req.Type)
 			s.begin()
 		}
 		if ok && req.Type == "subsystem" {
+			s.noteStart(req.Type)
 			s.ended.Go(s.serveSFTP)
 		}
 	}
@@ -210,12 +213,13 @@ func (s *session) begin() {
 // run delivers the output, then the exit status, and closes the channel. If
 // the client leaves first, the program and all its children are ended.
 func (s *session) run() {
+	defer s.noteEnd()
 	defer s.untrack()
 	c := s.child
 	var copies sync.WaitGroup
-	copies.Go(func() { _, _ = io.Copy(s.channel, c.stdout) })
+	copies.Go(func() { s.record.copied(io.Copy(s.channel, c.stdout)) })
 	if c.stderr != nil {
-		copies.Go(func() { _, _ = io.Copy(s.channel.Stderr(), c.stderr) })
+		copies.Go(func() { s.record.copied(io.Copy(s.channel.Stderr(), c.stderr)) })
 	}
 	drained := make(chan struct{})
 	go func() {
@@ -225,6 +229,7 @@ func (s *session) run() {
 	if s.await(drained) {
 		c.hangUp()
 		status := c.reap()
+		s.record.ends(status)
 		_, _ = s.channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{uint32(status)}))
 		_ = s.channel.Close()
 		if s.pty != nil {

@@ -65,7 +65,7 @@ func putMFARoles(s *state, cfg Config) error {
 // needMFA reports whether a role that has to do with a node of these labels wants a
 // second factor for sessions there.
 func (rs roleSet) needMFA(labels map[string]string) bool {
-	return rs.any(func(r role) bool { return r.SessionMFA && labelsMatch(r.NodeLabels, labels) })
+	return rs.any(func(r role) bool { return r.SessionMFA && r.allowed.nodes.match(labels) })
 }
 
 // judge is what a node thinks of a certificate: an error refuses the login, words
@@ -194,7 +194,7 @@ func (c *Cluster) singleUseCert(ctx context.Context, u *user, key ssh.PublicKey,
 	if err != nil {
 		return nil, err
 	}
-	if order.roles, err = c.roleSet(order.roleNames(), u.Logins); err != nil {
+	if order.roles, err = c.roleSet(order.roleNames(), u.traits()); err != nil {
 		return nil, err
 	}
 	if order.ttl = min(expires.Sub(c.now()), singleUseTTL); order.ttl <= 0 {

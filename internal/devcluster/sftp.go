@@ -21,6 +21,7 @@ func (s *session) startSubsystem(name string) bool {
 	case name != "sftp":
 		return s.fail("no such subsystem: " + name)
 	case s.nc.noCopying:
+		s.nc.noteDenied(noCopying)
 		return s.fail(noCopying)
 	}
 	s.sftp = true
@@ -30,6 +31,7 @@ func (s *session) startSubsystem(name string) bool {
 // serveSFTP serves the files of this machine, from the home directory on, until the
 // client leaves.
 func (s *session) serveSFTP() {
+	defer s.noteEnd()
 	defer s.channel.Close()
 	server, err := sftp.NewServer(s.channel, sftp.WithServerWorkingDirectory(s.nc.cluster.nodeHome()))
 	if err != nil {
@@ -37,6 +39,7 @@ func (s *session) serveSFTP() {
 		return
 	}
 	status := uint32(0)
+	defer func() { s.record.ends(int(status)) }()
 	if err := server.Serve(); err != nil {
 		s.nc.cluster.log.Info("sftp ended", "node", s.nc.node.hostname, "reason", err)
 		status = 1

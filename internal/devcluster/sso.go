@@ -96,6 +96,7 @@ type ssoLogin struct {
 	keys      *loginKeys
 	req       consoleRequest
 	ip        string
+	user      string // once the provider has said it
 	expires   time.Time
 }
 

@@ -76,6 +76,7 @@ func (c *Cluster) ssoConsole(kind string) func(r *http.Request) (any, error) {
 		}
 		login, message, err := c.beginSSO(kind, req)
 		if err != nil {
+			c.noteLogin(loginNote{method: methodSSO, connector: req.ConnectorID, from: r.RemoteAddr}, err)
 			c.log.Info("browser login refused", "connector", req.ConnectorID, "from", r.RemoteAddr, "reason", err)
 			return nil, accessDenied(message)
 		}
@@ -140,6 +141,7 @@ func (c *Cluster) ssoCallback(kind string) http.Handler {
 			return
 		}
 		answer, err := c.finishSSO(login, back)
+		c.noteLogin(loginNote{login.user, methodSSO, login.connector.Name, login.ip}, err)
 		if err != nil {
 			c.log.Info("browser login failed", "connector", login.connector.Name, "from", r.RemoteAddr, "reason", err)
 			target := *login.redirect
@@ -164,17 +166,18 @@ func (c *Cluster) finishSSO(login *ssoLogin, back providerAnswer) (string, error
 	if err != nil {
 		return "", err
 	}
-	names := rolesOf(person.Groups)
-	if len(names) == 0 {
+	login.user = person.Name
+	u := c.ssoUser(login.connector, person)
+	if len(u.Roles) == 0 {
 		return "", fmt.Errorf("%s has no role in this cluster.\n\tGroups: %q", person.Name, person.Groups)
 	}
-	roles, err := c.roleSet(names, person.Logins)
+	roles, err := c.roleSet(u.Roles, u.traits())
 	if err != nil {
 		return "", err
 	}
 	ttl := roles.sessionTTL(login.req.CertTTL)
-	u, err := c.storeSSOUser(login.connector, person, ttl)
-	if err != nil {
+	u.Expires = u.Created.Add(ttl)
+	if err := c.storeSSOUser(u); err != nil {
 		return "", err
 	}
 	route, err := c.route(login.req.RouteToCluster)
@@ -188,24 +191,27 @@ func (c *Cluster) finishSSO(login *ssoLogin, back providerAnswer) (string, error
 	return seal(login.redirect.Query().Get("secret_key"), c.issued(issued))
 }
 
-// storeSSOUser keeps the person as a user of the cluster for as long as the
-// session. A user from elsewhere keeps the name.
-func (c *Cluster) storeSSOUser(connector *Connector, p Person, ttl time.Duration) (*user, error) {
-	now := c.now().UTC()
-	u := &user{
-		Name: p.Name, Roles: rolesOf(p.Groups), Logins: p.Logins, Groups: p.Groups, Created: now, Revision: uuid.NewString(),
-		Source: connector.Kind + "/" + connector.Name, Expires: now.Add(ttl),
+// ssoUser is the person as a user of the cluster.
+func (c *Cluster) ssoUser(connector *Connector, p Person) *user {
+	return &user{
+		Name: p.Name, Roles: rolesOf(p.Groups), Logins: p.Logins, Groups: p.Groups, Created: c.now().UTC(), Revision: uuid.NewString(),
+		Source: connector.Kind + "/" + connector.Name,
 	}
-	return u, c.state.update(func(tx *stateTx) error {
+}
+
+// storeSSOUser keeps the user for as long as the session. A user from elsewhere keeps
+// the name.
+func (c *Cluster) storeSSOUser(u *user) error {
+	return c.state.update(func(tx *stateTx) error {
 		old := new(user)
-		found, err := tx.get(bucketUsers, p.Name, old)
+		found, err := tx.get(bucketUsers, u.Name, old)
 		if err != nil {
 			return err
 		}
-		if found && old.Source != u.Source && !old.expired(now) {
-			return fmt.Errorf("user %s exists already and is not from %s", p.Name, u.Source)
+		if found && old.Source != u.Source && !old.expired(u.Created) {
+			return fmt.Errorf("user %s exists already and is not from %s", u.Name, u.Source)
 		}
-		return tx.put(bucketUsers, p.Name, u)
+		return tx.put(bucketUsers, u.Name, u)
 	})
 }
 

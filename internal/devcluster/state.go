@@ -87,13 +87,12 @@ func (s *state) get(bucket, key string, v any) (found bool, err error) {
 
 // each calls f for every value of a bucket, in the order of the keys.
 func (s *state) each(bucket string, f func(key string, value []byte) error) error {
-	return s.db.View(func(tx *bbolt.Tx) error {
-		b := tx.Bucket([]byte(bucket))
-		if b == nil {
-			return nil
-		}
-		return b.ForEach(func(k, v []byte) error { return f(string(k), v) })
-	})
+	return s.view(func(tx *stateTx) error { return tx.each(bucket, f) })
+}
+
+// view runs f in one transaction that only reads.
+func (s *state) view(f func(tx *stateTx) error) error {
+	return s.db.View(func(tx *bbolt.Tx) error { return f(&stateTx{tx}) })
 }
 
 // update runs f in one transaction that is kept if f returns nil.
@@ -117,6 +116,15 @@ func (t *stateTx) get(bucket, key string, v any) (bool, error) {
 		return true, fmt.Errorf("state %s/%s is damaged: %w", bucket, key, err)
 	}
 	return true, nil
+}
+
+// each calls f for every value of a bucket, in the order of the keys.
+func (t *stateTx) each(bucket string, f func(key string, value []byte) error) error {
+	b := t.tx.Bucket([]byte(bucket))
+	if b == nil {
+		return nil
+	}
+	return b.ForEach(func(k, v []byte) error { return f(string(k), v) })
 }
 
 func (t *stateTx) put(bucket, key string, v any) error {

@@ -43,7 +43,12 @@ func TestEncodedNames(t *testing.T) {
 // tlsDial shakes hands and waits for what the server says about it.
 func (f *fixture) tlsDial(cfg *tls.Config) (*tls.ConnectionState, error) {
 	f.t.Helper()
-	conn, err := tls.Dial("tcp", f.Addr(), cfg)
+	return f.tlsDialAt(f.Addr(), cfg)
+}
+
+func (f *fixture) tlsDialAt(addr string, cfg *tls.Config) (*tls.ConnectionState, error) {
+	f.t.Helper()
+	conn, err := tls.Dial("tcp", addr, cfg)
 	if err != nil {
 		return nil, err
 	}

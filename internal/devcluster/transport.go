@@ -55,6 +55,9 @@ func (c *Cluster) proxySSH(stream grpc.ServerStream) error {
 		return err
 	}
 	ctx := stream.Context()
+	if err := cluster.mayDial(ctx, n); err != nil {
+		return err
+	}
 	c.dials.Add(1)
 	client, err := cluster.reachNode(ctx, n)
 	if err != nil {

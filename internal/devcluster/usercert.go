@@ -63,13 +63,18 @@ func (r certRequest) principals() []string {
 }
 
 // traits as 18.3 writes them for a user made by an administrator.
-func (u *user) traits() map[string][]string {
-	t := map[string][]string{"host_user_gid": {""}, "host_user_uid": {""}, "logins": u.Logins}
+func (u *user) traits() traits {
+	t := traits{"host_user_gid": {""}, "host_user_uid": {""}, "logins": u.Logins}
 	for _, name := range []string{
 		"aws_role_arns", "azure_identities", "db_names", "db_roles", "db_users", "gcp_service_accounts",
 		"kubernetes_groups", "kubernetes_users", "mcp_tools", "windows_logins",
 	} {
 		t[name] = nil
+	}
+	for name, values := range u.Traits {
+		if name != "logins" {
+			t[name] = values
+		}
 	}
 	switch {
 	case strings.HasPrefix(u.Source, kindGitHub+"/"):

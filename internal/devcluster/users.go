@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"github.com/pquerna/otp/totp"
@@ -20,12 +22,20 @@ import (
 // maxPassword is what bcrypt takes into account.
 const maxPassword = 72
 
+// errNoRoles: nobody could log in.
+var errNoRoles = errors.New("a user needs at least one role")
+
+// maxTrait bounds the value of a trait, in bytes.
+const maxTrait = 256
+
 // UserSpec says which user to add. An empty Password has one made up.
 type UserSpec struct {
 	Name     string   `json:"name"`
 	Password string   `json:"password,omitempty"`
 	Roles    []string `json:"roles,omitempty"`
 	Logins   []string `json:"logins,omitempty"`
+	// Traits are for the templates of roles; logins are those of Logins.
+	Traits map[string][]string `json:"traits,omitempty"`
 }
 
 // Enrolment is what a new user needs to log in. Password is set only where it
@@ -76,9 +86,13 @@ type user struct {
 	Failures     []time.Time `json:"failures,omitempty"`
 	LockedUntil  time.Time   `json:"locked_until,omitzero"`
 	Groups       []string    `json:"groups,omitempty"` // at the identity provider
+	Traits       traits      `json:"traits,omitempty"`
 	Source       string      `json:"source,omitempty"`
 	Expires      time.Time   `json:"expires,omitzero"`
 }
+
+// traits are what is known of a user, by name, for the templates of roles.
+type traits map[string][]string
 
 // addUser makes a user with a password and, where the cluster takes one-time
 // codes, a device for them.
@@ -87,23 +101,22 @@ func (r *registry) addUser(spec UserSpec) (Enrolment, error) {
 		return Enrolment{}, err
 	}
 	if len(spec.Roles) == 0 {
-		return Enrolment{}, errors.New("a user needs at least one role")
+		return Enrolment{}, errNoRoles
 	}
-	for _, l := range spec.Logins {
-		if l == "" || strings.HasPrefix(l, "-") || strings.ContainsAny(l, " ,\t\n@") {
-			return Enrolment{}, fmt.Errorf("%q is no login name", l)
-		}
+	if err := checkLogins(spec.Logins); err != nil {
+		return Enrolment{}, err
 	}
-	u := &user{Name: spec.Name, Roles: spec.Roles, Logins: spec.Logins, Created: r.now().UTC(), Revision: uuid.NewString()}
+	if err := checkTraits(spec.Traits); err != nil {
+		return Enrolment{}, err
+	}
+	u := &user{Name: spec.Name, Roles: spec.Roles, Logins: spec.Logins, Traits: spec.Traits, Created: r.now().UTC(), Revision: uuid.NewString()}
 	en, err := r.enrol(u, spec.Password)
 	if err != nil {
 		return Enrolment{}, err
 	}
 	err = r.state.update(func(tx *stateTx) error {
-		for _, name := range u.Roles {
-			if found, err := tx.get(bucketRoles, name, new(role)); err != nil || !found {
-				return errors.Join(err, fmt.Errorf("role %s is not found", name))
-			}
+		if err := r.needRoles(tx, u.Roles...); err != nil {
+			return err
 		}
 		old := new(user)
 		if found, err := tx.get(bucketUsers, u.Name, old); err != nil || found && !old.expired(r.now()) {
@@ -220,6 +233,39 @@ func checkUserName(name string) error {
 	if name == "" || len(name) > 64 || strings.ContainsFunc(name, func(r rune) bool { return !ok(r) }) ||
 		slices.Contains([]byte("-."), name[0]) {
 		return fmt.Errorf("%q is no user name: letters, digits and - _ . @ + are", name)
+	}
+	return nil
+}
+
+func checkLogins(logins []string) error {
+	for _, l := range logins {
+		if err := checkLogin(l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkLogin refuses what no login on a node is called.
+func checkLogin(l string) error {
+	if l == "" || strings.HasPrefix(l, "-") || strings.ContainsAny(l, " ,\t\n@*") {
+		return fmt.Errorf("%q is no login name", l)
+	}
+	return nil
+}
+
+// checkTraits refuses names that no template has, and values that would not survive a
+// certificate. The logins have a place of their own.
+func checkTraits(all traits) error {
+	for name, values := range all {
+		if !isTraitName(name) || name == "logins" {
+			return fmt.Errorf("%q is no name for a trait", name)
+		}
+		for _, v := range values {
+			if len(v) > maxTrait || strings.ContainsFunc(v, unicode.IsControl) || !utf8.ValidString(v) {
+				return fmt.Errorf("trait %s has a value that is too long or has control characters", name)
+			}
+		}
 	}
 	return nil
 }

@@ -120,7 +120,7 @@ func (c *Cluster) signIn(limits *bucketSet, who func(r *http.Request) (*user, er
 }
 
 // signInPassword takes a password, and a code where the cluster wants a second factor.
-func (c *Cluster) signInPassword(r *http.Request) (*user, error) {
+func (c *Cluster) signInPassword(r *http.Request) (u *user, err error) {
 	var req struct {
 		User  string `json:"user"`
 		Pass  string `json:"pass"`
@@ -129,8 +129,11 @@ func (c *Cluster) signInPassword(r *http.Request) (*user, error) {
 	if err := readJSON(r, &req); err != nil {
 		return nil, err
 	}
-	u, err := c.authenticate(&finishRequest{User: req.User, Password: req.Pass, TOTPCode: req.Token})
-	if err != nil {
+	login := &finishRequest{User: req.User, Password: req.Pass, TOTPCode: req.Token}
+	defer func() {
+		c.noteLogin(loginNote{user: req.User, method: login.method(), from: r.RemoteAddr}, err)
+	}()
+	if u, err = c.authenticate(login); err != nil {
 		return nil, accessDenied(textInvalid)
 	}
 	return u, nil
@@ -138,7 +141,7 @@ func (c *Cluster) signInPassword(r *http.Request) (*user, error) {
 
 // signInKey takes a security key's answer to the challenge of mfa/login/begin, which
 // has checked the password.
-func (c *Cluster) signInKey(r *http.Request) (*user, error) {
+func (c *Cluster) signInKey(r *http.Request) (u *user, err error) {
 	var req struct {
 		User   string          `json:"user"`
 		Answer json.RawMessage `json:"webauthnAssertionResponse"`
@@ -146,11 +149,13 @@ func (c *Cluster) signInKey(r *http.Request) (*user, error) {
 	if err := readJSON(r, &req); err != nil {
 		return nil, err
 	}
+	defer func() {
+		c.noteLogin(loginNote{user: req.User, method: methodWebAuthn, from: r.RemoteAddr}, err)
+	}()
 	if req.User == "" || len(req.Answer) == 0 {
 		return nil, accessDenied(textInvalid)
 	}
-	u, err := c.authenticateKey(&finishRequest{User: req.User, WebauthnResponse: req.Answer})
-	if err != nil {
+	if u, err = c.authenticateKey(&finishRequest{User: req.User, WebauthnResponse: req.Answer}); err != nil {
 		return nil, accessDenied(textInvalid)
 	}
 	return u, nil

@@ -1883,6 +1883,9 @@ type RoleOptions struct {
 	PortForwarding          *BoolValue             `protobuf:"bytes,3,opt,name=port_forwarding,json=portForwarding,proto3" json:"port_forwarding,omitempty"`
 	CertificateFormat       string                 `protobuf:"bytes,4,opt,name=certificate_format,json=certificateFormat,proto3" json:"certificate_format,omitempty"`
 	EnhancedRecording       []string               `protobuf:"bytes,7,rep,name=enhanced_recording,json=enhancedRecording,proto3" json:"enhanced_recording,omitempty"`
+	PermitX11Forwarding     bool                   `protobuf:"varint,8,opt,name=permit_x11_forwarding,json=permitX11Forwarding,proto3" json:"permit_x11_forwarding,omitempty"`
+	RequestAccess           string                 `protobuf:"bytes,11,opt,name=request_access,json=requestAccess,proto3" json:"request_access,omitempty"`
+	RequestPrompt           string                 `protobuf:"bytes,12,opt,name=request_prompt,json=requestPrompt,proto3" json:"request_prompt,omitempty"`
 	RecordSession           *RecordSession         `protobuf:"bytes,15,opt,name=record_session,json=recordSession,proto3" json:"record_session,omitempty"`
 	DesktopClipboard        *BoolValue             `protobuf:"bytes,16,opt,name=desktop_clipboard,json=desktopClipboard,proto3" json:"desktop_clipboard,omitempty"`
 	DesktopDirectorySharing *BoolValue             `protobuf:"bytes,19,opt,name=desktop_directory_sharing,json=desktopDirectorySharing,proto3" json:"desktop_directory_sharing,omitempty"`
@@ -1959,6 +1962,27 @@ func (x *RoleOptions) GetEnhancedRecording() []string {
 		return x.EnhancedRecording
 	}
 	return nil
+}
+
+func (x *RoleOptions) GetPermitX11Forwarding() bool {
+	if x != nil {
+		return x.PermitX11Forwarding
+	}
+	return false
+}
+
+func (x *RoleOptions) GetRequestAccess() string {
+	if x != nil {
+		return x.RequestAccess
+	}
+	return ""
+}
+
+func (x *RoleOptions) GetRequestPrompt() string {
+	if x != nil {
+		return x.RequestPrompt
+	}
+	return ""
 }
 
 func (x *RoleOptions) GetRecordSession() *RecordSession {
@@ -2165,21 +2189,23 @@ func (x *RoleIDPSAML) GetEnabled() *BoolValue {
 }
 
 type RoleConditions struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Logins        []string               `protobuf:"bytes,1,rep,name=logins,proto3" json:"logins,omitempty"`
-	Namespaces    []string               `protobuf:"bytes,2,rep,name=namespaces,proto3" json:"namespaces,omitempty"`
-	NodeLabels    *LabelValues           `protobuf:"bytes,3,opt,name=node_labels,json=nodeLabels,proto3" json:"node_labels,omitempty"`
-	Rules         []*Rule                `protobuf:"bytes,4,rep,name=rules,proto3" json:"rules,omitempty"`
-	Unnamed_8     *LabelValues           `protobuf:"bytes,8,opt,name=unnamed_8,json=unnamed8,proto3" json:"unnamed_8,omitempty"`
-	ClusterLabels *LabelValues           `protobuf:"bytes,9,opt,name=cluster_labels,json=clusterLabels,proto3" json:"cluster_labels,omitempty"`
-	Unnamed_10    *LabelValues           `protobuf:"bytes,10,opt,name=unnamed_10,json=unnamed10,proto3" json:"unnamed_10,omitempty"`
-	Unnamed_11    *LabelValues           `protobuf:"bytes,11,opt,name=unnamed_11,json=unnamed11,proto3" json:"unnamed_11,omitempty"`
-	Unnamed_18    *LabelValues           `protobuf:"bytes,18,opt,name=unnamed_18,json=unnamed18,proto3" json:"unnamed_18,omitempty"`
-	Unnamed_26    *LabelValues           `protobuf:"bytes,26,opt,name=unnamed_26,json=unnamed26,proto3" json:"unnamed_26,omitempty"`
-	Unnamed_27    *LabelValues           `protobuf:"bytes,27,opt,name=unnamed_27,json=unnamed27,proto3" json:"unnamed_27,omitempty"`
-	Unnamed_44    *LabelValues           `protobuf:"bytes,44,opt,name=unnamed_44,json=unnamed44,proto3" json:"unnamed_44,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Logins         []string               `protobuf:"bytes,1,rep,name=logins,proto3" json:"logins,omitempty"`
+	Namespaces     []string               `protobuf:"bytes,2,rep,name=namespaces,proto3" json:"namespaces,omitempty"`
+	NodeLabels     *LabelValues           `protobuf:"bytes,3,opt,name=node_labels,json=nodeLabels,proto3" json:"node_labels,omitempty"`
+	Rules          []*Rule                `protobuf:"bytes,4,rep,name=rules,proto3" json:"rules,omitempty"`
+	Request        *RoleRequestConditions `protobuf:"bytes,6,opt,name=request,proto3" json:"request,omitempty"`
+	Unnamed_8      *LabelValues           `protobuf:"bytes,8,opt,name=unnamed_8,json=unnamed8,proto3" json:"unnamed_8,omitempty"`
+	ClusterLabels  *LabelValues           `protobuf:"bytes,9,opt,name=cluster_labels,json=clusterLabels,proto3" json:"cluster_labels,omitempty"`
+	Unnamed_10     *LabelValues           `protobuf:"bytes,10,opt,name=unnamed_10,json=unnamed10,proto3" json:"unnamed_10,omitempty"`
+	Unnamed_11     *LabelValues           `protobuf:"bytes,11,opt,name=unnamed_11,json=unnamed11,proto3" json:"unnamed_11,omitempty"`
+	ReviewRequests *RoleReviewConditions  `protobuf:"bytes,15,opt,name=review_requests,json=reviewRequests,proto3" json:"review_requests,omitempty"`
+	Unnamed_18     *LabelValues           `protobuf:"bytes,18,opt,name=unnamed_18,json=unnamed18,proto3" json:"unnamed_18,omitempty"`
+	Unnamed_26     *LabelValues           `protobuf:"bytes,26,opt,name=unnamed_26,json=unnamed26,proto3" json:"unnamed_26,omitempty"`
+	Unnamed_27     *LabelValues           `protobuf:"bytes,27,opt,name=unnamed_27,json=unnamed27,proto3" json:"unnamed_27,omitempty"`
+	Unnamed_44     *LabelValues           `protobuf:"bytes,44,opt,name=unnamed_44,json=unnamed44,proto3" json:"unnamed_44,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *RoleConditions) Reset() {
@@ -2240,6 +2266,13 @@ func (x *RoleConditions) GetRules() []*Rule {
 	return nil
 }
 
+func (x *RoleConditions) GetRequest() *RoleRequestConditions {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
 func (x *RoleConditions) GetUnnamed_8() *LabelValues {
 	if x != nil {
 		return x.Unnamed_8
@@ -2264,6 +2297,13 @@ func (x *RoleConditions) GetUnnamed_10() *LabelValues {
 func (x *RoleConditions) GetUnnamed_11() *LabelValues {
 	if x != nil {
 		return x.Unnamed_11
+	}
+	return nil
+}
+
+func (x *RoleConditions) GetReviewRequests() *RoleReviewConditions {
+	if x != nil {
+		return x.ReviewRequests
 	}
 	return nil
 }
@@ -3652,7 +3692,7 @@ var File_cluster_proto protoreflect.FileDescriptor
 
 const file_cluster_proto_rawDesc = "" +
 	"\n" +
-	"\rcluster.proto\x12\rdevcluster.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\a\n" +
+	"\rcluster.proto\x12\rdevcluster.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\vroles.proto\"\a\n" +
 	"\x05Empty\"!\n" +
 	"\x05Frame\x12\x18\n" +
 	"\apayload\x18\x01 \x01(\fR\apayload\"C\n" +
@@ -3797,13 +3837,16 @@ const file_cluster_proto_rawDesc = "" +
 	"\bRoleSpec\x124\n" +
 	"\aoptions\x18\x01 \x01(\v2\x1a.devcluster.v1.RoleOptionsR\aoptions\x123\n" +
 	"\x05allow\x18\x02 \x01(\v2\x1d.devcluster.v1.RoleConditionsR\x05allow\x121\n" +
-	"\x04deny\x18\x03 \x01(\v2\x1d.devcluster.v1.RoleConditionsR\x04deny\"\xae\x06\n" +
+	"\x04deny\x18\x03 \x01(\v2\x1d.devcluster.v1.RoleConditionsR\x04deny\"\xb0\a\n" +
 	"\vRoleOptions\x12#\n" +
 	"\rforward_agent\x18\x01 \x01(\bR\fforwardAgent\x12&\n" +
 	"\x0fmax_session_ttl\x18\x02 \x01(\x03R\rmaxSessionTtl\x12A\n" +
 	"\x0fport_forwarding\x18\x03 \x01(\v2\x18.devcluster.v1.BoolValueR\x0eportForwarding\x12-\n" +
 	"\x12certificate_format\x18\x04 \x01(\tR\x11certificateFormat\x12-\n" +
-	"\x12enhanced_recording\x18\a \x03(\tR\x11enhancedRecording\x12C\n" +
+	"\x12enhanced_recording\x18\a \x03(\tR\x11enhancedRecording\x122\n" +
+	"\x15permit_x11_forwarding\x18\b \x01(\bR\x13permitX11Forwarding\x12%\n" +
+	"\x0erequest_access\x18\v \x01(\tR\rrequestAccess\x12%\n" +
+	"\x0erequest_prompt\x18\f \x01(\tR\rrequestPrompt\x12C\n" +
 	"\x0erecord_session\x18\x0f \x01(\v2\x1c.devcluster.v1.RecordSessionR\rrecordSession\x12E\n" +
 	"\x11desktop_clipboard\x18\x10 \x01(\v2\x18.devcluster.v1.BoolValueR\x10desktopClipboard\x12T\n" +
 	"\x19desktop_directory_sharing\x18\x13 \x01(\v2\x18.devcluster.v1.BoolValueR\x17desktopDirectorySharing\x12<\n" +
@@ -3820,7 +3863,7 @@ const file_cluster_proto_rawDesc = "" +
 	"\aRoleIDP\x12.\n" +
 	"\x04saml\x18\x01 \x01(\v2\x1a.devcluster.v1.RoleIDPSAMLR\x04saml\"A\n" +
 	"\vRoleIDPSAML\x122\n" +
-	"\aenabled\x18\x01 \x01(\v2\x18.devcluster.v1.BoolValueR\aenabled\"\x8e\x05\n" +
+	"\aenabled\x18\x01 \x01(\v2\x18.devcluster.v1.BoolValueR\aenabled\"\x9c\x06\n" +
 	"\x0eRoleConditions\x12\x16\n" +
 	"\x06logins\x18\x01 \x03(\tR\x06logins\x12\x1e\n" +
 	"\n" +
@@ -3828,14 +3871,16 @@ const file_cluster_proto_rawDesc = "" +
 	"namespaces\x12;\n" +
 	"\vnode_labels\x18\x03 \x01(\v2\x1a.devcluster.v1.LabelValuesR\n" +
 	"nodeLabels\x12)\n" +
-	"\x05rules\x18\x04 \x03(\v2\x13.devcluster.v1.RuleR\x05rules\x127\n" +
+	"\x05rules\x18\x04 \x03(\v2\x13.devcluster.v1.RuleR\x05rules\x12>\n" +
+	"\arequest\x18\x06 \x01(\v2$.devcluster.v1.RoleRequestConditionsR\arequest\x127\n" +
 	"\tunnamed_8\x18\b \x01(\v2\x1a.devcluster.v1.LabelValuesR\bunnamed8\x12A\n" +
 	"\x0ecluster_labels\x18\t \x01(\v2\x1a.devcluster.v1.LabelValuesR\rclusterLabels\x129\n" +
 	"\n" +
 	"unnamed_10\x18\n" +
 	" \x01(\v2\x1a.devcluster.v1.LabelValuesR\tunnamed10\x129\n" +
 	"\n" +
-	"unnamed_11\x18\v \x01(\v2\x1a.devcluster.v1.LabelValuesR\tunnamed11\x129\n" +
+	"unnamed_11\x18\v \x01(\v2\x1a.devcluster.v1.LabelValuesR\tunnamed11\x12L\n" +
+	"\x0freview_requests\x18\x0f \x01(\v2#.devcluster.v1.RoleReviewConditionsR\x0ereviewRequests\x129\n" +
 	"\n" +
 	"unnamed_18\x18\x12 \x01(\v2\x1a.devcluster.v1.LabelValuesR\tunnamed18\x129\n" +
 	"\n" +
@@ -4034,6 +4079,8 @@ var file_cluster_proto_goTypes = []any{
 	nil,                                  // 61: devcluster.v1.ListResourcesRequest.LabelsEntry
 	nil,                                  // 62: devcluster.v1.ResolveSSHTargetRequest.LabelsEntry
 	(*timestamppb.Timestamp)(nil),        // 63: google.protobuf.Timestamp
+	(*RoleRequestConditions)(nil),        // 64: devcluster.v1.RoleRequestConditions
+	(*RoleReviewConditions)(nil),         // 65: devcluster.v1.RoleReviewConditions
 }
 var file_cluster_proto_depIdxs = []int32{
 	2,  // 0: devcluster.v1.ProxySSHRequest.dial_target:type_name -> devcluster.v1.TargetHost
@@ -4093,42 +4140,44 @@ var file_cluster_proto_depIdxs = []int32{
 	10, // 54: devcluster.v1.RoleIDPSAML.enabled:type_name -> devcluster.v1.BoolValue
 	12, // 55: devcluster.v1.RoleConditions.node_labels:type_name -> devcluster.v1.LabelValues
 	35, // 56: devcluster.v1.RoleConditions.rules:type_name -> devcluster.v1.Rule
-	12, // 57: devcluster.v1.RoleConditions.unnamed_8:type_name -> devcluster.v1.LabelValues
-	12, // 58: devcluster.v1.RoleConditions.cluster_labels:type_name -> devcluster.v1.LabelValues
-	12, // 59: devcluster.v1.RoleConditions.unnamed_10:type_name -> devcluster.v1.LabelValues
-	12, // 60: devcluster.v1.RoleConditions.unnamed_11:type_name -> devcluster.v1.LabelValues
-	12, // 61: devcluster.v1.RoleConditions.unnamed_18:type_name -> devcluster.v1.LabelValues
-	12, // 62: devcluster.v1.RoleConditions.unnamed_26:type_name -> devcluster.v1.LabelValues
-	12, // 63: devcluster.v1.RoleConditions.unnamed_27:type_name -> devcluster.v1.LabelValues
-	12, // 64: devcluster.v1.RoleConditions.unnamed_44:type_name -> devcluster.v1.LabelValues
-	38, // 65: devcluster.v1.GetCertAuthoritiesResponse.cert_authorities:type_name -> devcluster.v1.CertAuthority
-	9,  // 66: devcluster.v1.CertAuthority.metadata:type_name -> devcluster.v1.Metadata
-	39, // 67: devcluster.v1.CertAuthority.spec:type_name -> devcluster.v1.CertAuthoritySpec
-	40, // 68: devcluster.v1.CertAuthoritySpec.active_keys:type_name -> devcluster.v1.CAKeySet
-	40, // 69: devcluster.v1.CertAuthoritySpec.additional_trusted_keys:type_name -> devcluster.v1.CAKeySet
-	41, // 70: devcluster.v1.CAKeySet.ssh:type_name -> devcluster.v1.SSHKeyPair
-	42, // 71: devcluster.v1.CAKeySet.tls:type_name -> devcluster.v1.TLSKeyPair
-	9,  // 72: devcluster.v1.Server.metadata:type_name -> devcluster.v1.Metadata
-	46, // 73: devcluster.v1.Server.spec:type_name -> devcluster.v1.ServerSpec
-	14, // 74: devcluster.v1.ServerSpec.rotation:type_name -> devcluster.v1.Rotation
-	60, // 75: devcluster.v1.ListUnifiedResourcesRequest.labels:type_name -> devcluster.v1.ListUnifiedResourcesRequest.LabelsEntry
-	13, // 76: devcluster.v1.ListUnifiedResourcesRequest.sort_by:type_name -> devcluster.v1.SortBy
-	45, // 77: devcluster.v1.PaginatedResource.node:type_name -> devcluster.v1.Server
-	48, // 78: devcluster.v1.ListUnifiedResourcesResponse.resources:type_name -> devcluster.v1.PaginatedResource
-	61, // 79: devcluster.v1.ListResourcesRequest.labels:type_name -> devcluster.v1.ListResourcesRequest.LabelsEntry
-	13, // 80: devcluster.v1.ListResourcesRequest.sort_by:type_name -> devcluster.v1.SortBy
-	48, // 81: devcluster.v1.ListResourcesResponse.resources:type_name -> devcluster.v1.PaginatedResource
-	45, // 82: devcluster.v1.GetSSHTargetsResponse.servers:type_name -> devcluster.v1.Server
-	62, // 83: devcluster.v1.ResolveSSHTargetRequest.labels:type_name -> devcluster.v1.ResolveSSHTargetRequest.LabelsEntry
-	45, // 84: devcluster.v1.ResolveSSHTargetResponse.server:type_name -> devcluster.v1.Server
-	9,  // 85: devcluster.v1.ResourceHeader.metadata:type_name -> devcluster.v1.Metadata
-	11, // 86: devcluster.v1.LabelValues.ValuesEntry.value:type_name -> devcluster.v1.StringValues
-	18, // 87: devcluster.v1.Features.EntitlementsEntry.value:type_name -> devcluster.v1.Entitlement
-	88, // [88:88] is the sub-list for method output_type
-	88, // [88:88] is the sub-list for method input_type
-	88, // [88:88] is the sub-list for extension type_name
-	88, // [88:88] is the sub-list for extension extendee
-	0,  // [0:88] is the sub-list for field type_name
+	64, // 57: devcluster.v1.RoleConditions.request:type_name -> devcluster.v1.RoleRequestConditions
+	12, // 58: devcluster.v1.RoleConditions.unnamed_8:type_name -> devcluster.v1.LabelValues
+	12, // 59: devcluster.v1.RoleConditions.cluster_labels:type_name -> devcluster.v1.LabelValues
+	12, // 60: devcluster.v1.RoleConditions.unnamed_10:type_name -> devcluster.v1.LabelValues
+	12, // 61: devcluster.v1.RoleConditions.unnamed_11:type_name -> devcluster.v1.LabelValues
+	65, // 62: devcluster.v1.RoleConditions.review_requests:type_name -> devcluster.v1.RoleReviewConditions
+	12, // 63: devcluster.v1.RoleConditions.unnamed_18:type_name -> devcluster.v1.LabelValues
+	12, // 64: devcluster.v1.RoleConditions.unnamed_26:type_name -> devcluster.v1.LabelValues
+	12, // 65: devcluster.v1.RoleConditions.unnamed_27:type_name -> devcluster.v1.LabelValues
+	12, // 66: devcluster.v1.RoleConditions.unnamed_44:type_name -> devcluster.v1.LabelValues
+	38, // 67: devcluster.v1.GetCertAuthoritiesResponse.cert_authorities:type_name -> devcluster.v1.CertAuthority
+	9,  // 68: devcluster.v1.CertAuthority.metadata:type_name -> devcluster.v1.Metadata
+	39, // 69: devcluster.v1.CertAuthority.spec:type_name -> devcluster.v1.CertAuthoritySpec
+	40, // 70: devcluster.v1.CertAuthoritySpec.active_keys:type_name -> devcluster.v1.CAKeySet
+	40, // 71: devcluster.v1.CertAuthoritySpec.additional_trusted_keys:type_name -> devcluster.v1.CAKeySet
+	41, // 72: devcluster.v1.CAKeySet.ssh:type_name -> devcluster.v1.SSHKeyPair
+	42, // 73: devcluster.v1.CAKeySet.tls:type_name -> devcluster.v1.TLSKeyPair
+	9,  // 74: devcluster.v1.Server.metadata:type_name -> devcluster.v1.Metadata
+	46, // 75: devcluster.v1.Server.spec:type_name -> devcluster.v1.ServerSpec
+	14, // 76: devcluster.v1.ServerSpec.rotation:type_name -> devcluster.v1.Rotation
+	60, // 77: devcluster.v1.ListUnifiedResourcesRequest.labels:type_name -> devcluster.v1.ListUnifiedResourcesRequest.LabelsEntry
+	13, // 78: devcluster.v1.ListUnifiedResourcesRequest.sort_by:type_name -> devcluster.v1.SortBy
+	45, // 79: devcluster.v1.PaginatedResource.node:type_name -> devcluster.v1.Server
+	48, // 80: devcluster.v1.ListUnifiedResourcesResponse.resources:type_name -> devcluster.v1.PaginatedResource
+	61, // 81: devcluster.v1.ListResourcesRequest.labels:type_name -> devcluster.v1.ListResourcesRequest.LabelsEntry
+	13, // 82: devcluster.v1.ListResourcesRequest.sort_by:type_name -> devcluster.v1.SortBy
+	48, // 83: devcluster.v1.ListResourcesResponse.resources:type_name -> devcluster.v1.PaginatedResource
+	45, // 84: devcluster.v1.GetSSHTargetsResponse.servers:type_name -> devcluster.v1.Server
+	62, // 85: devcluster.v1.ResolveSSHTargetRequest.labels:type_name -> devcluster.v1.ResolveSSHTargetRequest.LabelsEntry
+	45, // 86: devcluster.v1.ResolveSSHTargetResponse.server:type_name -> devcluster.v1.Server
+	9,  // 87: devcluster.v1.ResourceHeader.metadata:type_name -> devcluster.v1.Metadata
+	11, // 88: devcluster.v1.LabelValues.ValuesEntry.value:type_name -> devcluster.v1.StringValues
+	18, // 89: devcluster.v1.Features.EntitlementsEntry.value:type_name -> devcluster.v1.Entitlement
+	90, // [90:90] is the sub-list for method output_type
+	90, // [90:90] is the sub-list for method input_type
+	90, // [90:90] is the sub-list for extension type_name
+	90, // [90:90] is the sub-list for extension extendee
+	0,  // [0:90] is the sub-list for field type_name
 }
 
 func init() { file_cluster_proto_init() }
@@ -4136,6 +4185,7 @@ func file_cluster_proto_init() {
 	if File_cluster_proto != nil {
 		return
 	}
+	file_roles_proto_init()
 	file_cluster_proto_msgTypes[4].OneofWrappers = []any{
 		(*ProxySSHRequest_Ssh)(nil),
 		(*ProxySSHRequest_Agent)(nil),
