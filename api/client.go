@@ -66,35 +66,24 @@ type Config struct {
 	Headers func(addr string) [][2]string
 }
 
-// routed are credentials that know how their proxy is reached.
-type routed interface {
-	Route() (credentials.Route, error)
-}
-
-// addressed are credentials that know their proxy's address.
-type addressed interface {
-	DefaultAddrs() ([]string, error)
-}
-
 // Client is a connection to the auth server of the cluster that issued the
 // credentials, or of the one that Config.Cluster names. Should the connection break, the
 // next call makes a new one. Its methods may be called from several goroutines.
 type Client struct {
-	conn  *rpc.Conn
-	addr  string // that it was connected to at first
-	route proxy.Config
-	dial  func(context.Context, proxy.Config) (net.Conn, error) // by route, changed in what concerns HTTP
+	conn *rpc.Conn
+	addr string // that it was connected to at first
+	dial func(ctx context.Context, http1 bool) (net.Conn, error)
 }
 
 // Dial connects the one way that cfg says, for programs that know it: through the proxy at
-// the first of Addrs (or that of the credentials), with the first of Credentials. Connect
+// the first of Addrs, with the first of Credentials; there has to be one of each. Connect
 // finds out.
 //
 // A certificate that has expired may show only with the first call. Errors are those of
 // package proxy and those of the credentials.
 func Dial(ctx context.Context, cfg Config) (*Client, error) {
-	if len(cfg.Credentials) == 0 {
-		return nil, errNoCredentials
+	if len(cfg.Credentials) == 0 || len(cfg.Addrs) == 0 {
+		return nil, errors.New("nothing to connect with: Dial needs credentials and an address")
 	}
 	c := cfg.Credentials[0]
 	tlsConfig, err := c.TLSConfig()
@@ -105,37 +94,22 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	addrs := cfg.Addrs
-	if r, ok := c.(routed); ok && len(addrs) == 0 {
-		known, err := r.Route()
-		if err != nil {
-			return nil, err
-		}
-		follow(route, known)
-		addrs = []string{known.WebAddr}
-	}
-	if a, ok := c.(addressed); ok && len(addrs) == 0 {
-		if addrs, err = a.DefaultAddrs(); err != nil {
-			return nil, err
-		}
-	}
-	if len(addrs) == 0 {
-		return nil, errNoAddress
-	}
-	route.WebAddr = addrs[0]
-	client := &Client{addr: route.WebAddr, route: *route, dial: proxy.DialAuth}
-	client.conn = rpc.NewConn(func(ctx context.Context) (net.Conn, error) { return proxy.DialAuth(ctx, client.route) })
-	if err = client.conn.Connect(ctx); err != nil {
-		return nil, err
-	}
-	return client, nil
+	route.WebAddr = cfg.Addrs[0]
+	return newClient(ctx, route.WebAddr, func(ctx context.Context, http1 bool) (net.Conn, error) {
+		by := *route
+		by.HTTP1 = http1
+		return proxy.DialAuth(ctx, by)
+	})
 }
 
-// Why nothing can be tried.
-var (
-	errNoCredentials = errors.New("no credentials to connect with")
-	errNoAddress     = errors.New("no address to connect to: the credentials do not know the proxy's (those of LoadProfile do), and none was given")
-)
+// newClient connects with dial.
+func newClient(ctx context.Context, addr string, dial func(ctx context.Context, http1 bool) (net.Conn, error)) (*Client, error) {
+	conn := rpc.NewConn(func(ctx context.Context) (net.Conn, error) { return dial(ctx, false) })
+	if err := conn.Connect(ctx); err != nil {
+		return nil, err
+	}
+	return &Client{conn, addr, dial}, nil
+}
 
 // base is what cfg says of every way with credentials c, whose TLS configuration is
 // tlsConfig.
@@ -153,11 +127,6 @@ func (cfg *Config) base(tlsConfig *tls.Config, c credentials.Credentials) (*prox
 		route.Leaf = cfg.Cluster
 	}
 	return route, nil
-}
-
-// follow makes route the one that credentials know.
-func follow(route *proxy.Config, known credentials.Route) {
-	route.WebAddr, route.SSHAddr, route.TLSRouting, route.ConnUpgrade = known.WebAddr, known.SSHAddr, known.TLSRouting, known.ConnUpgrade
 }
 
 // rootCluster is the cluster that issued the client certificate of cfg.

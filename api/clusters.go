@@ -65,9 +65,7 @@ func (c *Client) remoteClusters14(ctx context.Context) ([]*Cluster, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	failed := func(err error) error { return &Error{Method: pathRemoteClusters14, Addr: c.addr, err: err} }
-	route := c.route
-	route.HTTP1 = true
-	conn, err := c.dial(ctx, route)
+	conn, err := c.dial(ctx, true)
 	if err != nil {
 		return nil, err
 	}

@@ -3,15 +3,14 @@ package api
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/seed-087d674e/tsh/internal/rpc"
 	"github.com/seed-087d674e/tsh/internal/text"
-	"github.com/seed-087d674e/tsh/proxy"
 )
 
 // The ways to an auth server, as Attempt names them.
@@ -90,33 +89,23 @@ func (e *ConnectError) Unwrap() []error {
 // with the first call.
 func Connect(ctx context.Context, cfg Config) (*Client, error) {
 	if len(cfg.Credentials) == 0 {
-		return nil, errNoCredentials
+		return nil, errors.New("no credentials to connect with")
 	}
 	c := &connector{cfg: cfg}
 	conn, err := c.connect(ctx, nil)
 	if err != nil {
 		return nil, err
 	}
-	client := &Client{addr: c.won.addr(), route: c.won.route}
-	client.dial = func(ctx context.Context, changed proxy.Config) (net.Conn, error) {
-		w, err := c.winner().renewed()
-		if err != nil {
-			return nil, err
+	return newClient(ctx, c.won.addr(), func(ctx context.Context, http1 bool) (net.Conn, error) {
+		if http1 {
+			return c.oldDial(ctx)
 		}
-		w.route.HTTP1 = changed.HTTP1
-		return w.dial(ctx)
-	}
-	client.conn = rpc.NewConn(func(ctx context.Context) (net.Conn, error) {
 		if first := conn; first != nil { // rpc asks for one connection at a time
 			conn = nil
 			return first, nil
 		}
 		return c.connect(ctx, c.winner())
 	})
-	if err := client.conn.Connect(ctx); err != nil {
-		return nil, err
-	}
-	return client, nil
 }
 
 // connector finds the way to connect, and remembers it.
@@ -131,6 +120,16 @@ func (c *connector) winner() *way {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.won
+}
+
+// oldDial connects, by the way that has worked last, without HTTP/2.
+func (c *connector) oldDial(ctx context.Context) (net.Conn, error) {
+	w, err := c.winner().renewed()
+	if err != nil {
+		return nil, err
+	}
+	w.route.HTTP1, w.waits = true, false // the server waits for a request
+	return w.dial(ctx)
 }
 
 // connect tries the way that has worked before, if there is one, and else all.

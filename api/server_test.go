@@ -202,7 +202,7 @@ func (s *authServer) user(t testing.TB, change func(*x509.Certificate)) *identit
 
 func (s *authServer) connect(t testing.TB) *Client {
 	t.Helper()
-	c, err := Dial(testContext(t), Config{Credentials: []credentials.Credentials{s.user(t, nil)}})
+	c, err := Dial(testContext(t), Config{Addrs: []string{s.addr}, Credentials: []credentials.Credentials{s.user(t, nil)}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,16 @@ import (
 	"github.com/seed-087d674e/tsh/proxy"
 )
 
+// routed are credentials that know how their proxy is reached.
+type routed interface {
+	Route() (credentials.Route, error)
+}
+
+// addressed are credentials that know their proxy's address.
+type addressed interface {
+	DefaultAddrs() ([]string, error)
+}
+
 // way is one way to an auth server, with one of the credentials.
 type way struct {
 	kind  string // WayAuth, WayProxy, WayTunnel
@@ -115,7 +125,7 @@ func (m *means) tries() ([]*try, error) {
 		}
 	}
 	if len(addrs) == 0 && m.cfg.TunnelAddr == "" {
-		return nil, errNoAddress
+		return nil, errors.New("no address to connect to: none was given, and these credentials know none (those of LoadProfile do)")
 	}
 	var tries []*try
 	for i, addr := range addrs {
@@ -137,6 +147,11 @@ func (m *means) known(route credentials.Route) []*try {
 	first.next = append(first.next, m.found(route.WebAddr, w.route.TLSRouting))
 	first.next = append(first.next, m.givenTunnel()...)
 	return []*try{first}
+}
+
+// follow makes route the one that credentials know.
+func follow(route *proxy.Config, known credentials.Route) {
+	route.WebAddr, route.SSHAddr, route.TLSRouting, route.ConnUpgrade = known.WebAddr, known.SSHAddr, known.TLSRouting, known.ConnUpgrade
 }
 
 // at are the tries of an address that may be anything.

@@ -88,7 +88,7 @@ func (t *Transport) dialOverSSH(ctx context.Context, remote, subsystem string) (
 	if err != nil {
 		return nil, err
 	}
-	return p.open(ctx, channelRequest{remote, "session", "subsystem", ssh.Marshal(struct{ Name string }{subsystem})})
+	return p.open(ctx, remote, "session", "subsystem", ssh.Marshal(struct{ Name string }{subsystem}))
 }
 
 // renewSSH is Renew for the SSH server.
@@ -152,21 +152,15 @@ func logInSSH(ctx context.Context, raw net.Conn, addr string, config *ssh.Client
 	return p, nil
 }
 
-// channelRequest is what makes a channel a connection to remote.
-type channelRequest struct {
-	remote, channel, request string
-	payload                  []byte
-}
-
-// open has the proxy connect to what is requested.
-func (p *sshProxy) open(ctx context.Context, what channelRequest) (net.Conn, error) {
+// open has the proxy connect to remote, which is what a request in a channel of that kind asks for.
+func (p *sshProxy) open(ctx context.Context, remote, kind, request string, payload []byte) (net.Conn, error) {
 	type opened struct {
 		conn net.Conn
 		err  error
 	}
 	done := make(chan opened, 1)
 	go func() {
-		conn, err := p.request(what)
+		conn, err := p.request(remote, kind, request, payload)
 		done <- opened{conn, err}
 	}()
 	select {
@@ -182,28 +176,28 @@ func (p *sshProxy) open(ctx context.Context, what channelRequest) (net.Conn, err
 	}
 }
 
-func (p *sshProxy) request(what channelRequest) (net.Conn, error) {
-	channel, requests, err := p.client.OpenChannel(what.channel, nil)
+func (p *sshProxy) request(remote, kind, request string, payload []byte) (net.Conn, error) {
+	channel, requests, err := p.client.OpenChannel(kind, nil)
 	if err != nil {
 		return nil, &netError{p.addr, err}
 	}
 	go ssh.DiscardRequests(requests)
-	accepted, err := channel.SendRequest(what.request, true, what.payload)
+	accepted, err := channel.SendRequest(request, true, payload)
 	if err == nil && accepted {
 		go io.Copy(io.Discard, channel.Stderr())
-		return &channelConn{Channel: channel, remote: what.remote}, nil
+		return &channelConn{Channel: channel, remote: remote}, nil
 	}
 	said, _ := io.ReadAll(io.LimitReader(channel.Stderr(), maxRefusal))
 	_ = channel.Close()
 	message := string(bytes.TrimSpace(said))
 	if message == "" {
-		message = "the proxy does not connect to " + what.remote
+		message = "the proxy does not connect to " + remote
 	}
 	code := rpc.Unavailable
 	if strings.Contains(message, "access denied") {
 		code = rpc.PermissionDenied
 	}
-	return nil, &NodeError{Target: what.remote, Message: message, code: code}
+	return nil, &NodeError{Target: remote, Message: message, code: code}
 }
 
 // channelConn is a connection carried by a channel.

@@ -19,8 +19,18 @@ const (
 	dialAuthServer = `{"address":"@remote-auth-server","conn_type":"node"}`
 )
 
-// errStripped: something on the way has taken the protocol names out of TLS.
-var errStripped = errors.New("it does not route by protocol names (ALPN): something on the way has taken them out")
+// strippedError: something on the way has taken the protocol names out of TLS.
+type strippedError struct{ err error }
+
+func (e *strippedError) Error() string {
+	const said = "it does not route by protocol names (ALPN): something on the way has taken them out"
+	if e.err == nil {
+		return said
+	}
+	return said + " (" + e.err.Error() + ")"
+}
+
+func (e *strippedError) Unwrap() error { return e.err }
 
 // DialDirect connects to the auth server itself, which listens at WebAddr. Errors are
 // those of Dial.
@@ -66,7 +76,7 @@ func (c *Config) DialTunnel(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := server.open(ctx, channelRequest{"the auth server", channelTransport, requestDial, []byte(dialAuthServer)})
+	conn, err := server.open(ctx, "the auth server", channelTransport, requestDial, []byte(dialAuthServer))
 	if err == nil {
 		conn, err = c.secure(ctx, conn, c.speaks())
 	}
@@ -94,7 +104,7 @@ func (c *Config) rawTunnel(ctx context.Context) (net.Conn, error) {
 		return c.raw(ctx)
 	}
 	conn, err := c.routeTunnel(ctx)
-	if !errors.Is(err, errStripped) || c.ConnUpgrade {
+	if !errors.As(err, new(*strippedError)) || c.ConnUpgrade {
 		return conn, err
 	}
 	upgraded := *c
@@ -123,14 +133,14 @@ func (c *Config) routeTunnel(ctx context.Context) (net.Conn, error) {
 		InsecureSkipVerify: true, VerifyConnection: func(state tls.ConnectionState) error { return c.knowsTunnel(host, state) },
 	})
 	if err = secured.HandshakeContext(ctx); err == nil && secured.ConnectionState().NegotiatedProtocol != probeALPN {
-		err = errStripped
+		err = &strippedError{}
 	}
 	if err == nil {
 		return secured, nil
 	}
 	_ = conn.Close()
 	if refusesALPN(err) {
-		err = fmt.Errorf("%w (%w)", errStripped, err)
+		err = &strippedError{err}
 	}
 	return nil, &netError{c.addr(), causeOr(ctx, err)}
 }

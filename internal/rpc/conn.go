@@ -54,7 +54,7 @@ type Conn struct {
 	dial func(context.Context) (net.Conn, error)
 	busy chan struct{} // holds a token while a goroutine connects
 
-	current atomic.Pointer[link] // nil until there is one, and after it was given up
+	current atomic.Value // of *link: nil until there is one, and after it was given up
 
 	mu     sync.Mutex
 	older  []*link // given up for another one while calls were under way on them
@@ -85,7 +85,7 @@ func (c *Conn) Connect(ctx context.Context) error {
 }
 
 func (c *Conn) connected(ctx context.Context) (*link, error) {
-	if l := c.current.Load(); l.usable() {
+	if l := c.linked(); l.usable() {
 		return l, nil
 	}
 	select {
@@ -100,7 +100,7 @@ func (c *Conn) connected(ctx context.Context) (*link, error) {
 	if closed {
 		return nil, ErrClosed
 	}
-	if l := c.current.Load(); l.usable() {
+	if l := c.linked(); l.usable() {
 		return l, nil
 	}
 	fresh, err := c.connect(ctx)
@@ -115,6 +115,12 @@ func (c *Conn) connected(ctx context.Context) (*link, error) {
 	}
 	c.current.Store(fresh)
 	return fresh, nil
+}
+
+// linked is the connection that calls are made on, nil if there is none.
+func (c *Conn) linked() *link {
+	l, _ := c.current.Load().(*link)
+	return l
 }
 
 // usable reports whether calls can be made over l: whether reading goes on. net/http
@@ -167,7 +173,7 @@ func (c *Conn) connect(ctx context.Context) (*link, error) {
 // than age: it may have died without a word. Calls under way go on where they are, and
 // a connection on which there are none any more is closed.
 func (c *Conn) Renew(age time.Duration) {
-	if l := c.current.Load(); l != nil && time.Since(l.made) >= age {
+	if l := c.linked(); l != nil && time.Since(l.made) >= age {
 		l.giveUp()
 	}
 }
@@ -177,9 +183,10 @@ func (old *link) giveUp() {
 	c := old.owner
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.current.CompareAndSwap(old, nil) {
+	if c.linked() != old {
 		return
 	}
+	c.current.Store((*link)(nil))
 	c.older = append(c.older, old)
 	drained := make(chan struct{}, 1)
 	// The hook runs in the midst of the transport's work.
@@ -213,10 +220,12 @@ func (c *Conn) Close() error {
 	for _, old := range c.older {
 		_ = old.close()
 	}
-	if current := c.current.Swap(nil); current != nil {
-		return current.close()
+	current := c.linked()
+	if current == nil {
+		return nil
 	}
-	return nil
+	c.current.Store((*link)(nil))
+	return current.close()
 }
 
 // watchedConn remembers how reading ended. A server that refuses a client

@@ -156,7 +156,7 @@ func TestSilentPeer(t *testing.T) {
 		t.Fatal(err)
 	}
 	select {
-	case <-c.current.Load().conn.ended:
+	case <-c.linked().conn.ended:
 	case <-testContext(t).Done():
 		t.Fatal("the connection to a silent peer lives on")
 	}
@@ -199,7 +199,7 @@ func TestPeerThatAnswers(t *testing.T) {
 			t.Fatal("no question came")
 		}
 	}
-	if !c.current.Load().usable() || dials.Load() != 1 {
+	if !c.linked().usable() || dials.Load() != 1 {
 		t.Error("the connection was given up")
 	}
 }

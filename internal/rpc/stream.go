@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -32,34 +31,35 @@ func (c *Conn) Invoke(ctx context.Context, method string, req []byte) ([]byte, e
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	req = frame(req)
-	for again := false; ; again = true {
-		s, err := c.start(ctx, method, bytes.NewReader(req), nil)
-		if err != nil {
-			return nil, err
-		}
-		reply, err := s.only()
-		if err == nil || again || ctx.Err() != nil || !s.unsent {
-			return reply, err
-		}
+	reply, unsent, err := c.invoke(ctx, method, req)
+	if unsent {
+		reply, _, err = c.invoke(ctx, method, req)
 	}
+	return reply, err
 }
 
-// only returns the message of a call that is answered with exactly one.
-func (s *Stream) only() ([]byte, error) {
-	reply, err := s.Recv()
+// invoke makes a unary call; unsent is that it failed before any of req was sent.
+func (c *Conn) invoke(ctx context.Context, method string, req []byte) (reply []byte, unsent bool, err error) {
+	body := bytes.NewReader(req)
+	s, err := c.start(ctx, method, body, nil)
+	if err != nil {
+		return nil, false, err
+	}
+	reply, err = s.Recv()
 	if errors.Is(err, io.EOF) {
-		return nil, &Status{Internal, "the answer has a status but no message"}
+		return nil, false, &Status{Internal, "the answer has a status but no message"}
 	}
 	if err != nil {
-		return nil, err
+		// The transport has let go of the body, unless ctx has ended.
+		return nil, ctx.Err() == nil && body.Len() == len(req), err
 	}
 	switch _, err := s.Recv(); {
 	case errors.Is(err, io.EOF):
-		return reply, nil
+		return reply, false, nil
 	case err != nil:
-		return nil, err
+		return nil, false, err
 	}
-	return nil, &Status{Internal, "the answer has more than one message"}
+	return nil, false, &Status{Internal, "the answer has more than one message"}
 }
 
 // Stream starts a call in which both sides send any number of messages. It
@@ -83,13 +83,12 @@ type Stream struct {
 	ctx    context.Context
 	link   *link
 	in     *io.PipeWriter // nil for a unary call
-	header chan struct{}  // closed once response, err and unsent are set
+	header chan struct{}  // closed once response and err are set
 
 	release func() bool // lets go of ctx
 
 	response *http.Response
 	err      error
-	unsent   bool // nothing of the body was taken by a transport that failed
 
 	ending sync.Once
 	end    error // how receiving ended
@@ -100,13 +99,9 @@ func (c *Conn) start(ctx context.Context, method string, body io.Reader, in *io.
 	if err != nil {
 		return nil, err
 	}
-	watched := &watchedBody{Reader: body}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+authority+method, watched)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+authority+method, body)
 	if err != nil {
 		return nil, err
-	}
-	if whole, ok := body.(*bytes.Reader); ok {
-		req.ContentLength = whole.Size()
 	}
 	req.Header = http.Header{
 		"Content-Type": {"application/grpc"},
@@ -117,20 +112,19 @@ func (c *Conn) start(ctx context.Context, method string, body io.Reader, in *io.
 		req.Header.Set("Grpc-Timeout", deadlineHeader(time.Until(deadline)))
 	}
 	s := &Stream{ctx: ctx, link: l, in: in, header: make(chan struct{})}
-	go s.roundTrip(req, watched)
+	go s.roundTrip(req)
 	return s, nil
 }
 
 // roundTrip waits for the headers of the answer, which may come only with the
 // first message, long after we have begun to send.
-func (s *Stream) roundTrip(req *http.Request, body *watchedBody) {
+func (s *Stream) roundTrip(req *http.Request) {
 	defer close(s.header)
 	response, err := s.link.http.RoundTrip(req)
 	if err == nil {
 		s.response, err = response, checkHeader(response)
-	} else if s.ctx.Err() == nil && !body.taken.Load() {
+	} else if s.ctx.Err() == nil {
 		// A server that is shutting down takes no more calls, yet the connection lives on.
-		s.unsent = true
 		s.link.giveUp()
 	}
 	if err == nil {
@@ -141,24 +135,6 @@ func (s *Stream) roundTrip(req *http.Request, body *watchedBody) {
 		_ = s.response.Body.Close()
 	}
 	s.stopSending(s.err)
-}
-
-// watchedBody knows whether anything of a body has been taken to be sent.
-type watchedBody struct {
-	io.Reader
-	taken atomic.Bool
-}
-
-func (b *watchedBody) Read(p []byte) (int, error) {
-	b.taken.Store(true)
-	return b.Reader.Read(p)
-}
-
-func (b *watchedBody) Close() error {
-	if c, ok := b.Reader.(io.Closer); ok {
-		return c.Close()
-	}
-	return nil
 }
 
 // checkHeader says whether what answered is a gRPC server that has something
