@@ -98,6 +98,12 @@ func logIn(t *testing.T, ctx context.Context, cluster *devcluster.Cluster) ident
 // logInWith adds alice and logs her in with the one-time code that code makes.
 func logInWith(t *testing.T, ctx context.Context, cluster *devcluster.Cluster, code func(devcluster.Enrolment) string, roles ...string) identity {
 	t.Helper()
+	return logInAs(t, ctx, cluster, "alice", code, roles...)
+}
+
+// logInAs is logInWith for somebody else.
+func logInAs(t testing.TB, ctx context.Context, cluster *devcluster.Cluster, name string, code func(devcluster.Enrolment) string, roles ...string) identity {
+	t.Helper()
 	check := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -107,7 +113,7 @@ func logInWith(t *testing.T, ctx context.Context, cluster *devcluster.Cluster, c
 	if roles == nil {
 		roles = []string{"access"}
 	}
-	enrolment, err := cluster.AddUser(devcluster.UserSpec{Name: "alice", Password: "alice's password", Roles: roles, Logins: []string{"root"}})
+	enrolment, err := cluster.AddUser(devcluster.UserSpec{Name: name, Password: name + "'s password", Roles: roles, Logins: []string{"root"}})
 	check(err)
 	pool := x509.NewCertPool()
 	ca, err := os.ReadFile(cluster.CAFile())
@@ -125,7 +131,7 @@ func logInWith(t *testing.T, ctx context.Context, cluster *devcluster.Cluster, c
 	check(err)
 	client := proxy.NewClient(proxy.Options{Addr: addr, RootCAs: pool})
 	defer client.Close()
-	request := proxy.FinishRequest{User: "alice", Password: "alice's password", TOTPCode: code(enrolment), TTL: 12 * time.Hour,
+	request := proxy.FinishRequest{User: name, Password: name + "'s password", TOTPCode: code(enrolment), TTL: 12 * time.Hour,
 		SSHPubKey: ssh.MarshalAuthorizedKey(sshKey), TLSPubKey: pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})}
 	answer, err := client.LoginFinish(ctx, request)
 	if err != nil { // 14.x has one key for both
