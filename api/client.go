@@ -72,6 +72,7 @@ type Config struct {
 type Client struct {
 	conn *rpc.Conn
 	addr string // that it was connected to at first
+	root string // the cluster that issued the credentials
 	dial func(ctx context.Context, http1 bool) (net.Conn, error)
 }
 
@@ -95,20 +96,20 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 		return nil, err
 	}
 	route.WebAddr = cfg.Addrs[0]
-	return newClient(ctx, route.WebAddr, func(ctx context.Context, http1 bool) (net.Conn, error) {
+	return newClient(ctx, Client{addr: route.WebAddr, root: route.Cluster, dial: func(ctx context.Context, http1 bool) (net.Conn, error) {
 		by := *route
 		by.HTTP1 = http1
 		return proxy.DialAuth(ctx, by)
-	})
+	}})
 }
 
-// newClient connects with dial.
-func newClient(ctx context.Context, addr string, dial func(ctx context.Context, http1 bool) (net.Conn, error)) (*Client, error) {
-	conn := rpc.NewConn(func(ctx context.Context) (net.Conn, error) { return dial(ctx, false) })
-	if err := conn.Connect(ctx); err != nil {
+// newClient is c, connected with its dial.
+func newClient(ctx context.Context, c Client) (*Client, error) {
+	c.conn = rpc.NewConn(func(ctx context.Context) (net.Conn, error) { return c.dial(ctx, false) })
+	if err := c.conn.Connect(ctx); err != nil {
 		return nil, err
 	}
-	return &Client{conn, addr, dial}, nil
+	return &c, nil
 }
 
 // base is what cfg says of every way with credentials c, whose TLS configuration is

@@ -35,7 +35,7 @@ type Cluster struct {
 //
 // Errors: *Error; and one for a list that does not end.
 func (c *Client) Clusters(ctx context.Context) ([]*Cluster, error) {
-	all := []*Cluster{{Name: c.route.Cluster, Root: true, Status: "online"}}
+	all := []*Cluster{{Name: c.root, Root: true, Status: "online"}}
 	leaves, err := c.remoteClusters(ctx)
 	slices.SortFunc(leaves, func(x, y *Cluster) int { return strings.Compare(x.Name, y.Name) })
 	return append(all, leaves...), err

@@ -96,7 +96,7 @@ func Connect(ctx context.Context, cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newClient(ctx, c.won.addr(), func(ctx context.Context, http1 bool) (net.Conn, error) {
+	return newClient(ctx, Client{addr: c.won.addr(), root: c.won.route.Cluster, dial: func(ctx context.Context, http1 bool) (net.Conn, error) {
 		if http1 {
 			return c.oldDial(ctx)
 		}
@@ -105,7 +105,7 @@ func Connect(ctx context.Context, cfg Config) (*Client, error) {
 			return first, nil
 		}
 		return c.connect(ctx, c.winner())
-	})
+	}})
 }
 
 // connector finds the way to connect, and remembers it.
