@@ -26,6 +26,11 @@ const (
 	maxCause = 1 << 10
 )
 
+var (
+	errNoCredentials = errors.New("no credentials to connect with")
+	errNoAddress     = errors.New("no address to connect to: none was given, and these credentials know none (those of LoadProfile do)")
+)
+
 // Attempt is one way to connect that was tried, and how it failed.
 type Attempt struct {
 	Addr string // host:port; empty where it did not come to that
@@ -89,7 +94,7 @@ func (e *ConnectError) Unwrap() []error {
 // with the first call.
 func Connect(ctx context.Context, cfg Config) (*Client, error) {
 	if len(cfg.Credentials) == 0 {
-		return nil, errors.New("no credentials to connect with")
+		return nil, errNoCredentials
 	}
 	c := &connector{cfg: cfg}
 	conn, err := c.connect(ctx, nil)

@@ -125,7 +125,7 @@ func (m *means) tries() ([]*try, error) {
 		}
 	}
 	if len(addrs) == 0 && m.cfg.TunnelAddr == "" {
-		return nil, errors.New("no address to connect to: none was given, and these credentials know none (those of LoadProfile do)")
+		return nil, errNoAddress
 	}
 	var tries []*try
 	for i, addr := range addrs {

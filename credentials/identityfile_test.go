@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -63,5 +64,74 @@ func TestIdentityFileThatEnded(t *testing.T) {
 	}
 	if _, ok := LoadIdentityFile(t.TempDir()).Expiry(); ok {
 		t.Error("the end of a directory is known")
+	}
+}
+
+// A string is a whole identity: there is no file beside it, and errors show nothing of it.
+func TestIdentityString(t *testing.T) {
+	c := newTestCluster(t)
+	whole := c.file(t, 7)
+	creds := LoadIdentityString(strings.ReplaceAll(whole, "\n", "\r\n"))
+	config, err := creds.TLSConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := c.dialTLS(config); n != 7 || err != nil {
+		t.Error(n, err)
+	}
+	overSSH, err := creds.SSHClientConfig()
+	if err != nil || overSSH.User != "deploy" {
+		t.Fatal(overSSH, err)
+	}
+	if n, err := c.dialSSH(overSSH); n != 7 || err != nil {
+		t.Error(n, err)
+	}
+	lines := strings.SplitAfter(whole, "\n")
+	for name, tt := range map[string]struct{ s, want string }{
+		"empty":              {"", "has no private key"},
+		"without SSH":        {strings.Join(slices.DeleteFunc(lines, func(l string) bool { return strings.HasPrefix(l, "ecdsa-") }), ""), "has no SSH certificate"},
+		"a path":             {fixtureIdentity, "has no private key"},
+		"half":               {whole[:200], "ends in the middle of a PEM block"},
+		"a long line":        {whole + strings.Repeat("x", 64<<10+1), "more than 65536 bytes"},
+		"endless":            {strings.Repeat("#\n", 2<<20+1), "more than 4194304 bytes"},
+		"an encrypted key":   {strings.ReplaceAll(whole, "PRIVATE", "ENCRYPTED PRIVATE"), "with a passphrase"},
+		"a key that differs": {c.pair(t, 8).key + whole[strings.Index(whole, "ecdsa-"):], "is not for its private key"},
+	} {
+		_, err := LoadIdentityString(tt.s).TLSConfig()
+		if err == nil || !errors.Is(err, keystore.ErrDamaged) || !strings.HasPrefix(err.Error(), "identity in a string ") || !strings.Contains(err.Error(), tt.want) || len(err.Error()) > 200 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// What is missing is an error of what needs it, of that alone.
+func TestIdentityWithoutParts(t *testing.T) {
+	id := newTestCluster(t).identity(t, 7)
+	sshOnly, tlsOnly := *id, *id
+	sshOnly.Authorities = []keystore.Authority{{Cluster: "harbor", SSHKeys: id.Authorities[0].SSHKeys}}
+	tlsOnly.Authorities = []keystore.Authority{{Cluster: "harbor", TLSCerts: id.Authorities[0].TLSCerts}}
+	for name, tt := range map[string]struct {
+		id               *keystore.Identity
+		overTLS, overSSH string
+	}{
+		"no TLS authority": {&sshOnly, "has no TLS authority", ""}, "no SSH authority": {&tlsOnly, "", "has no SSH authority"},
+	} {
+		data, err := tt.id.IdentityFile()
+		if err != nil {
+			t.Fatal(err)
+		}
+		creds := LoadIdentityString(string(data))
+		_, tlsErr := creds.TLSConfig()
+		_, sshErr := creds.SSHClientConfig()
+		for err, want := range map[error]string{tlsErr: tt.overTLS, sshErr: tt.overSSH} {
+			if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		path := filepath.Join(t.TempDir(), "id")
+		testenv.Write(t, path, string(data))
+		if _, err := NewDynamicIdentityFile(path); err == nil || !strings.Contains(err.Error(), tt.overTLS+tt.overSSH) {
+			t.Errorf("%s, reloading: %v", name, err)
+		}
 	}
 }

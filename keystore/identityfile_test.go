@@ -379,9 +379,14 @@ func FuzzIdentityFile(f *testing.F) {
 	f.Add([]byte(strings.ReplaceAll(p.host+p.key+p.tls+"junk\n"+p.ssh+p.cas, "\n", "\r\n")))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		parts, err := scanIdentity(data)
+		whole := new(Identity)
+		if refused := whole.SetIdentityFile(data); (err != nil || !parts.whole()) != (refused != nil) {
+			t.Fatalf("%v, but as a string %v", err, refused)
+		}
 		if err != nil {
 			return
 		}
+		useIdentity(t, whole)
 		id, err := parts.identity()
 		if err != nil || id.TLSCert == nil || checkHalves(id.SSHKey) != nil {
 			return
@@ -409,4 +414,23 @@ func FuzzIdentityFile(f *testing.F) {
 			t.Fatalf("%v\n%s\nbecomes\n%s", err, first, second)
 		}
 	})
+}
+
+// whole reports whether the parts make an identity.
+func (p *identityParts) whole() bool { _, err := p.identity(); return err == nil }
+
+// useIdentity makes sure that what connects is complete: never a configuration that verifies
+// nobody.
+func useIdentity(t *testing.T, id *Identity) {
+	t.Helper()
+	checkLife(t, id)
+	if config, err := id.TLSConfig(); err == nil {
+		cert, err := config.GetClientCertificate(nil)
+		if err != nil || config.RootCAs == nil || config.InsecureSkipVerify || cert.PrivateKey == nil || !samePublic(cert.Leaf.PublicKey, id.TLSKey.Public()) {
+			t.Fatalf("%+v, %v", config, err)
+		}
+	}
+	if config, err := id.SSHClientConfig(); err == nil && (config.HostKeyCallback == nil || len(config.Auth) != 1) {
+		t.Fatalf("%+v", config)
+	}
 }
