@@ -43,7 +43,7 @@ func (p *pages) each(ctx context.Context) error {
 		switch {
 		case err != nil:
 			return err
-		case total > p.most || n > p.most || next != "" && next == key:
+		case total > p.most || n > maxPages || next != "" && next == key:
 			return fmt.Errorf("%s lists %s without end", p.client.addr, p.what)
 		case next == "":
 			return nil
