@@ -8,6 +8,7 @@
 package credentials
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -156,7 +157,12 @@ func (p *Profile) load() (*profile.Store, *profile.Profile, error) {
 		name = store.Resolve(name)
 	}
 	loaded, err := store.Load(name)
-	if err != nil {
+	switch {
+	case errors.Is(err, profile.ErrNoCurrent):
+		return nil, nil, fmt.Errorf("profile directory %s: %w; run: tsh login --proxy=HOST", dir, err)
+	case errors.Is(err, profile.ErrNotFound):
+		return nil, nil, fmt.Errorf("profile directory %s: %w; run: tsh login --proxy=%s", dir, err, cmp.Or(p.name, "HOST"))
+	case err != nil:
 		return nil, nil, fmt.Errorf("profile directory %s: %w", dir, err)
 	}
 	p.store, p.loaded = store, loaded

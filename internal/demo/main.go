@@ -33,7 +33,7 @@ func run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	d := &demo{dir: dir}
 	defer d.stop()
-	for _, step := range []func(context.Context) error{d.build, d.startCluster, d.addUser, d.login, d.look, d.program} {
+	for _, step := range []func(context.Context) error{d.build, d.startCluster, d.addUser, d.login, d.look, d.programs, d.robot} {
 		if err := step(ctx); err != nil {
 			if ctx.Err() != nil {
 				return errors.New("interrupted")

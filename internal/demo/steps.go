@@ -40,8 +40,8 @@ func (d *demo) bin(name string) string { return filepath.Join(d.dir, "bin", name
 func (d *demo) state() string          { return filepath.Join(d.dir, "cluster") }
 
 func (d *demo) build(ctx context.Context) error {
-	note("Building tsh, a dev cluster and a program that uses the SDK")
-	return release.Command(ctx, d.bin("")+string(filepath.Separator), "./cmd/tsh", "./cmd/devcluster", "./examples/whoami").Run()
+	note("Building tsh, a dev cluster and the programs that use the SDK, those in examples")
+	return release.Command(ctx, d.bin("")+string(filepath.Separator), "./cmd/tsh", "./cmd/devcluster", "./examples/...").Run()
 }
 
 // startCluster starts the dev cluster and waits until it says that it listens.
@@ -167,11 +167,33 @@ func (d *demo) look(ctx context.Context) error {
 	return nil
 }
 
-// program runs a Go program that knows nothing but the profile.
-func (d *demo) program(ctx context.Context) error {
-	note("A small Go program, examples/whoami, goes on from there")
-	return d.run(ctx, "whoami")
+// programs runs Go programs that know nothing but the profile.
+func (d *demo) programs(ctx context.Context) error {
+	note("Small Go programs, those in examples, go on from there")
+	if err := d.run(ctx, "whoami"); err != nil {
+		return err
+	}
+	return d.run(ctx, "sshcommand", d.account+"@node-1", "uptime")
 }
+
+// robot runs one that is nobody's: it has a user, a role and an identity of its own.
+func (d *demo) robot(ctx context.Context) error {
+	note("A program with a role of its own, examples/inventory, sees the development servers alone")
+	if err := d.run(ctx, "devcluster", "create", "-f", "examples/inventory/role.yaml", "--dir", d.state()); err != nil {
+		return err
+	}
+	add := []string{"users", "add", "inventory", "--roles=inventory", "--generate", "--dir", d.state()}
+	d.show("devcluster", add...)
+	if err := d.command(ctx, "devcluster", add...).Run(); err != nil { // who never logs in needs no password
+		return err
+	}
+	if err := d.run(ctx, "devcluster", "auth", "sign", "--user=inventory", "--ttl=1h", "--out="+d.identity(), "--dir", d.state()); err != nil {
+		return err
+	}
+	return d.run(ctx, "inventory", d.proxy, d.identity())
+}
+
+func (d *demo) identity() string { return filepath.Join(d.dir, "inventory.id") }
 
 func (d *demo) shell(ctx context.Context) error {
 	shell := os.Getenv("SHELL")

@@ -15,8 +15,8 @@ func TestLoginInPrograms(t *testing.T) {
 	if out := w.must("", "whoami"); !strings.HasPrefix(out, "alice until ") || !strings.Contains(out, "cluster "+w.cluster.Name()) {
 		t.Errorf("whoami: %s", out)
 	}
-	if out := w.must("", "ssh", "root@node-1", "echo it works; exit 0"); out != "it works\n" {
-		t.Errorf("ssh: %q", out)
+	if out := w.must("", "sshcommand", "root@node-1", "echo it works; exit 0"); out != "it works\n" {
+		t.Errorf("sshcommand: %q", out)
 	}
 	if out := w.must("", "loaders"); !strings.HasPrefix(out, "alice [access] until ") {
 		t.Errorf("loaders: %s", out)
@@ -26,7 +26,7 @@ func TestLoginInPrograms(t *testing.T) {
 // Without a login each program says what to run.
 func TestNoLoginInPrograms(t *testing.T) {
 	w := newWorld(t)
-	for _, args := range [][]string{{"whoami"}, {"ssh", "root@node-1", "true"}, {"loaders"}} {
+	for _, args := range [][]string{{"whoami"}, {"sshcommand", "root@node-1", "true"}, {"loaders"}} {
 		out, problems, err := w.run("", args[0], args[1:]...)
 		if err == nil || !strings.Contains(problems, "tsh login") {
 			t.Errorf("%v: %v\n%s%s", args, err, out, problems)

@@ -28,7 +28,7 @@ var testOnlyDir string
 // testOnlyPrograms builds tsh and the examples once, as a user of the module builds a program
 // for release.
 var testOnlyPrograms = sync.OnceValue(func() error {
-	out, err := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", testOnlyDir+string(filepath.Separator),
+	out, err := exec.Command("go", "build", "-ldflags=-s -w", "-o", testOnlyDir+string(filepath.Separator),
 		"../../cmd/tsh", "../../examples/...").CombinedOutput()
 	if err != nil {
 		return errors.New(string(out))

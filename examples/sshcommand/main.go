@@ -1,7 +1,7 @@
-// Command ssh runs a command on a server with the login its person already has:
+// Command sshcommand runs a command on a server with the login its person already has:
 //
 //	tsh login --proxy=teleport.example.com
-//	go run ./examples/ssh root@node-1 uptime
+//	go run ./examples/sshcommand root@node-1 uptime
 package main
 
 import (
@@ -19,7 +19,7 @@ import (
 func main() {
 	log.SetFlags(0)
 	if len(os.Args) < 3 {
-		log.Fatal("usage: ssh [LOGIN@]SERVER COMMAND...")
+		log.Fatal("usage: sshcommand [LOGIN@]SERVER COMMAND...")
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
