@@ -33,13 +33,13 @@ var errBeingWritten = errors.New("it is being written, try again")
 // A renewal is noticed by watching the directories that lead to the file, links included, and
 // besides by a look at the file (stat) at each use, for file systems that tell of no
 // changes. The file may be renamed into place, written where it is, removed and made again,
-// or a link on the way to it may be switched; atomic ways are better, see below.
+// or a link on the way to it may be switched; to rename is best, see below.
 //
 // A new identity takes effect once it is whole: the private key is that of both
-// certificates, both protocols have authorities, it has not expired, and the file has not changed for 100 ms. Until
-// then the last good one stays in force, and what is wrong goes to WithReport. Only a writer
-// that does not rename, and pauses longer than that exactly between two authorities, is
-// read too early; the rest follows when it is written.
+// certificates, both protocols have authorities, it has not expired, and the file has not
+// changed for 100 ms. Until then the last good one stays in force, and what is wrong goes to
+// WithReport. Only a writer that does not rename, and pauses longer than that exactly
+// between two authorities, is read too early; the rest follows when it is written.
 type DynamicIdentityFile struct {
 	redacted
 	path    string

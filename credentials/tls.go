@@ -37,9 +37,9 @@ func LoadTLS(config *tls.Config) *TLS {
 // TLSConfig returns a copy of the configuration, made fit for a cluster: servers are verified
 // as teleport.cluster.local unless it names one, HTTP/2 is among its protocols, and TLS is 1.2
 // or newer. The certificate is given whatever the server asks for, the first that suits it
-// if there are several; a GetClientCertificate that is set is left alone. So is all else, RootCAs in
-// particular, which have to be the cluster's. A certificate that has expired is an error that
-// matches *keystore.TimeError and says when; several, when all have.
+// if there are several; a GetClientCertificate that is set is left alone. So is all else,
+// RootCAs in particular, which have to be the cluster's. A certificate that has expired is
+// an error that matches *keystore.TimeError and says when; several, when all have.
 func (t *TLS) TLSConfig() (*tls.Config, error) {
 	if t.config == nil {
 		return nil, errNoTLS
