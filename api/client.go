@@ -64,6 +64,8 @@ type Config struct {
 	// Headers returns the names and values of headers that the requests to an
 	// address have besides; nil for none.
 	Headers func(addr string) [][2]string
+
+	headStart time.Duration // of a way that is known to work; headStart if zero
 }
 
 // Client is a connection to the auth server of the cluster that issued the

@@ -145,7 +145,7 @@ func (c *connector) connect(ctx context.Context, before *way) (net.Conn, error) 
 	if before != nil {
 		tries = []*try{before.again(tries)}
 	}
-	won, conn, failed := run(ctx, tries)
+	won, conn, failed := run(ctx, cmp.Or(c.cfg.headStart, headStart), tries)
 	if conn == nil {
 		return nil, &ConnectError{failed}
 	}

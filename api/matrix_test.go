@@ -211,7 +211,7 @@ func TestMatrix(t *testing.T) {
 			for name, creds := range s.loaders(t) {
 				config := way.config[i]
 				config.Credentials, config.RootCAs = []credentials.Credentials{creds}, s.web
-				won, conn, failed := run(testContext(t), only(config.tries(), way.is))
+				won, conn, failed := run(testContext(t), headStart, only(config.tries(), way.is))
 				if conn != nil {
 					_ = conn.Close()
 				}
@@ -284,7 +284,7 @@ func TestTunnelByALPN(t *testing.T) {
 		"found, insecurely": {Addrs: []string{s.PublicAddr()}, Insecure: true},
 	} {
 		config.Credentials, config.RootCAs = creds, s.web
-		won, conn, failed := run(testContext(t), only(config.tries(), func(w *way) bool { return w.kind == WayTunnel }))
+		won, conn, failed := run(testContext(t), headStart, only(config.tries(), func(w *way) bool { return w.kind == WayTunnel }))
 		if won == nil {
 			t.Errorf("%s: %v", name, &ConnectError{failed})
 			continue
@@ -298,7 +298,7 @@ func TestMatrix14(t *testing.T) {
 	s := newSite(t, func(c *devcluster.Config) { c.Emulate = 14 })
 	config := Config{Addrs: []string{s.PublicAddr(), s.AuthAddr()}, RootCAs: s.web, Credentials: []credentials.Credentials{credentials.LoadIdentityFile(s.path("file"))}}
 	for _, kind := range []string{WayAuth, WayProxy, WayTunnel} {
-		won, conn, failed := run(testContext(t), only(config.tries(), func(w *way) bool { return w.kind == kind }))
+		won, conn, failed := run(testContext(t), headStart, only(config.tries(), func(w *way) bool { return w.kind == kind }))
 		if won == nil {
 			t.Errorf("%s: %v", kind, &ConnectError{failed})
 			continue

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// headStart is how long a way that is known to work is tried alone.
+// headStart is how long a way that is known to work is tried alone, unless a test says.
 const headStart = 250 * time.Millisecond
 
 // try is one thing to try: a way to connect, or to find out about more ways.
@@ -33,6 +33,7 @@ type outcome struct {
 // race runs tries side by side, as many as there are, until the first one connects.
 type race struct {
 	ctx      context.Context
+	patience time.Duration // for those that have a head start
 	outcomes chan outcome
 	running  []*try // in the order in which they began
 	failed   []Attempt
@@ -41,10 +42,10 @@ type race struct {
 // run returns the way that has connected and its connection. If there is none, it returns
 // what became of each try, as soon as the last one has failed or ctx has ended. Tries that
 // lose are cancelled, and what they connect all the same is closed.
-func run(ctx context.Context, tries []*try) (*way, net.Conn, []Attempt) {
+func run(ctx context.Context, patience time.Duration, tries []*try) (*way, net.Conn, []Attempt) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r := &race{ctx: ctx, outcomes: make(chan outcome)}
+	r := &race{ctx: ctx, patience: patience, outcomes: make(chan outcome)}
 	r.start(tries)
 	for len(r.running) > 0 {
 		select {
@@ -74,7 +75,7 @@ func (r *race) start(tries []*try) {
 // do runs a try and says what became of it. Who listens no more has no use for it.
 func (r *race) do(t *try) {
 	if len(t.next) > 0 {
-		late := time.AfterFunc(headStart, func() { r.say(outcome{try: t, late: true}) })
+		late := time.AfterFunc(r.patience, func() { r.say(outcome{try: t, late: true}) })
 		defer late.Stop()
 	}
 	o := outcome{try: t}
