@@ -1,6 +1,8 @@
 package devcluster
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
 	"fmt"
 	"slices"
 	"strings"
@@ -206,5 +208,32 @@ func TestRoleLists(t *testing.T) {
 	search := &pb.ListRolesRequest{Filter: &pb.RoleFilter{SearchKeywords: []string{"ROLE-"}}}
 	if err := reader.Invoke(t.Context(), methodAuth+"ListRoles", search, page); err != nil || len(page.Roles) != 2 {
 		t.Errorf("%v, %v", page, err)
+	}
+}
+
+// Which calls there are depends on the version that the cluster stands for.
+func TestRequestCallsOfVersions(t *testing.T) {
+	calls := map[string]int{ // the version that alone has it, 0 for both
+		"CreateAccessRequestV2": 18, "ListAccessRequests": 18, "ListRoles": 18, "CreateAccessRequest": emulate14, "GetRoles": emulate14, "SubmitAccessReview": 0,
+	}
+	for version, change := range map[int]func(*Config){18: nil, emulate14: func(c *Config) { c.Emulate, c.Suite = emulate14, "" }} {
+		f := startCluster(t, change)
+		var l *login
+		if version == emulate14 {
+			key, err := rsa.GenerateKey(rand.Reader, 2048)
+			if err != nil {
+				t.Fatal(err)
+			}
+			l = f.login14(key)
+		} else {
+			l = f.login(nil)
+		}
+		cc := f.auth(l)
+		for call, of := range calls {
+			err := cc.Invoke(t.Context(), methodAuth+call, new(pb.Empty), new(pb.Empty))
+			if there := of == 0 || of == version; there == (status.Code(err) == codes.Unimplemented) {
+				t.Errorf("%s of %d: %v", call, version, err)
+			}
+		}
 	}
 }
