@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -59,7 +58,13 @@ func (f *forwardFlag) Append(value string) error { return f.Set(value) }
 
 // Replace implements pflag.SliceValue.
 func (f *forwardFlag) Replace(values []string) error {
-	*f.specs = slices.DeleteFunc(*f.specs, func(s forward.Spec) bool { return s.Kind == f.kind })
+	var others []forward.Spec
+	for _, s := range *f.specs {
+		if s.Kind != f.kind {
+			others = append(others, s)
+		}
+	}
+	*f.specs = others
 	for _, value := range values {
 		if err := f.Set(value); err != nil {
 			return err
@@ -98,7 +103,7 @@ func (o *forwardOptions) validate(words []string) error {
 
 // forwards are the forwards of a connection at work.
 type forwards struct {
-	_ [0]func() // never compared
+	_      [0]func() // never compared
 	app    *app
 	set    *forward.Set
 	strict bool

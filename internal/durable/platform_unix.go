@@ -129,7 +129,7 @@ func openRetry(path string, flags int, perm uint32) (int, error) {
 
 // fileLock is flock(2) on the data file.
 type fileLock struct {
-	_ [0]func() // never compared
+	_       [0]func() // never compared
 	file    *os.File
 	root    *os.Root // nil for a reader
 	path    string
