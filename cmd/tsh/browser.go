@@ -20,8 +20,8 @@ import (
 
 // browserOptions are the flags of a login in the browser.
 type browserOptions struct {
-	_ [0]func() // never compared
-	browser  string // none, or a command; "" is for the environment or the system to say
+	_        [0]func() // never compared
+	browser  string    // none, or a command; "" is for the environment or the system to say
 	bindAddr string
 	callback string
 }

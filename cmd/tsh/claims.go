@@ -27,18 +27,18 @@ type claims struct {
 }
 
 type githubIdentity struct {
-	_ [0]func() // never compared
-	UserID   string `json:"UserID"`
-	Username string `json:"Username"`
+	_        [0]func() // never compared
+	UserID   string    `json:"UserID"`
+	Username string    `json:"Username"`
 }
 
 // resourceID names one resource that access was requested to.
 type resourceID struct {
-	_ [0]func() // never compared
-	Cluster string `json:"cluster"`
-	Kind    string `json:"kind"`
-	Name    string `json:"name"`
-	SubName string `json:"sub_resource,omitempty"`
+	_       [0]func() // never compared
+	Cluster string    `json:"cluster"`
+	Kind    string    `json:"kind"`
+	Name    string    `json:"name"`
+	SubName string    `json:"sub_resource,omitempty"`
 
 	text string // as in the certificate
 }

@@ -8,7 +8,7 @@ import (
 
 // dataStream prints an array element by element, as writeData would print the whole.
 type dataStream struct {
-	_ [0]func() // never compared
+	_      [0]func() // never compared
 	b      *bufio.Writer
 	format string
 	n      int

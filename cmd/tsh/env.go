@@ -32,10 +32,10 @@ func (a *app) envCommand() *cobra.Command {
 
 // shellEnv are the variables of one login.
 type shellEnv struct {
-	_ [0]func() // never compared
-	Cluster string `json:"TELEPORT_CLUSTER"`
-	Proxy   string `json:"TELEPORT_PROXY"`
-	File    string `json:"TELEPORT_IDENTITY_FILE,omitempty"`
+	_       [0]func() // never compared
+	Cluster string    `json:"TELEPORT_CLUSTER"`
+	Proxy   string    `json:"TELEPORT_PROXY"`
+	File    string    `json:"TELEPORT_IDENTITY_FILE,omitempty"`
 }
 
 func (a *app) runEnv(o envOptions) error {

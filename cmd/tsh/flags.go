@@ -15,7 +15,7 @@ import (
 // A value comes from the flag, else from the environment, else from the
 // current profile.
 type globals struct {
-	_ [0]func() // never compared
+	_        [0]func() // never compared
 	proxy    string
 	user     string
 	userFlag bool   // ... was given as a flag

@@ -23,7 +23,7 @@ var (
 
 // approveOptions are the flags of headless approve.
 type approveOptions struct {
-	_ [0]func() // never compared
+	_           [0]func() // never compared
 	skipConfirm bool
 	id          string
 }

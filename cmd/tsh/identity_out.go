@@ -35,7 +35,7 @@ const toStdout = "-"
 
 // outOptions say where a login goes that is not stored.
 type outOptions struct {
-	_ [0]func() // never compared
+	_         [0]func() // never compared
 	path      string
 	format    string
 	overwrite bool

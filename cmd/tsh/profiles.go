@@ -40,7 +40,7 @@ const (
 
 // profileEntry is one profile in the list.
 type profileEntry struct {
-	_ [0]func() // never compared
+	_          [0]func()  // never compared
 	Name       string     `json:"name"`
 	Current    bool       `json:"current"` // what commands use here
 	Proxy      string     `json:"proxy,omitempty"`

@@ -188,7 +188,7 @@ func (o *sessionOptions) term() string {
 
 // linkOptions say how the proxy is dialled, and how long a node may be silent.
 type linkOptions struct {
-	_ [0]func() // never compared
+	_        [0]func()     // never compared
 	network  string        // "tcp4", "tcp6"; "" for both
 	timeout  time.Duration // to the proxy, and again from there to the end of the login; 0 for the usual
 	set      bool          // what follows says something

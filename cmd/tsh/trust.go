@@ -14,8 +14,8 @@ import (
 
 // trust says who may certify the web servers that this run connects to.
 type trust struct {
-	_ [0]func() // never compared
-	caFile string // --ca-file
+	_      [0]func() // never compared
+	caFile string    // --ca-file
 	pool   *x509.CertPool
 }
 

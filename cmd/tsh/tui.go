@@ -38,7 +38,7 @@ func standardStreams() streams { return streams{in: os.Stdin, out: os.Stdout, er
 // dataWriter is stdout for data. It keeps the first error, so that a command
 // whose output was lost does not pass for one that worked.
 type dataWriter struct {
-	_ [0]func() // never compared
+	_   [0]func() // never compared
 	w   io.Writer
 	err error
 }
@@ -55,7 +55,7 @@ func (d *dataWriter) Write(p []byte) (int, error) {
 
 // tui speaks with the person.
 type tui struct {
-	_ [0]func() // never compared
+	_      [0]func() // never compared
 	err    io.Writer
 	hush   hush
 	colour bool // stderr may be coloured

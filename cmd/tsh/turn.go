@@ -51,12 +51,12 @@ type wish struct {
 // turnRecord is what is in the file of the lock. It outlives the lock, so that those who
 // have waited learn what came of it.
 type turnRecord struct {
-	_ [0]func() // never compared
-	Attempt int    `json:"attempt"`
-	PID     int    `json:"pid"`
-	Program string `json:"program"`
-	Since   int64  `json:"since"` // Unix time
-	Over    bool   `json:"over"`  // the attempt has ended, well or not
+	_       [0]func() // never compared
+	Attempt int       `json:"attempt"`
+	PID     int       `json:"pid"`
+	Program string    `json:"program"`
+	Since   int64     `json:"since"` // Unix time
+	Over    bool      `json:"over"`  // the attempt has ended, well or not
 	// The last attempt that failed, whose process that was, and why.
 	Failed int    `json:"failed,omitempty"`
 	By     string `json:"by,omitempty"`
@@ -100,7 +100,7 @@ func readTurn(home, name string) *turnRecord {
 // turn is the right to ask. A nil one is that of a process that could not, or need not,
 // tell others.
 type turn struct {
-	_ [0]func() // never compared
+	_      [0]func() // never compared
 	hold   *durable.Hold
 	record turnRecord
 }

@@ -38,12 +38,12 @@ func (a *app) versionCommand() *cobra.Command {
 
 // versionInfo is what version prints.
 type versionInfo struct {
-	_ [0]func() // never compared
-	Version      string `json:"version"`
-	GitRef       string `json:"gitref"`
-	Runtime      string `json:"runtime"`
-	ProxyVersion string `json:"proxyVersion,omitempty"`
-	ProxyAddr    string `json:"proxyPublicAddress,omitempty"`
+	_            [0]func() // never compared
+	Version      string    `json:"version"`
+	GitRef       string    `json:"gitref"`
+	Runtime      string    `json:"runtime"`
+	ProxyVersion string    `json:"proxyVersion,omitempty"`
+	ProxyAddr    string    `json:"proxyPublicAddress,omitempty"`
 }
 
 // clientVersion asks for the version of this program alone.

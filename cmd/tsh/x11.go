@@ -33,7 +33,7 @@ const (
 
 // x11Options say whether and how the display is forwarded.
 type x11Options struct {
-	_ [0]func() // never compared
+	_                [0]func() // never compared
 	on, trusted, off bool
 	trustedOption    bool // -o ForwardX11Trusted, which forwards nothing by itself
 	timeout          time.Duration
@@ -140,8 +140,8 @@ func (o x11Options) run(ctx context.Context, args ...string) (string, error) {
 
 // display is where an X server listens.
 type display struct {
-	_ [0]func() // never compared
-	name          string // for xauth
+	_             [0]func() // never compared
+	name          string    // for xauth
 	network, addr string
 	screen        uint32
 }

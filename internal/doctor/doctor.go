@@ -35,13 +35,13 @@ const (
 // Finding is what a check found out about one thing. Text in it may come from files and
 // servers as it is.
 type Finding struct {
-	_ [0]func() // never compared
-	Check   string `json:"check"` // see docs/doctor.md
-	Status  Status `json:"status"`
-	Subject string `json:"subject"` // a path, or a name
-	Message string `json:"message"`
-	Hint    string `json:"hint,omitempty"` // what to do about it
-	Fixed   bool   `json:"fixed"`          // it is as said no more
+	_       [0]func() // never compared
+	Check   string    `json:"check"` // see docs/doctor.md
+	Status  Status    `json:"status"`
+	Subject string    `json:"subject"` // a path, or a name
+	Message string    `json:"message"`
+	Hint    string    `json:"hint,omitempty"` // what to do about it
+	Fixed   bool      `json:"fixed"`          // it is as said no more
 
 	// Cause is the error behind it, if it is one of the proxy.
 	Cause error `json:"-"`

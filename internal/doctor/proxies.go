@@ -21,8 +21,8 @@ const (
 
 // target is a proxy to ask and what it said.
 type target struct {
-	_ [0]func() // never compared
-	name string // of the profile
+	_    [0]func() // never compared
+	name string    // of the profile
 	addr proxy.Addr
 	err  error
 	skew time.Duration // what the clock here is ahead

@@ -37,7 +37,7 @@ const (
 // nothing can close it, and a prompt that ends with the connection, or an
 // answer of another type, is a panic.
 type conversation struct {
-	_ [0]func() // never compared
+	_       [0]func() // never compared
 	ctx     context.Context
 	bus     *bus
 	timeout time.Duration

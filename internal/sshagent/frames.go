@@ -17,7 +17,7 @@ const (
 
 // frames asks the agent one thing after the other, and keeps its answers to the limits.
 type frames struct {
-	_ [0]func() // never compared
+	_       [0]func() // never compared
 	conn    io.ReadWriter
 	left    int   // bytes that may still come
 	refused bool  // the last answer says only "failure"

@@ -35,8 +35,8 @@ type connection interface {
 // Agent is a connection to the ssh-agent, for one job: it has a limit in time from
 // the moment it was made. It is not for use by several goroutines.
 type Agent struct {
-	_ [0]func() // never compared
-	path   string // as it can be shown
+	_      [0]func() // never compared
+	path   string    // as it can be shown
 	limit  time.Duration
 	conn   io.Closer
 	frames *frames
