@@ -102,7 +102,6 @@ func (id *Identity) checkTLS() error {
 		return fmt.Errorf("has %w", err)
 	}
 	root := cert.Issuer.CommonName
-	delivered := func(a Authority) bool { return a.Cluster == root && len(a.TLSCerts) > 0 && len(a.SSHKeys) > 0 }
 	switch {
 	case !samePublic(cert.PublicKey, id.TLSKey.Public()):
 		return errors.New("is for another key than ours")
@@ -114,7 +113,7 @@ func (id *Identity) checkTLS() error {
 		return errors.New("is not for clients")
 	case !cert.NotAfter.After(cert.NotBefore):
 		return errors.New("is never valid")
-	case !slices.ContainsFunc(id.Authorities, delivered):
+	case !id.Knows(root):
 		return fmt.Errorf("is issued by cluster %s, whose host authority was not delivered", quoteShort(root))
 	}
 	return nil

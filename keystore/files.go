@@ -294,11 +294,8 @@ func (p *paths) readAuthorities(id *Identity, all bool) error {
 	p.noticed = append(p.noticed, t.warnings(p.abs(knownHostsFile))...)
 	// A writer may have emptied the files to fill them again. If they stay like
 	// this the identity is returned without that trust, and connecting fails.
-	i := slices.IndexFunc(authorities, func(a Authority) bool { return a.Cluster == root })
-	if i < 0 || len(authorities[i].SSHKeys) == 0 || len(authorities[i].TLSCerts) == 0 {
-		if p.anyEmpty(knownHostsFile, p.cas(root)) {
-			return &tornError{} // no cause
-		}
+	if !id.Knows(root) && p.anyEmpty(knownHostsFile, p.cas(root)) {
+		return &tornError{} // no cause
 	}
 	return nil
 }

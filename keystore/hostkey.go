@@ -45,7 +45,11 @@ func (id *Identity) SSHClientConfig() (*ssh.ClientConfig, error) {
 	if id.SSHKey == nil || id.SSHCert == nil {
 		return nil, errors.New(id.owner() + " has no SSH key")
 	}
-	if !slices.ContainsFunc(id.Authorities, func(a Authority) bool { return len(a.SSHKeys) > 0 }) {
+	hasKeys := false
+	for _, a := range id.Authorities {
+		hasKeys = hasKeys || len(a.SSHKeys) > 0
+	}
+	if !hasKeys {
 		return nil, id.without("SSH")
 	}
 	if err := checkHalves(id.SSHKey); err != nil {
@@ -142,7 +146,12 @@ func (id *Identity) checkHostKey(addr string, _ net.Addr, key ssh.PublicKey) err
 }
 
 func (id *Identity) isHostAuthority(key ssh.PublicKey) bool {
-	return slices.ContainsFunc(id.Authorities, func(a Authority) bool { return containsKey(a.SSHKeys, key) })
+	for _, a := range id.Authorities {
+		if containsKey(a.SSHKeys, key) {
+			return true
+		}
+	}
+	return false
 }
 
 func (id *Identity) authorityNames() string {

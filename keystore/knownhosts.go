@@ -181,7 +181,12 @@ func (l *hostLine) parseKey() (ssh.PublicKey, error) {
 
 func containsKey(keys []ssh.PublicKey, key ssh.PublicKey) bool {
 	blob := key.Marshal()
-	return slices.ContainsFunc(keys, func(k ssh.PublicKey) bool { return bytes.Equal(k.Marshal(), blob) })
+	for _, k := range keys {
+		if bytes.Equal(k.Marshal(), blob) {
+			return true
+		}
+	}
+	return false
 }
 
 // hostLines returns the lines that make other clients trust an authority. Where the

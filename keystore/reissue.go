@@ -53,9 +53,12 @@ func (id *Identity) CheckRoute() error {
 
 // Knows reports whether id has a host authority of cluster, for SSH and for TLS.
 func (id *Identity) Knows(cluster string) bool {
-	return slices.ContainsFunc(id.Authorities, func(a Authority) bool {
-		return a.Cluster == cluster && len(a.SSHKeys) > 0 && len(a.TLSCerts) > 0
-	})
+	for _, a := range id.Authorities {
+		if a.Cluster == cluster && len(a.SSHKeys) > 0 && len(a.TLSCerts) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // Trusting returns the identity with authorities in the place of those it has of
@@ -64,10 +67,13 @@ func (id *Identity) Knows(cluster string) bool {
 func (id *Identity) Trusting(authorities []Authority, keep func(cluster string) bool) *Identity {
 	trusting := *id
 	trusting.Authorities = nil
-	for _, a := range slices.Concat(authorities, id.Authorities) {
-		twice := slices.ContainsFunc(trusting.Authorities, func(b Authority) bool { return b.Cluster == a.Cluster })
-		if !twice && keep(a.Cluster) {
-			trusting.Authorities = append(trusting.Authorities, a)
+	taken := map[string]bool{}
+	for _, list := range [][]Authority{authorities, id.Authorities} {
+		for _, a := range list {
+			if !taken[a.Cluster] && keep(a.Cluster) {
+				trusting.Authorities = append(trusting.Authorities, a)
+				taken[a.Cluster] = true
+			}
 		}
 	}
 	return &trusting

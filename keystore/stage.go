@@ -90,11 +90,12 @@ func (p *paths) checkFolded(rel string, lstat func(string) (fs.FileInfo, error))
 	if err != nil {
 		return err
 	}
-	listed := func(e fs.DirEntry) bool { return e.Name() == filepath.Base(rel) }
-	if !slices.ContainsFunc(entries, listed) {
-		return fmt.Errorf("the file system takes %s for another name that is there; log out of that one first: tsh logout", p.abs(rel))
+	for _, e := range entries {
+		if e.Name() == filepath.Base(rel) {
+			return nil
+		}
 	}
-	return nil
+	return fmt.Errorf("the file system takes %s for another name that is there; log out of that one first: tsh logout", p.abs(rel))
 }
 
 func (p *paths) stageTLS(tx *durable.Tx, id *Identity) error {

@@ -89,7 +89,12 @@ func (p *paths) inUse() (bool, error) {
 }
 
 func sharesSSHKey(a, b []ssh.PublicKey) bool {
-	return slices.ContainsFunc(a, func(k ssh.PublicKey) bool { return containsKey(b, k) })
+	for _, k := range a {
+		if containsKey(b, k) {
+			return true
+		}
+	}
+	return false
 }
 
 func sharesTLSKey(a, b []*x509.Certificate) bool {

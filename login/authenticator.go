@@ -98,7 +98,7 @@ func clientData(ceremony string, challenge []byte, origin string) (text, hash []
 // assertionJSON is an answer as it travels (login protocol 4.2): bytes in the URL
 // alphabet of base64, unpadded.
 type assertionJSON struct {
-	_ [0]func() // never compared
+	_        [0]func()    // never compared
 	ID       string       `json:"id"`
 	Type     string       `json:"type"`
 	RawID    string       `json:"rawId"`

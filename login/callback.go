@@ -44,7 +44,7 @@ type pages struct{ success, failure string }
 
 // outcome is how a login in the browser has ended.
 type outcome struct {
-	_ [0]func() // never compared
+	_       [0]func() // never compared
 	refused bool
 	text    string // why it was refused, as it came
 	err     error  // what judge said of the answer

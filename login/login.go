@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/seed-087d674e/tsh/keystore"
@@ -172,9 +171,7 @@ func Run(ctx context.Context, client *proxy.Client, req Request, ui UI) (*Result
 	}
 	upgrade := make(chan bool, 1)
 	go func() { upgrade <- client.UpgradeRequired(ctx) }()
-	// RSA keys take long enough to be noticed: make them while the person types.
-	s.keys = sync.OnceValue(func() keyPair { return generate(keystore.Suite(s.ping.Auth.SignatureSuite()), oneKey) })
-	go s.keys()
+	s.makeKeys(oneKey)
 
 	if err := s.showMOTD(ctx, password); err != nil {
 		return nil, err
@@ -192,6 +189,21 @@ func Run(ctx context.Context, client *proxy.Client, req Request, ui UI) (*Result
 		SingleLogout:     answer.SingleLogout || s.ping.Auth.SingleLogout(),
 		DefaultRelayAddr: answer.DefaultRelay(),
 	}, nil
+}
+
+// makeKeys makes the keys while the person types: RSA keys take long enough to be
+// noticed.
+func (s *session) makeKeys(oneKey bool) {
+	var keys keyPair
+	made := make(chan struct{})
+	go func() {
+		keys = generate(keystore.Suite(s.ping.Auth.SignatureSuite()), oneKey)
+		close(made)
+	}()
+	s.keys = func() keyPair {
+		<-made
+		return keys
+	}
 }
 
 // oneKey reports whether one key is wanted, and refuses where it cannot be had.

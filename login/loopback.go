@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -89,7 +88,7 @@ func (a *answerer) admit(conn net.Conn) bool {
 	}
 	if len(a.conns) == maxBrowserConns {
 		_ = a.conns[0].Close()
-		a.conns = slices.Delete(a.conns, 0, 1)
+		a.conns = a.conns[1:]
 	}
 	a.conns = append(a.conns, conn)
 	a.work.Add(1)
@@ -99,7 +98,12 @@ func (a *answerer) admit(conn net.Conn) bool {
 func (a *answerer) leave(conn net.Conn) {
 	_ = conn.Close()
 	a.mu.Lock()
-	a.conns = slices.DeleteFunc(a.conns, func(c net.Conn) bool { return c == conn })
+	for i, c := range a.conns {
+		if c == conn {
+			a.conns = append(a.conns[:i:i], a.conns[i+1:]...)
+			break
+		}
+	}
 	a.mu.Unlock()
 	a.work.Done()
 }

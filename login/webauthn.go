@@ -153,7 +153,7 @@ func (s *session) finish(ctx context.Context, proof proxy.FinishRequest) (*proxy
 
 // secondFactor is what the person gives beside the password; at most one is set.
 type secondFactor struct {
-	_ [0]func() // never compared
+	_    [0]func() // never compared
 	code string
 	key  *Assertion
 	err  error

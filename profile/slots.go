@@ -27,13 +27,13 @@ const slotPatience = 10 * time.Minute
 
 // slot is a slot in the keyring that may be occupied.
 type slot struct {
-	_ [0]func() // never compared
-	Slot  string `json:"slot"`
-	Proxy string `json:"proxy"`
-	User  string `json:"user"`
-	Made  int64  `json:"made"`            // Unix time
-	Used  bool   `json:"used"`            // a login was stored with it
-	Going bool   `json:"going,omitempty"` // no login is stored with it any more
+	_     [0]func() // never compared
+	Slot  string    `json:"slot"`
+	Proxy string    `json:"proxy"`
+	User  string    `json:"user"`
+	Made  int64     `json:"made"`            // Unix time
+	Used  bool      `json:"used"`            // a login was stored with it
+	Going bool      `json:"going,omitempty"` // no login is stored with it any more
 }
 
 func (k *slot) stale() bool { return k.Used || time.Since(time.Unix(k.Made, 0)) > slotPatience }
@@ -58,7 +58,23 @@ func (k *keysState) going(l Login) (names []string) {
 }
 
 func (k *keysState) forget(names []string) {
-	k.Slots = slices.DeleteFunc(k.Slots, func(s slot) bool { return slices.Contains(names, s.Slot) })
+	var others []slot
+	for _, s := range k.Slots {
+		if !slices.Contains(names, s.Slot) {
+			others = append(others, s)
+		}
+	}
+	k.Slots = others
+}
+
+// find is what is known of the slot of that name, nil for nothing.
+func (k *keysState) find(name string) *slot {
+	for i := range k.Slots {
+		if k.Slots[i].Slot == name {
+			return &k.Slots[i]
+		}
+	}
+	return nil
 }
 
 // slotName is new each time. Its first part keeps directories, proxies and users
@@ -121,8 +137,7 @@ func (v *saving) stageSlots(state *keysState, sealedNow []string) error {
 	}
 	// Of a login of which nothing was remembered, the slot is in its files.
 	for _, name := range sealedNow {
-		known := func(k slot) bool { return k.Slot == name }
-		if name != keep && !slices.ContainsFunc(state.Slots, known) {
+		if name != keep && state.find(name) == nil {
 			state.Slots = append(state.Slots, slot{Slot: name, Proxy: l.Proxy, User: l.User, Used: true, Going: true})
 			v.replaced = append(v.replaced, name)
 		}
@@ -163,8 +178,8 @@ func (s *Store) emptySlots(ctx context.Context, names []string) (left []string, 
 	}
 	state := s.readKeys()
 	for i, name := range names {
-		k := slices.IndexFunc(state.Slots, func(k slot) bool { return k.Slot == name })
-		if k >= 0 && !strings.HasPrefix(name, s.slotPrefix(Login{state.Slots[k].Proxy, state.Slots[k].User})) {
+		k := state.find(name)
+		if k != nil && !strings.HasPrefix(name, s.slotPrefix(Login{k.Proxy, k.User})) {
 			continue
 		}
 		if err = s.ring.Delete(name); err != nil {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"reflect"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -315,7 +314,7 @@ func (p *Profile) encode(base []byte) ([]byte, error) {
 func (q quoting) set(root *yaml.Node, at, after int, f field) int {
 	if !f.always && isZero(f.value) {
 		for at >= 0 {
-			root.Content = slices.Delete(root.Content, at, at+2)
+			root.Content = append(root.Content[:at:at], root.Content[at+2:]...)
 			at, _ = lookup(root, f.key)
 		}
 		return -1

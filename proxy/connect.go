@@ -73,8 +73,8 @@ func (dial dialFunc) directly(ctx context.Context, addr string) (net.Conn, error
 
 // httpProxy is an HTTP proxy that connections can be tunnelled through.
 type httpProxy struct {
-	_ [0]func() // never compared
-	address string // host:port
+	_       [0]func() // never compared
+	address string    // host:port
 	host    string
 	secure  bool // it is spoken to over TLS
 	auth    string

@@ -42,9 +42,9 @@ type AuthSettings struct {
 
 // connector is a way to log in that the cluster has a name for.
 type connector struct {
-	_ [0]func() // never compared
-	Name    string `json:"name"`
-	Display string `json:"display"`
+	_       [0]func() // never compared
+	Name    string    `json:"name"`
+	Display string    `json:"display"`
 	// One of these is the address of an identity provider, if it is told.
 	IssuerURL   string `json:"IssuerURL"`   // oidc
 	SSO         string `json:"SSO"`         // saml

@@ -8,7 +8,7 @@ import (
 
 // proxySettings says where the proxy's services are.
 type proxySettings struct {
-	_ [0]func() // never compared
+	_    [0]func() // never compared
 	Kube struct {
 		Enabled    bool   `json:"enabled"`
 		PublicAddr string `json:"public_addr"`

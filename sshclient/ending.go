@@ -8,7 +8,7 @@ import (
 
 // ending is how a command ended: exit-status or exit-signal, RFC 4254 section 6.10.
 type ending struct {
-	_ [0]func() // never compared
+	_      [0]func() // never compared
 	status uint32
 	signal string
 }

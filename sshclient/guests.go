@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -112,8 +111,11 @@ func (c *Client) note(what string) (done func()) {
 	return func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		if i := slices.Index(l.open, &line); i >= 0 {
-			l.open = slices.Delete(l.open, i, i+1)
+		for i, other := range l.open {
+			if other == &line {
+				l.open = append(l.open[:i:i], l.open[i+1:]...)
+				return
+			}
 		}
 	}
 }

@@ -59,11 +59,14 @@ func newHandshake(t Target, cfg *ssh.ClientConfig) (*handshake, error) {
 	// Methods are opaque; their types are what tells the one that signs with a
 	// certificate from those that would answer a prompt.
 	signing := reflect.TypeOf(ssh.PublicKeys())
-	i := slices.IndexFunc(cfg.Auth, func(m ssh.AuthMethod) bool { return reflect.TypeOf(m) == signing })
-	if i < 0 {
+	for _, m := range cfg.Auth {
+		if h.method == nil && reflect.TypeOf(m) == signing {
+			h.method = m
+		}
+	}
+	if h.method == nil {
 		return fail("the configuration has no certificate to log in with")
 	}
-	h.method = cfg.Auth[i]
 	h.config = ssh.ClientConfig{
 		Config:            ssh.Config{Rand: cfg.Rand, RekeyThreshold: cfg.RekeyThreshold},
 		User:              h.target.Login,

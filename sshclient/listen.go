@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"slices"
 	"strconv"
 	"sync"
 
@@ -157,7 +156,12 @@ func (t *remoteTable) settle(l *Listener, reply []byte) error {
 
 func (t *remoteTable) remove(l *Listener) {
 	t.mu.Lock()
-	t.list = slices.DeleteFunc(t.list, func(other *Listener) bool { return other == l })
+	for i, other := range t.list {
+		if other == l {
+			t.list = append(t.list[:i:i], t.list[i+1:]...)
+			break
+		}
+	}
 	t.mu.Unlock()
 	t.release()
 }
@@ -229,8 +233,10 @@ func (t *remoteTable) undecided() bool {
 }
 
 func (t *remoteTable) find(match func(*Listener) bool) *Listener {
-	if i := slices.IndexFunc(t.list, match); i >= 0 {
-		return t.list[i]
+	for _, l := range t.list {
+		if match(l) {
+			return l
+		}
 	}
 	return nil
 }

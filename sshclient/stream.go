@@ -15,7 +15,7 @@ const shutWait = 100 * time.Millisecond
 // gate is an output that can be shut: what comes after the end of Run must not
 // reach the caller's writer any more.
 type gate struct {
-	_ [0]func() // never compared
+	_    [0]func() // never compared
 	w    io.Writer
 	turn chan struct{} // held while writing
 	done atomic.Bool

@@ -105,16 +105,15 @@ func (x *X11) greeting(r io.Reader, cookie []byte) ([]byte, error) {
 	if _, err := io.ReadFull(r, head); err != nil {
 		return nil, err
 	}
-	var order binary.ByteOrder
+	number, put := binary.BigEndian.Uint16, binary.BigEndian.PutUint16
 	switch head[0] {
 	case 'B':
-		order = binary.BigEndian
 	case 'l':
-		order = binary.LittleEndian
+		number, put = binary.LittleEndian.Uint16, binary.LittleEndian.PutUint16
 	default:
 		return nil, errors.New("an X client began with something else than a byte order")
 	}
-	name, data := int(order.Uint16(head[nameAt:])), int(order.Uint16(head[dataAt:]))
+	name, data := int(number(head[nameAt:])), int(number(head[dataAt:]))
 	if name > maxCookie || data > maxCookie {
 		return nil, errCookie
 	}
@@ -130,8 +129,8 @@ func (x *X11) greeting(r io.Reader, cookie []byte) ([]byte, error) {
 	if x.Cookie == nil {
 		protocol = ""
 	}
-	order.PutUint16(head[nameAt:], uint16(len(protocol)))
-	order.PutUint16(head[dataAt:], uint16(len(x.Cookie)))
+	put(head[nameAt:], uint16(len(protocol)))
+	put(head[dataAt:], uint16(len(x.Cookie)))
 	out := append(head, make([]byte, padded(len(protocol))+padded(len(x.Cookie)))...)
 	copy(out[size:], protocol)
 	copy(out[size+padded(len(protocol)):], x.Cookie)

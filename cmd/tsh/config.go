@@ -7,12 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/seed-087d674e/tsh/api"
 	"github.com/seed-087d674e/tsh/internal/sshagent"
 	"github.com/seed-087d674e/tsh/internal/sshconfig"
 	"github.com/seed-087d674e/tsh/internal/text"
@@ -148,9 +146,11 @@ func (a *app) fetchLeaves(ctx context.Context, s *session) error {
 		return err
 	}
 	s.cluster = s.id.RootCluster()
-	trusting, err := a.authoritiesOf(ctx, client, s, func(cluster string) bool {
-		return slices.ContainsFunc(clusters, func(c *api.Cluster) bool { return c.Name == cluster })
-	})
+	wanted := make(map[string]bool)
+	for _, c := range clusters {
+		wanted[c.Name] = true
+	}
+	trusting, err := a.authoritiesOf(ctx, client, s, func(cluster string) bool { return wanted[cluster] })
 	if err != nil {
 		return err
 	}
@@ -209,16 +209,21 @@ func clustersFor(store *profile.Store, p *profile.Profile, root string, suffixes
 		if !two {
 			name, cluster = cluster, root
 		}
-		i := slices.IndexFunc(clusters, func(c sshconfig.Cluster) bool { return c.Name == cluster })
-		if i < 0 {
+		i := 0
+		for i < len(clusters) && clusters[i].Name != cluster {
+			i++
+		}
+		if i == len(clusters) {
 			return nil, withHint(fmt.Errorf("--suffix=%s: cluster %s is not known here", text.Line(s), text.Line(cluster)), "tsh config --refresh asks which leaf clusters there are")
 		}
 		clusters[i].Suffix = name
 	}
-	for i, c := range clusters {
-		if slices.ContainsFunc(clusters[:i], func(d sshconfig.Cluster) bool { return d.Suffix == c.Suffix }) {
+	taken := map[string]bool{}
+	for _, c := range clusters {
+		if taken[c.Suffix] {
 			return nil, usagef("two clusters would have the suffix %s", c.Suffix)
 		}
+		taken[c.Suffix] = true
 	}
 	return clusters, nil
 }
@@ -263,8 +268,10 @@ func agentHas(id *keystore.Identity) error {
 		return err
 	}
 	blob := string(id.SSHCert.Marshal())
-	if !slices.ContainsFunc(held, func(h sshagent.Held) bool { return string(h.Blob) == blob }) {
-		return errors.New("it does not have the key of this login")
+	for _, h := range held {
+		if string(h.Blob) == blob {
+			return nil
+		}
 	}
-	return nil
+	return errors.New("it does not have the key of this login")
 }

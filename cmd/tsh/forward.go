@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -59,7 +58,13 @@ func (f *forwardFlag) Append(value string) error { return f.Set(value) }
 
 // Replace implements pflag.SliceValue.
 func (f *forwardFlag) Replace(values []string) error {
-	*f.specs = slices.DeleteFunc(*f.specs, func(s forward.Spec) bool { return s.Kind == f.kind })
+	var others []forward.Spec
+	for _, s := range *f.specs {
+		if s.Kind != f.kind {
+			others = append(others, s)
+		}
+	}
+	*f.specs = others
 	for _, value := range values {
 		if err := f.Set(value); err != nil {
 			return err

@@ -84,16 +84,15 @@ func (a *app) runMFALs(ctx context.Context, o mfaLsOptions) error {
 }
 
 func (a *app) printDevices(devices []*mfa.Device, verbose bool) error {
-	t := table{titles: []string{"Name", "Type", "Added at", "Last used"}}
-	if verbose {
-		t.titles = slices.Insert(t.titles, 1, "ID")
-	}
-	for _, d := range devices {
-		row := []string{d.Name(), d.Type(), deviceTime(d.AddedAt), deviceTime(d.LastUsed)}
+	row := func(name, id string, more ...string) []string {
 		if verbose {
-			row = slices.Insert(row, 1, d.ID)
+			more = append([]string{id}, more...)
 		}
-		t.add(row...)
+		return append([]string{name}, more...)
+	}
+	t := table{titles: row("Name", "ID", "Type", "Added at", "Last used")}
+	for _, d := range devices {
+		t.add(row(d.Name(), d.ID, d.Type(), deviceTime(d.AddedAt), deviceTime(d.LastUsed))...)
 	}
 	return t.write(a.out)
 }
@@ -150,15 +149,16 @@ func (a *app) runMFARm(ctx context.Context, nameOrID string) error {
 
 // findDevice is the device of that name, else the one of that ID, or nil.
 func findDevice(devices []*mfa.Device, nameOrID string) *mfa.Device {
-	for _, match := range []func(*mfa.Device) bool{
-		func(d *mfa.Device) bool { return d.Name() == nameOrID },
-		func(d *mfa.Device) bool { return d.ID == nameOrID },
-	} {
-		if i := slices.IndexFunc(devices, match); i >= 0 {
-			return devices[i]
+	var found *mfa.Device
+	for _, d := range devices {
+		if d.Name() == nameOrID {
+			return d
+		}
+		if found == nil && d.ID == nameOrID {
+			found = d
 		}
 	}
-	return nil
+	return found
 }
 
 // withAPI is withSession with a connection to the auth server.

@@ -128,8 +128,10 @@ func (a *app) runMFAAdd(ctx context.Context, o mfaAddOptions) error {
 // completeAdd asks for what the command line does not say.
 func (a *app) completeAdd(ctx context.Context, s *session, o *mfaAddOptions, devices []*mfa.Device) (err error) {
 	taken := func(name string) error {
-		if slices.ContainsFunc(devices, func(d *mfa.Device) bool { return d.Name() == name }) {
-			return fmt.Errorf("%w: %s", mfa.ErrExists, text.Line(name))
+		for _, d := range devices {
+			if d.Name() == name {
+				return fmt.Errorf("%w: %s", mfa.ErrExists, text.Line(name))
+			}
 		}
 		return nil
 	}

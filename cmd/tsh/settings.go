@@ -215,9 +215,7 @@ func runInstead(ctx context.Context, words []string, spent string) error {
 	if err != nil {
 		return err
 	}
-	// Set, not appended: of a variable that is there twice the first one counts.
-	if err := os.Setenv(envUnalias, spent); err != nil {
-		return err
-	}
-	return replaceProcess(ctx, path, words, os.Environ())
+	// Of a variable that is there twice the first one counts.
+	others := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, envUnalias+"=") })
+	return replaceProcess(ctx, path, words, append(others, envUnalias+"="+spent))
 }

@@ -120,13 +120,22 @@ func (a *app) sshToOne(ctx context.Context, s *session, node *api.Node, o sshOpt
 
 // dialProxyBeside connects to the proxy while something else goes on.
 func (a *app) dialProxyBeside(ctx context.Context, s *session) func() (*proxy.Transport, error) {
-	dial := sync.OnceValues(func() (*proxy.Transport, error) { return a.dialProxy(ctx, s) })
-	if a.globals.jump != "" { // which decides on the cluster
-		_, _ = dial()
-		return dial
+	var transport *proxy.Transport
+	var err error
+	done := make(chan struct{})
+	dial := func() {
+		transport, err = a.dialProxy(ctx, s)
+		close(done)
 	}
-	go func() { _, _ = dial() }()
-	return dial
+	if a.globals.jump != "" { // which decides on the cluster
+		dial()
+	} else {
+		go dial()
+	}
+	return func() (*proxy.Transport, error) {
+		<-done
+		return transport, err
+	}
 }
 
 // proxy is the connection to the proxy: the one that is being made, or a new one.

@@ -31,8 +31,8 @@ func (o *sessionOptions) readOptions(fs *pflag.FlagSet) (warnings []string, err 
 	for _, option := range o.options {
 		name, value := splitOption(option)
 		key := strings.ToLower(name)
-		i := slices.IndexFunc(table, func(o sshOption) bool { return o.name == key })
-		if i < 0 {
+		target := targetOf(table, key)
+		if target == nil {
 			if !r.seen[key] && !hasWord(satisfied, key+"="+strings.ToLower(value)) {
 				r.warn(name, key)
 			}
@@ -47,11 +47,21 @@ func (o *sessionOptions) readOptions(fs *pflag.FlagSet) (warnings []string, err 
 			continue
 		}
 		r.seen[key] = true
-		if err := r.set(table[i].target, value); err != nil {
+		if err := r.set(target, value); err != nil {
 			return nil, usagef("-o %s=%s: %w", name, value, err)
 		}
 	}
 	return r.warnings, nil
+}
+
+// targetOf is what the option of that name sets, nil if it is not in the table.
+func targetOf(table []sshOption, name string) any {
+	for _, o := range table {
+		if o.name == name {
+			return o.target
+		}
+	}
+	return nil
 }
 
 func hasWord(words, word string) bool { return slices.Contains(strings.Fields(words), word) }

@@ -87,30 +87,26 @@ func (e *exam) caFiles(proxy string) bool {
 		return false
 	}
 	good, seen := true, 0
-	_ = filepath.WalkDir(e.abs(dir), func(path string, d fs.DirEntry, err error) error {
+	top := e.abs(dir)
+	_ = filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
 		if seen++; seen > maxFiles || e.ctx.Err() != nil {
 			return fs.SkipAll
 		}
 		if err != nil || d.IsDir() {
 			return nil // what cannot be read is found where it is needed
 		}
-		good = e.caFile(path, d) && good
+		good = e.caFile(path, filepath.FromSlash(dir)+path[len(top):], d) && good
 		return nil
 	})
 	return good
 }
 
-func (e *exam) caFile(path string, d fs.DirEntry) bool {
+// caFile looks at one of them, which is rel below home.
+func (e *exam) caFile(path, rel string, d fs.DirEntry) bool {
 	f := Finding{Check: checkTrust, Status: Warning, Subject: path}
 	if isOldAndEmpty(path) {
-		rel, err := filepath.Rel(e.Home, path)
 		f.Message = "is empty: Go programs refuse the whole directory"
-		e.repair(f, func() error {
-			if err != nil {
-				return err
-			}
-			return e.removeEmpty(rel)
-		})
+		e.repair(f, func() error { return e.removeEmpty(rel) })
 		return false
 	}
 	f.Hint = "move it elsewhere; a login brings the cluster's own"

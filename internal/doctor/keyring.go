@@ -3,7 +3,6 @@ package doctor
 import (
 	"bytes"
 	"errors"
-	"slices"
 	"sync"
 
 	"github.com/seed-087d674e/tsh/internal/keyring"
@@ -16,11 +15,14 @@ const probeSlot = "doctor"
 
 // keyring looks at the system's keyring if a profile keeps its keys there.
 func (e *exam) keyring() {
-	sealed := slices.ContainsFunc(e.logins, func(l *login) bool { return len(l.sealed) > 0 })
-	wanted := slices.ContainsFunc(e.profiles, func(p *profile.Profile) bool {
+	sealed, wanted := false, false
+	for _, l := range e.logins {
+		sealed = sealed || len(l.sealed) > 0
+	}
+	for _, p := range e.profiles {
 		k, err := e.store.Keystore(p.Name, p.User)
-		return err != nil || k == profile.KeysInKeyring || k == profile.KeysInKeyringOrFiles
-	})
+		wanted = wanted || err != nil || k == profile.KeysInKeyring || k == profile.KeysInKeyringOrFiles
+	}
 	if !sealed && !wanted {
 		return
 	}

@@ -144,7 +144,7 @@ func (e *exam) clusters(l *login) (names []string) {
 	slices.Sort(names)
 	if l.profile != nil {
 		names = slices.DeleteFunc(names, func(c string) bool { return c == l.profile.Cluster })
-		names = slices.Insert(names, 0, l.profile.Cluster)
+		names = append([]string{l.profile.Cluster}, names...)
 	}
 	return names
 }
@@ -216,8 +216,11 @@ func (e *exam) identity(l *login, cluster string) (*keystore.Identity, error) {
 		return id, err
 	}
 	// Without authorities it fails for what is their finding.
-	if slices.ContainsFunc(whole.Authorities, func(a keystore.Authority) bool { return len(a.SSHKeys) > 0 }) {
-		_, err = whole.SSHClientConfig()
+	for _, a := range whole.Authorities {
+		if len(a.SSHKeys) > 0 {
+			_, err = whole.SSHClientConfig()
+			break
+		}
 	}
 	return id, err
 }

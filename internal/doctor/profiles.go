@@ -99,7 +99,12 @@ func (e *exam) readProfile(name string) {
 
 // isHostOfName reports whether host is the key directory of the profile asked for.
 func (e *exam) isHostOfName(host string) bool {
-	return slices.ContainsFunc(e.profiles, func(p *profile.Profile) bool { return p.Name == e.Name && p.Host() == host })
+	for _, p := range e.profiles {
+		if p.Name == e.Name && p.Host() == host {
+			return true
+		}
+	}
+	return false
 }
 
 // currentProfile looks whether there is one that commands can use. Which one is the

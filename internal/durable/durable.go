@@ -24,7 +24,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
-	"slices"
 	"time"
 )
 
@@ -151,8 +150,7 @@ func (t *Tx) Remove(path string) {
 // locks together are waited for no longer than 5 s. Locks are taken in the order of
 // calls.
 func (t *Tx) Lock(path string, timeout, retry time.Duration) {
-	asked := func(r lockRequest) bool { return r.path == path }
-	if t.local(path) && !slices.ContainsFunc(t.locks, asked) {
+	if t.local(path) && !t.isLocked(path) {
 		t.locks = append(t.locks, lockRequest{path, timeout, retry})
 	}
 }
@@ -184,10 +182,12 @@ func (t *Tx) Commit() error {
 	}
 	c := &commit{Tx: t, dirty: map[string]bool{}}
 	defer c.unlock()
-	if !slices.ContainsFunc(t.ops, func(op change) bool { return !op.remove }) {
-		return c.removeAll()
+	for _, op := range t.ops {
+		if !op.remove {
+			return c.run()
+		}
 	}
-	return c.run()
+	return c.removeAll()
 }
 
 // pause is the wait between two tries.

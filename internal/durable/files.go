@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 )
@@ -123,8 +122,10 @@ func (d *disk) clearLeftovers() {
 	if err != nil {
 		return
 	}
-	entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return !strings.HasPrefix(e.Name(), leftPrefix) })
 	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), leftPrefix) {
+			continue
+		}
 		info, err := e.Info()
 		if err == nil && info.Mode().IsRegular() && ours(info) && time.Since(info.ModTime()) > leftAge {
 			_ = d.remove(e.Name())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 )
@@ -45,8 +46,12 @@ func (h *Hold) Release() { h.lock.drop() }
 // write replaces the text of a lock of ours. It only helps others to wait: a full disk
 // is no reason not to lock.
 func (l *fileLock) write(data []byte) {
-	if n, err := l.file.WriteAt(data, 0); err == nil {
-		_ = l.file.Truncate(int64(n))
+	_, err := l.file.Seek(0, io.SeekStart)
+	if err == nil {
+		_, err = l.file.Write(data)
+	}
+	if err == nil {
+		_ = l.file.Truncate(int64(len(data)))
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -158,11 +157,21 @@ func (c *commit) takeLock(r lockRequest) error {
 
 // isUpdate reports whether the new content of path depends on the old one.
 func (c *commit) isUpdate(path string) bool {
-	return slices.ContainsFunc(c.ops, func(op change) bool { return op.path == path && op.edit != nil })
+	for _, op := range c.ops {
+		if op.path == path && op.edit != nil {
+			return true
+		}
+	}
+	return false
 }
 
-func (c *commit) isLocked(path string) bool {
-	return slices.ContainsFunc(c.locks, func(r lockRequest) bool { return r.path == path })
+func (t *Tx) isLocked(path string) bool {
+	for _, r := range t.locks {
+		if r.path == path {
+			return true
+		}
+	}
+	return false
 }
 
 type heldLock struct {
@@ -176,9 +185,12 @@ func (c *commit) lockStaged(steps []step) error {
 	if !lockIsOnData {
 		return nil
 	}
+	locked := map[string]bool{}
+	for _, h := range c.held {
+		locked[filepath.ToSlash(h.path)] = true
+	}
 	for i, e := range c.journal.Entries {
-		locked := func(h heldLock) bool { return filepath.ToSlash(h.path) == e.Path }
-		if e.File == "" || steps[i] == stepNone || !slices.ContainsFunc(c.held, locked) {
+		if e.File == "" || steps[i] == stepNone || !locked[e.Path] {
 			continue
 		}
 		l, err := c.disk.lock(c.journal.staged(e))

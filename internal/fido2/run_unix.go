@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"slices"
 	"strings"
 	"syscall"
 )
@@ -37,8 +36,8 @@ func (c *call) start(cmd *exec.Cmd) error {
 	defer r.Close()
 	defer w.Close()
 	cmd.ExtraFiles = []*os.File{r}
-	cmd.Args = slices.Insert(cmd.Args, 2, "-i", "/dev/fd/3") // the mode has to come first
-	if _, err := io.WriteString(w, c.lines()); err != nil {  // it fits into the pipe
+	cmd.Args = append([]string{cmd.Args[0], cmd.Args[1], "-i", "/dev/fd/3"}, cmd.Args[2:]...) // the mode has to come first
+	if _, err := io.WriteString(w, c.lines()); err != nil {                                   // it fits into the pipe
 		return err
 	}
 	return cmd.Start()

@@ -135,7 +135,7 @@ func (r *runner) command(ctx context.Context, client *sshclient.Client, node *No
 		if log, err = r.Logs.open(node); err != nil {
 			return false, err
 		}
-		command.Stdout, command.Stderr = io.MultiWriter(log.stdout, out), io.MultiWriter(log.stderr, errs)
+		command.Stdout, command.Stderr = tee{log.stdout, out}, tee{log.stderr, errs}
 	}
 	err = client.Run(ctx, command)
 	out.end(ctx)
@@ -144,4 +144,14 @@ func (r *runner) command(ctx context.Context, client *sshclient.Client, node *No
 		err = closed
 	}
 	return begun, err
+}
+
+// tee writes to both, to the second only what the first took.
+type tee struct{ log, out io.Writer }
+
+func (t tee) Write(p []byte) (int, error) {
+	if n, err := t.log.Write(p); err != nil {
+		return n, err
+	}
+	return t.out.Write(p)
 }

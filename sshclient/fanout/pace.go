@@ -16,7 +16,7 @@ const maxPause = 10 * time.Second
 // pace holds a node up whose output is not written as fast as it comes: megabytes would
 // be waiting here for each of hundreds of nodes.
 type pace struct {
-	_ [0]func() // never compared
+	_       [0]func() // never compared
 	mu      sync.Mutex
 	writers int
 	written chan struct{} // closed when there are no writers any more

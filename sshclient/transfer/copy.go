@@ -344,7 +344,7 @@ func (c *copier) atEnd(ctx context.Context, r reader, f *File) error {
 
 // limiter lets so many bytes through in a second.
 type limiter struct {
-	_ [0]func() // never compared
+	_         [0]func() // never compared
 	perSecond int64
 	mu        sync.Mutex
 	free      time.Time // when what was let through is paid for

@@ -35,7 +35,7 @@ type dir struct {
 // folding is whether a place takes names for equal that differ in case. It is found out
 // when that matters. And it is what the modes of new files here lack.
 type folding struct {
-	_ [0]func() // never compared
+	_    [0]func() // never compared
 	mask fs.FileMode
 	seed maphash.Seed // random, so that no server can find names that are alike in it
 	once sync.Once

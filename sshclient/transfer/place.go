@@ -21,7 +21,7 @@ type Place struct {
 
 // info is what is known of a file.
 type info struct {
-	_ [0]func() // never compared
+	_     [0]func() // never compared
 	name  string
 	size  int64
 	mode  fs.FileMode // type, permissions, special bits

@@ -19,7 +19,7 @@ const (
 
 // node is a directory that is being copied; it is done when all in it is.
 type node struct {
-	_ [0]func() // never compared
+	_       [0]func() // never compared
 	parent  *node
 	dir     *dir
 	pending atomic.Int64
@@ -38,7 +38,7 @@ func (n *node) done(ctx context.Context, c *copier) {
 
 // branch is a directory to copy, on the way from the source to here.
 type branch struct {
-	_ [0]func() // never compared
+	_    [0]func() // never compared
 	up   *branch
 	real string // path without links, by which loops are found
 	from Place
