@@ -166,9 +166,9 @@ func scanIdentity(data []byte) (*identityParts, error) {
 	parts := new(identityParts)
 	var block []byte // the PEM block that has begun
 	defer func() { clear(block) }()
-	blocks, n := 0, 0
-	for line := range bytes.Lines(data) {
-		n++
+	blocks := 0
+	for i, line := range bytes.SplitAfter(data, []byte("\n")) {
+		n := i + 1
 		if len(line) > maxIdentityLine {
 			return nil, fmt.Errorf("line %d has more than %d bytes", n, maxIdentityLine)
 		}

@@ -29,10 +29,8 @@ func (d Dir) InspectHosts() (unreadable, unrevoked []int, claims []*ConflictErro
 		return nil, nil, nil, err
 	}
 	found := hostsInspection{active: d.activeProxies(), claims: map[string][]claim{}}
-	n := 0
-	for line := range bytes.Lines(data) {
-		n++
-		found.line(n, line)
+	for i, line := range bytes.SplitAfter(data, []byte("\n")) {
+		found.line(i+1, line)
 	}
 	return found.unreadable, found.unrevoked, found.conflicts(), nil
 }

@@ -78,9 +78,8 @@ func (l *hostLine) isHost() bool {
 // are none never make the file unusable: they are skipped and reported on the
 // debug log. It returns the numbers of those that mean to revoke a key.
 func eachHostLine(data []byte, f func(n int, l *hostLine)) (lost []int) {
-	n := 0
-	for line := range bytes.Lines(data) {
-		n++
+	for i, line := range bytes.SplitAfter(data, []byte("\n")) {
+		n := i + 1
 		l, ok, bad := parseHostLine(line)
 		if bad {
 			slog.Debug("skipped a line that is no known_hosts entry", "file", knownHostsFile, "line", n)
@@ -211,7 +210,10 @@ func hostLines(proxy string, a Authority) []string {
 func addHostLines(old []byte, add []string) []byte {
 	var lines [][]byte
 	present := map[string]bool{}
-	for line := range bytes.Lines(old) {
+	for _, line := range bytes.SplitAfter(old, []byte("\n")) {
+		if len(line) == 0 {
+			break // behind the last line
+		}
 		line = bytes.TrimSuffix(line, []byte{'\n'})
 		lines = append(lines, line)
 		present[strings.TrimRight(string(line), "\r")] = true

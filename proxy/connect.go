@@ -135,7 +135,7 @@ func direct(host, port, noProxy string) bool {
 	if strings.EqualFold(host, "localhost") || isIP && ip.IsLoopback() {
 		return true
 	}
-	for entry := range strings.SplitSeq(noProxy, ",") {
+	for _, entry := range strings.Split(noProxy, ",") {
 		entry = strings.ToLower(strings.TrimSpace(entry))
 		if entry == "*" {
 			return true

@@ -65,7 +65,7 @@ func refusesALPN(err error) bool {
 // semicolons: a boolean for all addresses, or "host:port=boolean" for one,
 // which wins. ok is false if none applies.
 func upgradeOverride(setting string, addrs ...string) (required, ok bool) {
-	for token := range strings.FieldsFuncSeq(setting, func(r rune) bool { return r == ',' || r == ';' }) {
+	for _, token := range strings.FieldsFunc(setting, func(r rune) bool { return r == ',' || r == ';' }) {
 		name, value, specific := strings.Cut(strings.TrimSpace(token), "=")
 		if !specific {
 			value = name

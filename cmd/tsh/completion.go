@@ -29,7 +29,7 @@ tsh login --format file openssh tls kubernetes
 // completeValues has the shell complete what flags take, in cmd and all below it.
 func completeValues(cmd *cobra.Command) {
 	register := func(f *pflag.Flag) {
-		for line := range strings.SplitSeq(flagValues, "\n") {
+		for _, line := range strings.Split(flagValues, "\n") {
 			command, rest, _ := strings.Cut(line, "--")
 			name, values, _ := strings.Cut(rest, " ")
 			if name == f.Name && (command == "" || command == cmd.CommandPath()+" ") {

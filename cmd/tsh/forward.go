@@ -136,7 +136,7 @@ func (f *forwards) ready() error {
 	if f.failed == nil || f.strict {
 		return f.failed
 	}
-	for line := range strings.SplitSeq(f.failed.Error(), "\n") {
+	for _, line := range strings.Split(f.failed.Error(), "\n") {
 		f.app.failMeanwhile(line)
 	}
 	return nil

@@ -109,7 +109,7 @@ func cachedNames(path string) (names []string) {
 	if err != nil {
 		return nil
 	}
-	for name := range strings.SplitSeq(string(data), "\n") {
+	for _, name := range strings.Split(string(data), "\n") {
 		if isPlain(name) && len(names) < maxCachedNames {
 			names = append(names, name)
 		}

@@ -113,7 +113,7 @@ func (o x11Options) cookie(ctx context.Context, d *display, file string) ([]byte
 	if err != nil {
 		return nil, err
 	}
-	for line := range strings.Lines(out) {
+	for _, line := range strings.Split(out, "\n") {
 		if words := strings.Fields(line); len(words) == 3 && words[1] == x11Protocol {
 			return hex.DecodeString(words[2])
 		}

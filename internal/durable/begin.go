@@ -338,7 +338,7 @@ func (c *commit) checkTargets() error {
 // makeDirs makes the directory rel below home and everything between.
 func (c *commit) makeDirs(rel string) error {
 	dir := ""
-	for part := range strings.SplitSeq(filepath.ToSlash(rel), "/") {
+	for _, part := range strings.Split(filepath.ToSlash(rel), "/") {
 		if part == "." {
 			continue
 		}

@@ -27,7 +27,7 @@ func holderOf(path string) string {
 		return ""
 	}
 	inode := fmt.Sprintf("%02x:%02x:%d", unix.Major(uint64(st.Dev)), unix.Minor(uint64(st.Dev)), st.Ino)
-	for line := range bytes.Lines(locks) {
+	for _, line := range bytes.Split(locks, []byte("\n")) {
 		// 1: FLOCK ADVISORY WRITE 123 08:01:456 0 EOF; one that waits has "->" in front.
 		f := strings.Fields(string(line))
 		if len(f) < 8 || f[1] != "FLOCK" || f[5] != inode {

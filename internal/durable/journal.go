@@ -276,19 +276,30 @@ func group(p string) string {
 // addLines returns the lines of now and those of ours that it lacks.
 func addLines(now, ours []byte) []byte {
 	present := map[string]bool{}
-	for line := range bytes.Lines(now) {
-		present[string(bytes.TrimRight(line, "\r\n"))] = true
+	for _, line := range splitLines(now) {
+		present[string(line)] = true
 	}
 	out := bytes.Clone(now)
-	for line := range bytes.Lines(ours) {
-		text := bytes.TrimRight(line, "\r\n")
-		if present[string(text)] {
+	for _, line := range splitLines(ours) {
+		if present[string(line)] {
 			continue
 		}
 		if len(out) > 0 && out[len(out)-1] != '\n' {
 			out = append(out, '\n')
 		}
-		out = append(append(out, text...), '\n')
+		out = append(append(out, line...), '\n')
 	}
 	return out
+}
+
+// splitLines returns lines without their ends.
+func splitLines(data []byte) [][]byte {
+	if len(data) == 0 {
+		return nil
+	}
+	lines := bytes.Split(bytes.TrimSuffix(data, []byte("\n")), []byte("\n"))
+	for i, line := range lines {
+		lines[i] = bytes.TrimRight(line, "\r")
+	}
+	return lines
 }

@@ -43,7 +43,7 @@ func connect(ctx context.Context) (*bus, error) {
 func busAddresses() (addresses []string, from string, err error) {
 	const variable = "DBUS_SESSION_BUS_ADDRESS"
 	if value := os.Getenv(variable); value != "" {
-		for part := range strings.SplitSeq(value, ";") {
+		for _, part := range strings.Split(value, ";") {
 			address, err := unixAddress(part)
 			if err != nil {
 				return nil, "", fmt.Errorf("%w: no D-Bus session bus: %s is %q: %w", ErrUnavailable, variable, value, err)
@@ -69,7 +69,7 @@ func unixAddress(address string) (string, error) {
 		return "", errors.New("only unix:path= and unix:abstract= are used")
 	}
 	var path, abstract string
-	for pair := range strings.SplitSeq(keys, ",") {
+	for _, pair := range strings.Split(keys, ",") {
 		key, escaped, _ := strings.Cut(pair, "=")
 		value, err := url.PathUnescape(escaped)
 		if err != nil {

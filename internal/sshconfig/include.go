@@ -9,7 +9,7 @@ import (
 // host; all else stays as it is, byte for byte. Where the line is there already, alone
 // and before the first block, the configuration is returned as it is.
 func AddInclude(config []byte, line string) []byte {
-	for l := range bytes.Lines(config) {
+	for _, l := range bytes.SplitAfter(config, []byte("\n")) {
 		trimmed := string(bytes.TrimSpace(l))
 		if trimmed == line {
 			return config
@@ -28,7 +28,7 @@ func AddInclude(config []byte, line string) []byte {
 // RemoveInclude returns a configuration without that line, wherever it stands.
 func RemoveInclude(config []byte, line string) []byte {
 	var out []byte
-	for l := range bytes.Lines(config) {
+	for _, l := range bytes.SplitAfter(config, []byte("\n")) {
 		if string(bytes.TrimSpace(l)) != line {
 			out = append(out, l...)
 		}

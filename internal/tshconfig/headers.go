@@ -70,7 +70,7 @@ func (f *reader) checkHeader(n *yaml.Node, name, value string) {
 	if name == "" || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r) }) {
 		f.fail(n, "headers: %q is no name of a header", name)
 	}
-	for own := range strings.FieldsSeq(ownHeaders) {
+	for _, own := range strings.Fields(ownHeaders) {
 		if head, ok := strings.CutPrefix(strings.ToLower(name), own); ok && (head == "" || strings.HasSuffix(own, "-")) {
 			f.fail(n, "headers: %s is not for a file to set", name)
 		}

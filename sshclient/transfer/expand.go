@@ -41,7 +41,7 @@ func expand(ctx context.Context, place Place, pattern string) ([]string, error) 
 		dirs[0] = "/"
 	}
 	var parts []string
-	for part := range strings.SplitSeq(pattern, "/") {
+	for _, part := range strings.Split(pattern, "/") {
 		if part != "" {
 			parts = append(parts, part)
 		}
