@@ -305,4 +305,27 @@ func TestMatrix14(t *testing.T) {
 		}
 		_ = conn.Close()
 	}
+	// What such clusters have for HTTP/1.1 alone is reached by the same way.
+	for _, addr := range []string{s.PublicAddr(), s.AuthAddr(), s.TunnelAddr()} {
+		config.Addrs = []string{addr}
+		client, err := Connect(testContext(t), config)
+		if err != nil {
+			t.Errorf("%s: %v", addr, err)
+			continue
+		}
+		conn, err := client.dial(testContext(t), true)
+		if err == nil {
+			request := "GET /v2/nowhere HTTP/1.1\r\nHost: teleport.cluster.local\r\nConnection: close\r\n\r\n"
+			_, err = io.WriteString(conn, request)
+		}
+		if err != nil {
+			t.Errorf("%s: %v", addr, err)
+			continue
+		}
+		if answer, _ := io.ReadAll(io.LimitReader(conn, 1<<16)); !strings.HasPrefix(string(answer), "HTTP/1.1 404") {
+			t.Errorf("%s: %q", addr, answer)
+		}
+		_ = conn.Close()
+		_ = client.Close()
+	}
 }
