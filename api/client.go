@@ -1,6 +1,7 @@
-// Package api is a client of a cluster's auth server: who answers there
-// (Ping) and which nodes there are (Nodes). Use Connect with what package
-// credentials loads; Dial where it is known how the proxy is reached:
+// Package api is a client of a cluster's auth server: who answers there (Ping), which
+// nodes there are (Nodes), what its users may do (Role) and ask for (CreateAccessRequest).
+// Use Connect with what package credentials loads; Dial where it is known how the proxy
+// is reached:
 //
 //	client, err := api.Connect(ctx, api.Config{
 //		Credentials: []credentials.Credentials{credentials.LoadProfile("", "")},

@@ -75,6 +75,7 @@ func rooms() map[string]room {
 		"internal/browsertest": {tool, 1, []string{devcluster, testenv}},
 		"internal/networktest": {tool, 1, []string{devcluster, testenv}},
 		"internal/friendstest": {tool, 1, []string{devcluster, testenv, release}},
+		"internal/sdktest":     {tool, 1, []string{devcluster, testenv}},
 
 		"examples": {examples, 0, []string{"credentials", "api", "profile", "proxy", "keystore", "sshclient", "login"}},
 	}

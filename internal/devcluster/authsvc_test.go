@@ -182,7 +182,7 @@ func TestUnimplemented(t *testing.T) {
 	f := startCluster(t, nil)
 	cc := f.auth(f.login(nil))
 	for _, method := range []string{
-		"/proto.AuthService/GenerateUserSingleUseCerts", "/proto.AuthService/ListRoles", "/proto.AuthService/GetClusterCACert",
+		"/proto.AuthService/GenerateUserSingleUseCerts", "/proto.AuthService/GetRoles", "/proto.AuthService/GetClusterCACert",
 		"/teleport.nope.v1.NopeService/Nope", "/" + transportName + "/GetClusterDetails",
 	} {
 		if err := cc.Invoke(t.Context(), method, new(pb.Empty), new(pb.Empty)); status.Code(err) != codes.Unimplemented {
