@@ -19,8 +19,8 @@ func (w *world) requester(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // decide waits for an access request that is pending and approves or denies it, or takes
-// the oldest that there is: decide approve|deny|none [REASON]. Its ID becomes $REQUEST.
-// "none" only looks it up.
+// the oldest that there is: decide approve|deny|none|watched [REASON]. Its ID becomes
+// $REQUEST. "none" only looks it up, and so does "watched", once somebody waits for it.
 func (w *world) decide(ts *testscript.TestScript, _ bool, args []string) {
 	reason := ""
 	if len(args) > 1 {
@@ -33,11 +33,11 @@ func (w *world) decide(ts *testscript.TestScript, _ bool, args []string) {
 		list, err := w.newest().AccessRequests()
 		ts.Check(err)
 		for _, r := range list {
-			if r.State != "pending" {
-				continue
+			if r.State != "pending" || args[0] == "watched" && w.newest().RequestWatchers() == 0 {
+				continue // who does not watch may not have told the person yet
 			}
 			ts.Setenv("REQUEST", r.ID)
-			if args[0] != "none" {
+			if args[0] == "approve" || args[0] == "deny" {
 				_, err = w.newest().ResolveRequest(r.ID, args[0] == "approve", reason)
 				ts.Check(err)
 			}

@@ -212,6 +212,13 @@ func (w *requestWatchers) add() (events <-chan requestEvent, stop func()) {
 	}
 }
 
+// RequestWatchers is how many watch access requests right now.
+func (c *Cluster) RequestWatchers() int {
+	c.watchers.mu.Lock()
+	defer c.watchers.mu.Unlock()
+	return len(c.watchers.all)
+}
+
 func (w *requestWatchers) tell(e requestEvent) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
