@@ -110,6 +110,17 @@ func TestLosersAreClosed(t *testing.T) {
 	}
 }
 
+// So is what connects in the moment in which another one has won: nobody receives it any more.
+func TestTooLateIsClosed(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	l := newLines()
+	l.open.Add(1)
+	near, _ := net.Pipe()
+	(&race{ctx: ctx, outcomes: make(chan outcome)}).say(outcome{conn: &countedConn{Conn: near, lines: l}})
+	l.only(t, 0)
+}
+
 // An address that swallows everything delays nothing.
 func TestBlackHole(t *testing.T) {
 	s := newSite(t, nil)
