@@ -179,6 +179,8 @@ func TestRoleYAMLRefuses(t *testing.T) {
 		"kind of MFA":         {withRole("spec: {options: {require_session_mfa: hardware_key}}"), "expected true or false"},
 		"request access":      {withRole("spec: {options: {request_access: sometimes}}"), `"sometimes" is not one of optional, always, reason`},
 		"expires":             {"kind: role\nversion: v7\nmetadata: {name: r, expires: tomorrow}", "expected a time as"},
+		"namespace":           {"kind: role\nversion: v7\nmetadata: {name: r, namespace: x}", `metadata.namespace: "x" is not one of default`},
+		"namespaces":          {withRole("spec: {allow: {namespaces: [default, x]}}"), `spec.allow.namespaces[1]: "x" is not one of default`},
 		"two reviews":         {withRole("spec: {allow: {request: {roles: [a], thresholds: [{approve: 2}]}}}"), "thresholds of 1: one review decides"},
 		"request for nothing": {withRole("spec: {allow: {request: {max_duration: 1h}}}"), "spec.allow.request.roles: there are none"},
 		"terms denied":        {withRole("spec: {deny: {request: {max_duration: 1h}}}"), "spec.deny.request.max_duration: the dev cluster does not enforce"},
@@ -195,5 +197,18 @@ func TestRoleYAMLRefuses(t *testing.T) {
 	}
 	if _, err := parseRoles([]byte(bomb)); err == nil || !strings.HasPrefix(err.Error(), "line 1: anchors") {
 		t.Error(err)
+	}
+}
+
+// What another cluster has printed of a role is taken, with what it counts changes by.
+func TestRoleYAMLAsPrinted(t *testing.T) {
+	plain, err := parseRoles([]byte(withRole("spec: {allow: {logins: [root]}}")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	printed, err := parseRoles([]byte("kind: role\nversion: v7\nmetadata: {id: 1700000000000000000, name: r, namespace: default, revision: 9c3b}\n" +
+		"spec: {allow: {logins: [root], namespaces: [default]}, deny: {namespaces: [default]}}"))
+	if err != nil || !reflect.DeepEqual(printed, plain) {
+		t.Errorf("%+v, %v, want %+v", printed, err, plain)
 	}
 }
