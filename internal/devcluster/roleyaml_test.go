@@ -137,7 +137,7 @@ func TestRoleYAMLRefuses(t *testing.T) {
 		"version":             {"kind: role\nversion: v9\nmetadata: {name: r}", `line 2: version: "v9" is none of v3 to v8`},
 		"name":                {"kind: role\nversion: v7\nmetadata: {name: a b}", `line 3: metadata.name: "a b" is no role name`},
 		"name with a comma":   {"kind: role\nversion: v7\nmetadata: {name: 'a,b'}", `is no role name`},
-		"unknown field":       {withRole("spec:\n  allow:\n    node_lables: {}"), "line 6: spec.allow.node_lables: unknown field, there are logins, node_labels,"},
+		"unknown field":       {withRole("spec:\n  allow:\n    node_lables: {}"), "line 6: spec.allow.node_lables: unknown field, there are logins, "},
 		"not enforced":        {withRole("spec:\n  allow:\n    db_names: [x]"), "line 6: spec.allow.db_names: the dev cluster does not enforce this field"},
 		"option not enforced": {withRole("spec: {options: {max_sessions: 3}}"), "line 4: spec.options.max_sessions: the dev cluster does not enforce"},
 		"where":               {withRole("spec: {allow: {rules: [{where: x}]}}"), "spec.allow.rules[0].where: the dev cluster does not enforce"},
