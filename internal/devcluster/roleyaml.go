@@ -125,7 +125,17 @@ func (r *role) optionFields() yamlFields {
 		"desktop_directory_sharing", "device_trust_mode", "disconnect_expired_cert", "enhanced_recording", "idp", "lock",
 		"max_connections", "max_kubernetes_connections", "max_sessions", "mfa_verification_interval", "pin_source_ip",
 		"record_session", "require_session_join", "ssh_port_forwarding",
-	}}
+	}, anyway: usualOptions()}
+}
+
+// usualOptions are those that real clusters write into every role whose file does not
+// have them, as JSON. They are about what there is not here.
+func usualOptions() map[string]string {
+	return map[string]string{
+		"cert_format": `"standard"`, "enhanced_recording": `["command","network"]`, "record_session": `{"default":"best_effort","desktop":true}`,
+		"desktop_clipboard": "true", "desktop_directory_sharing": "true", "pin_source_ip": "false", "idp": `{"saml":{"enabled":true}}`,
+		"create_desktop_user": "false", "create_db_user": "false", "disconnect_expired_cert": "false",
+	}
 }
 
 func checkRequestAccess(mode string) error {

@@ -2,6 +2,8 @@ package devcluster
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -210,5 +212,21 @@ func TestRoleYAMLAsPrinted(t *testing.T) {
 		"spec: {allow: {logins: [root], namespaces: [default]}, deny: {namespaces: [default]}}"))
 	if err != nil || !reflect.DeepEqual(printed, plain) {
 		t.Errorf("%+v, %v, want %+v", printed, err, plain)
+	}
+}
+
+// A role of a real cluster, as that has printed it, is taken as it is.
+func TestCapturedRole(t *testing.T) {
+	raw, err := os.ReadFile(filepath.Join("..", "wire", "testdata", "grpc", "GetRole.response.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := parseRoles(raw)
+	if err != nil || len(got) != 1 || got[0].Name != "fixture" || got[0].MaxSessionTTL != 70000*time.Hour || !got[0].ForwardAgent ||
+		len(got[0].Logins) != 3 || got[0].NodeLabels["*"][0] != "*" || len(got[0].Rules) != 1 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if _, err := parseRoles([]byte(strings.Replace(string(raw), `"best_effort"`, `"strict"`, 1))); err == nil || !strings.Contains(err.Error(), "spec.options.record_session: the dev cluster does not enforce") {
+		t.Errorf("strict recording: %v", err)
 	}
 }
