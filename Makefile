@@ -24,7 +24,7 @@ test:
 # bench prints times and their ratios to other programs, in one run.
 bench:
 	$(GO) run ./internal/bench
-	$(GO) test -run='^$$' -bench=. ./profile/ ./internal/devcluster/
+	$(GO) test -run='^$$' -bench=. ./profile/ ./credentials/ ./internal/devcluster/
 
 # soak is what takes too long for a test: 10,000 processes killed at random moments,
 # and a minute of 32 tsh at once in one directory. What it showed is in docs/reliability.md.

@@ -11,6 +11,7 @@ import (
 	"github.com/seed-087d674e/tsh/api"
 	"github.com/seed-087d674e/tsh/credentials"
 	"github.com/seed-087d674e/tsh/internal/devcluster"
+	"github.com/seed-087d674e/tsh/sshclient"
 )
 
 // A program with an identity file, which an administrator has made, is given one address.
@@ -59,6 +60,37 @@ func ExampleConnectError() {
 		fmt.Println(len(tried), tried[api.WayAuth], tried[api.WayProxy], tried[api.WayTunnel])
 	}
 	// Output: 3 true true true
+}
+
+// A command on a server, through the proxy. With credentials.LoadProfile no address is needed;
+// examples/sshcommand is that program.
+func ExampleDialTransport() {
+	ctx := context.Background()
+	cluster, identity, end := demo(ctx)
+	defer end()
+	creds := credentials.LoadIdentityFile(identity)
+	config, err := creds.SSHClientConfig()
+	if err != nil {
+		log.Fatal(err)
+	}
+	transport, err := api.DialTransport(ctx, api.Config{
+		Addrs: []string{cluster.PublicAddr()}, Credentials: []credentials.Credentials{creds},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer transport.Close()
+	target := sshclient.Target{Host: "node-1", Login: "root", Cluster: cluster.Name()}
+	node, err := sshclient.Dial(ctx, transport, target, config)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer node.Close()
+	err = node.Run(ctx, sshclient.Command{Args: "echo on the server; exit 3", Stdout: os.Stdout})
+	fmt.Println(err)
+	// Output:
+	// on the server
+	// command ended with exit status 3
 }
 
 // demo is a cluster, and an identity file for it, until end is called.

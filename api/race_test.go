@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/seed-087d674e/tsh/credentials"
-	"github.com/seed-087d674e/tsh/internal/devcluster"
 	"github.com/seed-087d674e/tsh/internal/netsim"
 	"github.com/seed-087d674e/tsh/keystore"
 )
@@ -108,6 +107,17 @@ func TestLosersAreClosed(t *testing.T) {
 		}
 		runtime.Gosched()
 	}
+}
+
+// So is what connects in the moment in which another one has won: nobody receives it any more.
+func TestTooLateIsClosed(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	l := newLines()
+	l.open.Add(1)
+	near, _ := net.Pipe()
+	(&race{ctx: ctx, outcomes: make(chan outcome)}).say(outcome{conn: &countedConn{Conn: near, lines: l}})
+	l.only(t, 0)
 }
 
 // An address that swallows everything delays nothing.
@@ -278,39 +288,6 @@ func TestHostileFind(t *testing.T) {
 func announcing(tunnel string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte(`{"server_version":"18.3.0","cluster_name":"dev.example","proxy":{"ssh":{"tunnel_public_addr":"` + tunnel + `"}}}`))
-	}
-}
-
-// The usual case costs one connection and three round trips to the first answer: TCP, TLS
-// and the call.
-func TestCostOfAKnownRoute(t *testing.T) {
-	network := netsim.New()
-	defer network.Close()
-	near, err := network.Listen("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := newSite(t, func(c *devcluster.Config) {
-		_, port, _ := net.SplitHostPort(near.Addr())
-		c.SeparatePorts, c.TunnelAddr, c.PublicAddr = false, "", "localhost:"+port
-	})
-	near.SetTarget(s.Addr())
-	identity, err := keystore.ReadIdentityFile(s.path("file"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	network.SetDelay(10 * time.Millisecond)
-	config := Config{Credentials: []credentials.Credentials{credentials.LoadProfile(s.profile(t, identity), "")}, headStart: time.Minute}
-	client, err := Connect(testContext(t), config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	if _, err := client.Ping(testContext(t)); err != nil {
-		t.Fatal(err)
-	}
-	if stats := network.Stats(); stats.Opened != 1 || stats.Trips != 3 {
-		t.Errorf("%v, want one connection and three round trips", stats)
 	}
 }
 

@@ -83,10 +83,10 @@ func (o *usersOptions) showChanges(w io.Writer, changes []devcluster.RoleChange)
 	return nil
 }
 
-// roleName reads role/NAME.
+// roleName reads role/NAME, or roles/NAME.
 func roleName(arg string) (string, error) {
 	kind, name, ok := strings.Cut(arg, "/")
-	if !ok || kind != "role" || name == "" {
+	if !ok || kind != "role" && kind != "roles" || name == "" {
 		return "", fmt.Errorf("%q is not role/NAME", arg)
 	}
 	return name, nil

@@ -59,6 +59,7 @@ func rolesOf(t *testing.T, dir string) {
 		{"", "get roles --format=text", `(?m)^NAME +LOGINS +NODES +USERS +DESCRIPTION\n(.*\n)*staging +deploy +\*=\* +$`, ""},
 		{"", "get role/nope", "", `role "nope" does not exist, there are access, .*staging, x11\n$`},
 		{"", "get nodes", "", `"nodes" is not role/NAME, nor roles\n$`},
+		{"", "get roles/access", `^kind: role\nversion: v7\nmetadata:\n  name: access\n`, ""},
 		{"", "get roles --format=xml", "", `format "xml" is not one of yaml, json, text\n$`},
 		{"", "users add bot --generate --roles staging,stagign", "", `role "stagign" does not exist, there are access, `},
 		{"", "users add bot --generate --roles staging --trait team=web,db --trait team=x", `^user bot added\n`, ""},

@@ -53,13 +53,14 @@ type place struct {
 	PublicAddr string `json:"public_addr"`
 	AuthAddr   string `json:"auth_addr,omitempty"`
 	SSHAddr    string `json:"ssh_addr"`
+	TunnelAddr string `json:"tunnel_addr"`
 	CAFile     string `json:"ca_file"`
 	AuditLog   string `json:"audit_log"`
 }
 
 // welcome says where the cluster is and, to people, what to type next.
 func welcome(w io.Writer, c *devcluster.Cluster, dir string, asJSON bool) error {
-	p := place{c.Name(), dir, c.Addr(), c.PublicAddr(), c.AuthAddr(), c.SSHAddr(), c.CAFile(), c.AuditLog()}
+	p := place{c.Name(), dir, c.Addr(), c.PublicAddr(), c.AuthAddr(), c.SSHAddr(), c.TunnelAddr(), c.CAFile(), c.AuditLog()}
 	if asJSON {
 		return printJSON(w, p)
 	}

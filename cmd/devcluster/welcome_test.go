@@ -45,7 +45,7 @@ func TestStartSaysWhere(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &p); err != nil {
 		t.Fatalf("%v in\n%s", err, out)
 	}
-	if p.Name != "dev.example" || p.AuthAddr == "" || p.AuthAddr == p.Addr || p.SSHAddr != p.Addr || p.CAFile == "" {
+	if p.Name != "dev.example" || p.AuthAddr == "" || p.AuthAddr == p.Addr || p.SSHAddr != p.Addr || p.TunnelAddr != p.Addr || p.CAFile == "" {
 		t.Errorf("%+v", p)
 	}
 	if _, err := os.Stat(p.AuditLog); err != nil {

@@ -205,7 +205,9 @@ func (a *app) runRequestDrop(ctx context.Context, ids []string) error {
 	return a.withAPI(ctx, func(ctx context.Context, s *session, client *api.Client) error {
 		active := readClaims(s.id.SSHCert, nil).activeRequests
 		drop := active
-		if len(ids) > 0 {
+		if slices.Equal(ids, []string{"*"}) {
+			ids = nil
+		} else if len(ids) > 0 {
 			drop = nil
 		}
 		for _, id := range ids {

@@ -5,7 +5,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"log"
 	"os"
 	"os/signal"
@@ -30,17 +32,13 @@ func main() {
 
 func run(ctx context.Context, server, command string) error {
 	profile := credentials.LoadProfile("", "") // the current one, in TELEPORT_HOME or ~/.tsh
-	target, err := sshclient.ParseTarget(server)
-	if err != nil {
+	target, badTarget := sshclient.ParseTarget(server)
+	cluster, noCluster := profile.Cluster()
+	config, noLogin := profile.SSHClientConfig()
+	if err := errors.Join(badTarget, cmp.Or(noCluster, noLogin)); err != nil {
 		return err
 	}
-	if target.Cluster, err = profile.Cluster(); err != nil {
-		return err
-	}
-	config, err := profile.SSHClientConfig()
-	if err != nil {
-		return err
-	}
+	target.Cluster = cluster
 	transport, err := api.DialTransport(ctx, api.Config{Credentials: []credentials.Credentials{profile}})
 	if err != nil {
 		return err

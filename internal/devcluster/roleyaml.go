@@ -49,7 +49,10 @@ func parseRole(doc *yaml.Node) (role, error) {
 		"description": yamlText(&r.Description, nil),
 		"labels":      metaLabels(&r.Labels),
 		"expires":     yamlInstant(&r.Expires),
-	}, notHere: []string{"namespace", "id", "revision"}, required: []string{"name"}}
+		"namespace":   yamlText(new(string), isDefaultNamespace),
+		"id":          passedOver,
+		"revision":    passedOver,
+	}, required: []string{"name"}}
 	err := yamlFields{known: map[string]yamlField{
 		"kind":     yamlText(&kind, checkKind),
 		"version":  yamlText(&r.Version, checkRoleVersion),
@@ -61,6 +64,12 @@ func parseRole(doc *yaml.Node) (role, error) {
 	}
 	return r, err
 }
+
+// passedOver is a field with which the cluster that has printed the role counts its changes.
+func passedOver(*yaml.Node, string) error { return nil }
+
+// isDefaultNamespace takes what every resource has been in for years.
+func isDefaultNamespace(name string) error { return oneOf(name, "default") }
 
 func checkKind(kind string) error {
 	if kind != "role" {
@@ -116,7 +125,17 @@ func (r *role) optionFields() yamlFields {
 		"desktop_directory_sharing", "device_trust_mode", "disconnect_expired_cert", "enhanced_recording", "idp", "lock",
 		"max_connections", "max_kubernetes_connections", "max_sessions", "mfa_verification_interval", "pin_source_ip",
 		"record_session", "require_session_join", "ssh_port_forwarding",
-	}}
+	}, anyway: usualOptions()}
+}
+
+// usualOptions are those that real clusters write into every role whose file does not
+// have them, as JSON. They are about what there is not here.
+func usualOptions() map[string]string {
+	return map[string]string{
+		"cert_format": `"standard"`, "enhanced_recording": `["command","network"]`, "record_session": `{"default":"best_effort","desktop":true}`,
+		"desktop_clipboard": "true", "desktop_directory_sharing": "true", "pin_source_ip": "false", "idp": `{"saml":{"enabled":true}}`,
+		"create_desktop_user": "false", "create_db_user": "false", "disconnect_expired_cert": "false",
+	}
 }
 
 func checkRequestAccess(mode string) error {
@@ -138,7 +157,7 @@ func otherConditions() []string {
 		"db_service_labels", "db_service_labels_expression", "db_users", "desktop_groups", "gcp_service_accounts",
 		"github_permissions", "group_labels", "group_labels_expression", "host_groups", "host_sudoers", "impersonate",
 		"join_sessions", "kubernetes_groups", "kubernetes_labels", "kubernetes_labels_expression", "kubernetes_resources",
-		"kubernetes_users", "mcp", "namespaces", "node_labels_expression", "require_session_join", "spiffe",
+		"kubernetes_users", "mcp", "node_labels_expression", "require_session_join", "spiffe",
 		"windows_desktop_labels", "windows_desktop_labels_expression", "windows_desktop_logins", "workload_identity_labels",
 		"workload_identity_labels_expression",
 	}
@@ -169,6 +188,7 @@ func conditionFields(c *conditions, checkLogin func(string) error) yamlFields {
 	return yamlFields{known: map[string]yamlField{
 		"logins":      yamlTexts(&c.Logins, checkLogin),
 		"node_labels": c.nodeLabels,
+		"namespaces":  yamlTexts(new([]string), isDefaultNamespace),
 		"rules":       yamlList(c.ruleField),
 		"review_requests": yamlFields{
 			known:   map[string]yamlField{"roles": yamlTexts(&c.Reviewable, checkPattern)},

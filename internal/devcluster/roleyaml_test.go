@@ -2,6 +2,8 @@ package devcluster
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -137,7 +139,7 @@ func TestRoleYAMLRefuses(t *testing.T) {
 		"version":             {"kind: role\nversion: v9\nmetadata: {name: r}", `line 2: version: "v9" is none of v3 to v8`},
 		"name":                {"kind: role\nversion: v7\nmetadata: {name: a b}", `line 3: metadata.name: "a b" is no role name`},
 		"name with a comma":   {"kind: role\nversion: v7\nmetadata: {name: 'a,b'}", `is no role name`},
-		"unknown field":       {withRole("spec:\n  allow:\n    node_lables: {}"), "line 6: spec.allow.node_lables: unknown field, there are logins, node_labels,"},
+		"unknown field":       {withRole("spec:\n  allow:\n    node_lables: {}"), "line 6: spec.allow.node_lables: unknown field, there are logins, "},
 		"not enforced":        {withRole("spec:\n  allow:\n    db_names: [x]"), "line 6: spec.allow.db_names: the dev cluster does not enforce this field"},
 		"option not enforced": {withRole("spec: {options: {max_sessions: 3}}"), "line 4: spec.options.max_sessions: the dev cluster does not enforce"},
 		"where":               {withRole("spec: {allow: {rules: [{where: x}]}}"), "spec.allow.rules[0].where: the dev cluster does not enforce"},
@@ -179,6 +181,8 @@ func TestRoleYAMLRefuses(t *testing.T) {
 		"kind of MFA":         {withRole("spec: {options: {require_session_mfa: hardware_key}}"), "expected true or false"},
 		"request access":      {withRole("spec: {options: {request_access: sometimes}}"), `"sometimes" is not one of optional, always, reason`},
 		"expires":             {"kind: role\nversion: v7\nmetadata: {name: r, expires: tomorrow}", "expected a time as"},
+		"namespace":           {"kind: role\nversion: v7\nmetadata: {name: r, namespace: x}", `metadata.namespace: "x" is not one of default`},
+		"namespaces":          {withRole("spec: {allow: {namespaces: [default, x]}}"), `spec.allow.namespaces[1]: "x" is not one of default`},
 		"two reviews":         {withRole("spec: {allow: {request: {roles: [a], thresholds: [{approve: 2}]}}}"), "thresholds of 1: one review decides"},
 		"request for nothing": {withRole("spec: {allow: {request: {max_duration: 1h}}}"), "spec.allow.request.roles: there are none"},
 		"terms denied":        {withRole("spec: {deny: {request: {max_duration: 1h}}}"), "spec.deny.request.max_duration: the dev cluster does not enforce"},
@@ -195,5 +199,34 @@ func TestRoleYAMLRefuses(t *testing.T) {
 	}
 	if _, err := parseRoles([]byte(bomb)); err == nil || !strings.HasPrefix(err.Error(), "line 1: anchors") {
 		t.Error(err)
+	}
+}
+
+// What another cluster has printed of a role is taken, with what it counts changes by.
+func TestRoleYAMLAsPrinted(t *testing.T) {
+	plain, err := parseRoles([]byte(withRole("spec: {allow: {logins: [root]}}")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	printed, err := parseRoles([]byte("kind: role\nversion: v7\nmetadata: {id: 1700000000000000000, name: r, namespace: default, revision: 9c3b}\n" +
+		"spec: {allow: {logins: [root], namespaces: [default]}, deny: {namespaces: [default]}}"))
+	if err != nil || !reflect.DeepEqual(printed, plain) {
+		t.Errorf("%+v, %v, want %+v", printed, err, plain)
+	}
+}
+
+// A role of a real cluster, as that has printed it, is taken as it is.
+func TestCapturedRole(t *testing.T) {
+	raw, err := os.ReadFile(filepath.Join("..", "wire", "testdata", "grpc", "GetRole.response.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := parseRoles(raw)
+	if err != nil || len(got) != 1 || got[0].Name != "fixture" || got[0].MaxSessionTTL != 70000*time.Hour || !got[0].ForwardAgent ||
+		len(got[0].Logins) != 3 || got[0].NodeLabels["*"][0] != "*" || len(got[0].Rules) != 1 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if _, err := parseRoles([]byte(strings.Replace(string(raw), `"best_effort"`, `"strict"`, 1))); err == nil || !strings.Contains(err.Error(), "spec.options.record_session: the dev cluster does not enforce") {
+		t.Errorf("strict recording: %v", err)
 	}
 }

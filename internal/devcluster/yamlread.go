@@ -2,6 +2,7 @@ package devcluster
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -120,6 +121,18 @@ type yamlFields struct {
 	known    map[string]yamlField
 	notHere  []string
 	required []string
+	anyway   map[string]string // of notHere: the value, as JSON, that changes nothing
+}
+
+// changesNothing reports whether a field says what is so anyway.
+func (f yamlFields) changesNothing(name string, n *yaml.Node) bool {
+	want, ok := f.anyway[name]
+	var value any
+	if !ok || n.Decode(&value) != nil {
+		return false
+	}
+	got, err := json.Marshal(value)
+	return err == nil && string(got) == want
 }
 
 func (f yamlFields) read(n *yaml.Node, path string) error {
@@ -141,6 +154,9 @@ func (f yamlFields) read(n *yaml.Node, path string) error {
 		switch {
 		case seen[name]:
 			return wrongAt(key, at, "the field is there twice")
+		case f.changesNothing(name, value):
+			seen[name] = true
+			continue
 		case slices.Contains(f.notHere, name):
 			return wrongAt(key, at, "the dev cluster does not enforce this field of real clusters: take it out")
 		case !ok:

@@ -1,6 +1,9 @@
 package sdktest
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os"
 	"os/exec"
 	"strings"
@@ -12,6 +15,7 @@ const (
 	maxProgram  = 10_000_000 // bytes, stripped
 	maxPackages = 240        // linked, the standard library's included
 	maxLoading  = 200        // of what only loads the login
+	maxCommand  = 20         // lines to a command on a server, from the login
 )
 
 func TestProgramIsSmall(t *testing.T) {
@@ -42,5 +46,23 @@ func TestProgramLinksFewPackages(t *testing.T) {
 		if n > tt.limit {
 			t.Errorf("%s links %d packages, the limit is %d", tt.pkg, n, tt.limit)
 		}
+	}
+}
+
+// What it takes to run a command on a server is a function without helpers, and short.
+func TestCommandTakesFewLines(t *testing.T) {
+	files := token.NewFileSet()
+	program, err := parser.ParseFile(files, "../../examples/sshcommand/main.go", nil, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := make(map[string]int)
+	for _, d := range program.Decls {
+		if f, ok := d.(*ast.FuncDecl); ok {
+			lines[f.Name.Name] = files.Position(f.Body.End()).Line - files.Position(f.Body.Pos()).Line - 1
+		}
+	}
+	if n := lines["run"]; n == 0 || n > maxCommand || len(lines) != 2 {
+		t.Errorf("functions of these lengths: %v; run has %d lines at most, and main calls it", lines, maxCommand)
 	}
 }
