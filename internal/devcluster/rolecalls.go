@@ -15,6 +15,7 @@ func openCalls() map[string]action {
 		auth + "GetSSHTargets":            {"list", kindNode},
 		auth + "ResolveSSHTarget":         {"list", kindNode},
 		auth + "CreateAccessRequestV2":    {"create", "access_request"},
+		auth + "CreateAccessRequest":      {"create", "access_request"},
 		auth + "ListAccessRequests":       {"list", "access_request"},
 		auth + "GetAccessRequestsV2":      {"list", "access_request"},
 		auth + "SubmitAccessReview":       {"update", "access_request"},
