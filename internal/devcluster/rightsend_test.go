@@ -1,13 +1,18 @@
 package devcluster
 
 import (
+	"bufio"
+	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/rsa"
+	"io"
+	"net"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/crypto/ssh"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -63,5 +68,55 @@ func TestUserWhoIsOver(t *testing.T) {
 	}
 	if _, err := f.SignUser(SignSpec{User: "sam"}); err == nil || !strings.Contains(err.Error(), "does not exist") {
 		t.Errorf("is signed for: %v", err)
+	}
+}
+
+// The proxy's SSH server leads to OpenSSH servers too, to themselves, and only those whose
+// roles have a login there.
+func TestOpenSSHServersBehindTheSSHProxy(t *testing.T) {
+	f := startCluster(t, func(c *Config) { c.SeparatePorts, c.SecondFactor = true, factorOff })
+	f.secret = ""
+	server, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	go func() {
+		for {
+			conn, err := server.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.WriteString(conn, "SSH-2.0-theirs\r\n")
+			_ = conn.Close()
+		}
+	}()
+	key, err := ssh.NewSignerFromSigner(ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.AddSSHD(SSHDSpec{
+		Hostname: "old-1", Addr: server.Addr().String(), Labels: map[string]string{"env": "prod"}, HostKey: string(ssh.MarshalAuthorizedKey(key.PublicKey())),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := net.SplitHostPort(server.Addr().String())
+	for env, want := range map[string]string{"prod": "SSH-2.0-theirs", "dev": "access denied: old-dev has no login on old-1"} {
+		l := f.as("old-"+env, spec("a", "{allow: {logins: [root], node_labels: {env: "+env+"}}}"), nil)
+		client, err := f.sshProxy(rawDial(t, f.SSHAddr()), l, "root")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		conn, err := client.Dial("tcp", "old-1:"+port)
+		if err != nil {
+			got = err.Error()
+		} else {
+			got, _ = bufio.NewReader(conn).ReadString('\n')
+			_ = conn.Close()
+		}
+		if !strings.Contains(got, want) {
+			t.Errorf("%s: %q, want %q", env, got, want)
+		}
 	}
 }

@@ -52,7 +52,11 @@ func (c *Cluster) mayDial(ctx context.Context, n *node) error {
 		return err
 	}
 	if len(roles.loginsFor(n.labels)) == 0 {
-		return refused("access denied: %s has no login on %s", caller(ctx).user, n.hostname)
+		return noLogin(caller(ctx).user, n)
 	}
 	return nil
+}
+
+func noLogin(user string, n *node) error {
+	return refused("access denied: %s has no login on %s", user, n.hostname)
 }
