@@ -120,3 +120,16 @@ func TestOpenSSHServersBehindTheSSHProxy(t *testing.T) {
 		}
 	}
 }
+
+// What a terminal would act on is no login, whoever says that somebody has it.
+func TestLoginsOfControlCharacters(t *testing.T) {
+	for _, login := range []string{"\x1b[2J", "root\r", "a\x00b", "\u0085"} {
+		if err := checkLogin(login); err == nil {
+			t.Errorf("%q is a login", login)
+		}
+		j := newJudge(&conditions{Logins: []string{"{{internal.logins}}"}}, map[string][]string{"logins": {login, "root"}})
+		if len(j.logins) != 1 || j.logins[0] != "root" {
+			t.Errorf("%q", j.logins)
+		}
+	}
+}
