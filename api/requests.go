@@ -84,10 +84,13 @@ func newUUID() string {
 // Errors match ErrNotFound if there is none, or the user may not know of it.
 func (c *Client) AccessRequest(ctx context.Context, id, user string) (*access.Request, error) {
 	var found *access.Request
-	err := c.eachRequest(ctx, &access.Filter{ID: id, User: user}, func(r *access.Request) bool {
-		found = r
-		return false
-	})
+	var err error
+	if id != "" { // a filter without it lets all through
+		err = c.eachRequest(ctx, &access.Filter{ID: id, User: user}, func(r *access.Request) bool {
+			found = r
+			return false
+		})
+	}
 	if found == nil && err == nil {
 		err = &Error{Method: methodListRequests, Addr: c.addr, err: &rpc.Status{Code: rpc.NotFound, Message: "there is no access request " + id + ", or not for you"}}
 	}

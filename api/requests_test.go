@@ -61,8 +61,10 @@ func TestRequestsOfOldClusters(t *testing.T) {
 	if err != nil || r.Spec.State != access.Approved || r.Spec.Roles[0] != "dba" {
 		t.Fatalf("%+v, %v", r, err)
 	}
-	if _, err := c.AccessRequest(ctx, "id-2", "alice"); !errors.Is(err, ErrNotFound) {
-		t.Errorf("another's request: %v", err)
+	for _, id := range []string{"id-2", ""} {
+		if r, err := c.AccessRequest(ctx, id, "alice"); !errors.Is(err, ErrNotFound) {
+			t.Errorf("%q is another request: %+v, %v", id, r, err)
+		}
 	}
 }
 

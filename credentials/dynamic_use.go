@@ -18,8 +18,9 @@ const joinPrincipal = "-teleport-internal-join"
 // TLSConfig returns a configuration that follows renewals: each handshake has the
 // certificate, and the authorities to verify the server with, that are in force then. The
 // server is verified as the standard library does it, but by VerifyConnection, as the
-// server name of the connection or teleport.cluster.local if it has none; who replaces
-// VerifyConnection has to call the one that is here. RootCAs are those of now, for programs
+// server name of the connection or teleport.cluster.local if it has none, to which an IP
+// address as ServerName comes as well; who replaces VerifyConnection has to call the one that
+// is here. RootCAs are those of now, for programs
 // that ask for a configuration anew for each connection and verify by themselves. An
 // identity that has expired is an error that matches *keystore.TimeError, now and at each
 // handshake.

@@ -26,3 +26,12 @@ func exposedDirs(path string) (warnings []string) {
 	}
 	return warnings
 }
+
+// exposedFile warns of a file that others can change, or put another in the place of: for
+// files without a secret, which anybody may read.
+func exposedFile(path string) (warnings []string) {
+	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o022 != 0 {
+		warnings = append(warnings, fmt.Sprintf("other users can change %s (mode %04o); chmod go-w it", path, info.Mode().Perm()))
+	}
+	return append(warnings, exposedDirs(path)...)
+}

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/seed-087d674e/tsh/keystore"
@@ -45,7 +46,7 @@ func (k *KeyPair) TLSConfig() (*tls.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	k.notices.warn(id.Warnings...)
+	k.notices.warn(slices.Concat(id.Warnings, exposedDirs(k.keyPath), exposedFile(k.certPath), exposedFile(k.caPath))...)
 	k.notices.deliver()
 	if err := checkExpiry("key pair "+k.certPath, id, k.now()); err != nil {
 		return nil, err

@@ -9,7 +9,7 @@ import (
 type Option func(*notices)
 
 // WithWarning has warn called with what the person should mend although the credentials
-// work: other users can read the private key, or can replace the file. Each text comes once
+// work: other users can read the private key, or can change or replace the files. Each text comes once
 // for a loader, from the goroutine that noticed it, without locks held. Without it warnings
 // go to slog at level debug. On Windows, where access lists decide, there are none of these.
 func WithWarning(warn func(text string)) Option {

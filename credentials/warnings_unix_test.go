@@ -87,3 +87,26 @@ func TestWarningsThroughLinks(t *testing.T) {
 		t.Error(got, err)
 	}
 }
+
+// Who can change the authorities of a key pair chooses which servers are believed.
+func TestWarningsOfAuthorities(t *testing.T) {
+	pair := newTestCluster(t).pair(t, 7).write(t)
+	ca := pair.path("cas")
+	for path, mode := range map[string]os.FileMode{ca: 0o666, filepath.Dir(ca): 0o777} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	creds := pair.load(WithWarning(func(text string) { got = append(got, text) }))
+	for range 2 {
+		if _, err := creds.TLSConfig(); err != nil {
+			t.Error(err)
+		}
+	}
+	slices.Sort(got)
+	want := []string{"can change " + ca + " (mode 0666)", "replace files in " + filepath.Dir(ca) + " (mode 0777)"}
+	if !slices.EqualFunc(got, want, strings.Contains) {
+		t.Errorf("%q", got)
+	}
+}

@@ -158,7 +158,8 @@ type identityParts struct {
 	tlsCert     *x509.Certificate
 	sshCert     *ssh.Certificate
 	proxy       string
-	authorities []Authority // in the order of the file
+	authorities []Authority     // in the order of the file
+	known       map[string]bool // keys of SSH authorities, after the name of the cluster and a zero
 }
 
 // scanIdentity reads an identity file line by line.
@@ -251,15 +252,21 @@ func (p *identityParts) addHostLine(line string) error {
 	if !l.isHost() {
 		return nil
 	}
-	if a := p.authority(cluster); !containsKey(a.SSHKeys, key) {
-		a.SSHKeys = append(a.SSHKeys, key)
-		return p.checkSize(a)
+	id := cluster + "\x00" + string(key.Marshal())
+	if p.known[id] {
+		return nil
 	}
-	return nil
+	if p.known == nil {
+		p.known = make(map[string]bool)
+	}
+	p.known[id] = true
+	a := p.authority(cluster)
+	a.SSHKeys = append(a.SSHKeys, key)
+	return p.checkSize(a)
 }
 
-// checkSize refuses early what Check would refuse: each line is compared with all
-// before it.
+// checkSize refuses early what Check would refuse: each line is compared with the names of
+// all before it.
 func (p *identityParts) checkSize(a *Authority) error {
 	if len(p.authorities) > maxAuthorities || len(a.SSHKeys) > maxAuthorityKeys || len(a.TLSCerts) > maxAuthorityKeys {
 		return fmt.Errorf("is one too many: there are %d authorities already, or keys of one", maxAuthorities)

@@ -347,6 +347,7 @@ func DialAuth(ctx context.Context, cfg Config) (net.Conn, error) {
 	defer cancel()
 	conn, err := t.dialCluster(ctx, auth.serverCluster())
 	if err == nil {
+		carriedAlone(conn, t)
 		conn, err = auth.secure(ctx, conn, cfg.speaks())
 	}
 	if err != nil {

@@ -27,6 +27,9 @@ import (
 // maxRefusal bounds what is read of the reason for a refusal.
 const maxRefusal = 4 << 10
 
+// closePatience is how long the end of a channel may take.
+const closePatience = dialTimeout
+
 // mayBeSSH reports whether err, of a TLS handshake, may be due to an SSH server at the
 // other end: it says so, or ends what it does not understand.
 func (c *Config) mayBeSSH(err error) bool {
@@ -181,11 +184,15 @@ func (p *sshProxy) request(remote, kind, request string, payload []byte) (net.Co
 	if err != nil {
 		return nil, &netError{p.addr, err}
 	}
-	go ssh.DiscardRequests(requests)
+	ended := make(chan struct{})
+	go func() {
+		ssh.DiscardRequests(requests)
+		close(ended)
+	}()
 	accepted, err := channel.SendRequest(request, true, payload)
 	if err == nil && accepted {
 		go io.Copy(io.Discard, channel.Stderr())
-		return &channelConn{Channel: channel, remote: remote}, nil
+		return &channelConn{Channel: channel, remote: remote, ended: ended, whole: p.client}, nil
 	}
 	said, _ := io.ReadAll(io.LimitReader(channel.Stderr(), maxRefusal))
 	_ = channel.Close()
@@ -205,6 +212,9 @@ type channelConn struct {
 	_ [0]func() // never compared
 	ssh.Channel
 	remote string
+	ended  <-chan struct{} // by both sides
+	whole  io.Closer       // what the channel is in
+	alone  bool            // nothing else is in it
 
 	mu     sync.Mutex
 	timers [2]*time.Timer
@@ -219,6 +229,29 @@ func (c *channelConn) Read(p []byte) (int, error) {
 func (c *channelConn) Write(p []byte) (int, error) {
 	n, err := c.Channel.Write(p)
 	return n, c.explain(err)
+}
+
+// carriedAlone has conn, if it is a channel, end with all that it is in.
+func carriedAlone(conn net.Conn, whole io.Closer) {
+	if c, ok := conn.(*channelConn); ok {
+		c.whole, c.alone = whole, true
+	}
+}
+
+// Close implements net.Conn. To end a channel is to ask the other side, and reads wait for
+// the answer; who gives none has all ended.
+func (c *channelConn) Close() error {
+	if c.alone {
+		return c.whole.Close()
+	}
+	time.AfterFunc(closePatience, func() {
+		select {
+		case <-c.ended:
+		default:
+			_ = c.whole.Close()
+		}
+	})
+	return c.Channel.Close()
 }
 
 func (c *channelConn) explain(err error) error {
@@ -259,7 +292,7 @@ func (c *channelConn) setTimer(which int, t time.Time) error {
 			c.mu.Lock()
 			c.late = true
 			c.mu.Unlock()
-			_ = c.Channel.Close()
+			_ = c.Close()
 		})
 	}
 	return nil

@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-
-	"golang.org/x/crypto/ssh"
 )
 
 // What the SSH server of the reverse tunnel is asked for.
@@ -77,25 +75,12 @@ func (c *Config) DialTunnel(ctx context.Context) (net.Conn, error) {
 		return nil, err
 	}
 	conn, err := server.open(ctx, "the auth server", channelTransport, requestDial, []byte(dialAuthServer))
-	if err == nil {
-		conn, err = c.secure(ctx, conn, c.speaks())
-	}
 	if err != nil {
 		_ = server.client.Close()
 		return nil, err
 	}
-	return &tunnelConn{conn, server.client}, nil
-}
-
-// tunnelConn closes the SSH connection under it too.
-type tunnelConn struct {
-	net.Conn
-	under *ssh.Client
-}
-
-func (c *tunnelConn) Close() error {
-	err := c.Conn.Close()
-	return errors.Join(err, c.under.Close())
+	carriedAlone(conn, server.client)
+	return c.secure(ctx, conn, c.speaks())
 }
 
 // rawTunnel connects as far as where SSH begins.

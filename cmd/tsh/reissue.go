@@ -49,7 +49,7 @@ func (a *app) reissue(ctx context.Context, client *api.Client, s *session, r rig
 		err = fresh.CheckTime(a.now())
 	}
 	if err == nil {
-		err = r.check(readClaims(fresh.SSHCert, nil).activeRequests)
+		err = r.check(fresh)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", login.ErrRejected, err)
@@ -57,11 +57,21 @@ func (a *app) reissue(ctx context.Context, client *api.Client, s *session, r rig
 	return fresh, nil
 }
 
-// check compares what certificates have with what was asked for.
-func (r *rights) check(active []string) error {
-	has := func(id string) bool { return slices.Contains(active, id) }
-	if slices.ContainsFunc(r.drop, has) || r.assume != "" && !has(r.assume) {
-		return fmt.Errorf("the certificates have access requests %q, which is not what was asked for", active)
+// check compares what certificates have with what was asked for. TLS certificates have the
+// requests somewhere in their subject.
+func (r *rights) check(id *keystore.Identity) error {
+	active := readClaims(id.SSHCert, nil).activeRequests
+	wrong := r.assume != "" && !slices.Contains(active, r.assume)
+	for _, name := range id.TLSCert.Subject.Names {
+		if s, ok := name.Value.(string); ok {
+			active = append(active, s)
+		}
+	}
+	for _, dropped := range r.drop {
+		wrong = wrong || slices.Contains(active, dropped)
+	}
+	if wrong {
+		return errors.New("the certificates have other access requests than was asked for")
 	}
 	return nil
 }

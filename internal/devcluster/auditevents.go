@@ -57,6 +57,7 @@ func auditedCalls() map[string]string {
 		"GenerateUserCerts":          eventCert,
 		"GenerateUserSingleUseCerts": eventCert,
 		"CreateAccessRequestV2":      "access_request.create",
+		"CreateAccessRequest":        "access_request.create",
 		"SubmitAccessReview":         "access_request.review",
 		"DeleteAccessRequest":        "access_request.delete",
 		"AddMFADeviceSync":           "mfa.add",

@@ -102,8 +102,8 @@ func (c *Cluster) rpcDomainName(context.Context, *pb.Empty) (*pb.GetDomainNameRe
 	return &pb.GetDomainNameResponse{DomainName: c.settings.Name}, nil
 }
 
-// callerUser is the calling user's record; one that was removed may no longer
-// call.
+// callerUser is the calling user's record; one that was removed, or is over, may no
+// longer call.
 func (c *Cluster) callerUser(ctx context.Context) (*user, error) {
 	if id := caller(ctx); id.cluster != c.settings.Name {
 		return c.remoteUser(id)
@@ -114,7 +114,7 @@ func (c *Cluster) callerUser(ctx context.Context) (*user, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !found {
+	if !found || u.expired(c.now()) {
 		return nil, status.Errorf(codes.PermissionDenied, "user %s is not found", name)
 	}
 	return u, nil

@@ -15,6 +15,7 @@ func openCalls() map[string]action {
 		auth + "GetSSHTargets":            {"list", kindNode},
 		auth + "ResolveSSHTarget":         {"list", kindNode},
 		auth + "CreateAccessRequestV2":    {"create", "access_request"},
+		auth + "CreateAccessRequest":      {"create", "access_request"},
 		auth + "ListAccessRequests":       {"list", "access_request"},
 		auth + "GetAccessRequestsV2":      {"list", "access_request"},
 		auth + "SubmitAccessReview":       {"update", "access_request"},
@@ -51,7 +52,11 @@ func (c *Cluster) mayDial(ctx context.Context, n *node) error {
 		return err
 	}
 	if len(roles.loginsFor(n.labels)) == 0 {
-		return refused("access denied: %s has no login on %s", caller(ctx).user, n.hostname)
+		return noLogin(caller(ctx).user, n)
 	}
 	return nil
+}
+
+func noLogin(user string, n *node) error {
+	return refused("access denied: %s has no login on %s", user, n.hostname)
 }

@@ -50,8 +50,13 @@ func exactly(want string) matcher { return func(value string) bool { return valu
 func newMatcher(pattern string) (matcher, error) {
 	switch {
 	case len(pattern) > 1 && pattern[0] == '^' && pattern[len(pattern)-1] == '$':
-		// The group keeps alternatives within the anchors.
-		re, err := regexp.Compile(`\A(?:` + pattern[1:len(pattern)-1] + `)\z`)
+		// The group keeps alternatives within the anchors, once it is sure that it ends where
+		// it seems to.
+		_, err := regexp.Compile(pattern)
+		var re *regexp.Regexp
+		if err == nil {
+			re, err = regexp.Compile(`\A(?:` + pattern[1:len(pattern)-1] + `)\z`)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%q is no regular expression: %w", pattern, err)
 		}

@@ -169,6 +169,7 @@ func TestRoleYAMLRefuses(t *testing.T) {
 		"any key":             {withRole("spec: {allow: {node_labels: {'*': prod}}}"), `the key "*" goes with the value "*" alone`},
 		"any key and others":  {withRole("spec: {deny: {node_labels: {'*': '*', env: prod}}}"), `beside "*" other labels have no effect`},
 		"expression":          {withRole("spec: {allow: {node_labels: {env: '^($'}}}"), "is no regular expression"},
+		"open expression":     {withRole("spec: {allow: {request: {roles: ['^dev)|(?:$']}}}"), "is no regular expression"},
 		"template for a role": {withRole("spec: {allow: {request: {roles: ['{{external.x}}']}}}"), "neither the name of a role nor a pattern"},
 		"rule without verbs":  {withRole("spec: {allow: {rules: [{resources: [role]}]}}"), "spec.allow.rules[0].verbs: the field is missing"},
 		"empty rule":          {withRole("spec: {allow: {rules: [{resources: [], verbs: []}]}}"), "a rule needs resources and verbs"},

@@ -84,6 +84,9 @@ func (c *Cluster) proxySigner() (ssh.Signer, error) {
 	return c.proxyHostKey, c.proxyKeyErr
 }
 
+// permCert is where the user's certificate is in the permissions.
+const permCert permKey = "certificate"
+
 // proxyAuth accepts a user certificate of this cluster. What name it is used with only
 // matters to 14.x.
 func (c *Cluster) proxyAuth(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
@@ -103,7 +106,7 @@ func (c *Cluster) proxyAuth(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Perm
 	if err := checker.CheckCert(name, cert); err != nil {
 		return nil, err
 	}
-	return &ssh.Permissions{CriticalOptions: cert.CriticalOptions, Extensions: map[string]string{
+	return &ssh.Permissions{CriticalOptions: cert.CriticalOptions, ExtraData: map[any]any{permCert: cert}, Extensions: map[string]string{
 		"route": cert.Extensions["teleport-route-to-cluster"],
 	}}, nil
 }
@@ -282,9 +285,28 @@ func (p *sshProxyConn) dialNode(hostport, cluster string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	if n.sshd {
+		return p.dialSSHD(at, n)
+	}
 	client, server := newPipe(p.conn.RemoteAddr(), n.tcpAddr())
 	at.goFunc(func() { at.serveNode(n, server) })
 	return client, nil
+}
+
+// dialSSHD connects to an OpenSSH server, for those of whom mayDial is true.
+func (p *sshProxyConn) dialSSHD(at *Cluster, n *node) (net.Conn, error) {
+	cert, ok := p.conn.Permissions.ExtraData[permCert].(*ssh.Certificate)
+	if !ok {
+		return nil, errors.New("access denied: no certificate")
+	}
+	roles, err := at.certRoles(cert)
+	if err != nil {
+		return nil, err
+	}
+	if len(roles.loginsFor(n.labels)) == 0 {
+		return nil, noLogin(cert.KeyId, n)
+	}
+	return at.dialSSHD(n)
 }
 
 func (p *sshProxyConn) dialAuth(cluster string) (net.Conn, error) {

@@ -248,7 +248,7 @@ func checkLogins(logins []string) error {
 
 // checkLogin refuses what no login on a node is called.
 func checkLogin(l string) error {
-	if l == "" || strings.HasPrefix(l, "-") || strings.ContainsAny(l, " ,\t\n@*") {
+	if l == "" || strings.HasPrefix(l, "-") || strings.ContainsAny(l, " ,@*") || strings.ContainsFunc(l, unicode.IsControl) {
 		return fmt.Errorf("%q is no login name", l)
 	}
 	return nil

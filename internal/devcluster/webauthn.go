@@ -285,7 +285,7 @@ func (c *Cluster) party(client *protocol.CollectedClientData) (*webauthn.WebAuth
 // userByName reads a user.
 func (r *registry) userByName(name string) (*user, error) {
 	u := new(user)
-	if found, err := r.state.get(bucketUsers, name, u); err != nil || !found {
+	if found, err := r.state.get(bucketUsers, name, u); err != nil || !found || u.expired(r.now()) {
 		return nil, errors.Join(err, notFoundUser(name))
 	}
 	return u, nil

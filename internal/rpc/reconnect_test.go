@@ -5,12 +5,15 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"golang.org/x/net/http2"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // A call on an established connection takes none of Conn's locks: they are all held here.
@@ -238,4 +241,31 @@ func BenchmarkInvokeParallel(b *testing.B) {
 			}
 		}
 	})
+}
+
+// A server may refuse a call before any of the message was sent. That is its answer, and the
+// call is not made again.
+func TestRefusedCallsAreMadeOnce(t *testing.T) {
+	const callers, calls = 16, 500
+	var asked atomic.Int32
+	s := startServer(t, func(string, grpc.ServerStream) error {
+		asked.Add(1)
+		return status.Error(codes.PermissionDenied, "no")
+	})
+	c := s.conn(t)
+	var all sync.WaitGroup
+	for range callers {
+		all.Go(func() {
+			for range calls {
+				var refused *Status
+				if _, err := c.Invoke(t.Context(), "/test.Service/Refused", []byte("x")); !errors.As(err, &refused) {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if got := asked.Load(); got != callers*calls {
+		t.Errorf("%d calls were made %d times", callers*calls, got)
+	}
 }

@@ -50,8 +50,9 @@ func (c *Conn) invoke(ctx context.Context, method string, req []byte) (reply []b
 		return nil, false, &Status{Internal, "the answer has a status but no message"}
 	}
 	if err != nil {
-		// The transport has let go of the body, unless ctx has ended.
-		return nil, ctx.Err() == nil && body.Len() == len(req), err
+		// The transport has let go of the body, unless ctx has ended. A server that answers has
+		// been asked, whatever it has read of it.
+		return nil, ctx.Err() == nil && s.response == nil && body.Len() == len(req), err
 	}
 	switch _, err := s.Recv(); {
 	case errors.Is(err, io.EOF):
