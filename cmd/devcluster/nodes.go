@@ -29,6 +29,7 @@ The proxy connects to their address; sshd trusts the cluster's user authority.`,
   devcluster nodes ls --dir ./dev
   devcluster nodes rm web-1 --dir ./dev`,
 	}
+	group(cmd)
 	dirFlag(cmd, &opts.dir)
 	cmd.PersistentFlags().BoolVar(&opts.json, "json", false, "print JSON")
 	cmd.AddCommand(newNodesAdd(&opts), newNodesList(&opts), newNodesRemove(&opts))
