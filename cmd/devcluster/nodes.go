@@ -76,6 +76,9 @@ func (o *usersOptions) addNode(w io.Writer, n nodeOptions) error {
 	if err != nil {
 		return err
 	}
+	if n.hostKey, err = filepath.Abs(n.hostKey); err != nil { // for sshd_config
+		return err
+	}
 	defer f.Close()
 	key, err := io.ReadAll(io.LimitReader(f, maxKeyFile))
 	if err != nil {

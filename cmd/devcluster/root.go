@@ -32,11 +32,11 @@ func execute(ctx context.Context, args []string, s streams) int {
 	}
 	hint := hint(err)
 	if f := cmd.Flag("json"); f != nil && f.Value.String() == "true" {
-		problem := map[string]string{"message": err.Error()}
-		if hint != "" {
-			problem["hint"] = hint
+		type problem struct {
+			Message string `json:"message"`
+			Hint    string `json:"hint,omitempty"`
 		}
-		_ = printJSON(s.out, map[string]any{"error": problem}) // there is no one else to tell
+		_ = printJSON(s.out, map[string]problem{"error": {err.Error(), hint}}) // there is no one else to tell
 		return 1
 	}
 	fmt.Fprintf(s.err, "devcluster: %v\n", err)
