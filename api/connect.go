@@ -81,14 +81,6 @@ func (e *ConnectError) Error() string {
 	return b.String()
 }
 
-// Is matches ErrExpired for credentials, too, that were not tried because they have expired.
-func (e *ConnectError) Is(target error) bool {
-	return target == ErrExpired && slices.ContainsFunc(e.Attempts, func(a Attempt) bool {
-		var end interface{ Expired() bool }
-		return errors.As(a.Err, &end) && end.Expired()
-	})
-}
-
 // Unwrap returns the causes of all attempts.
 func (e *ConnectError) Unwrap() []error {
 	causes := make([]error, len(e.Attempts))

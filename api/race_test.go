@@ -188,8 +188,13 @@ func TestConnectExpired(t *testing.T) {
 	for _, notYet := range []bool{false, true} {
 		creds := &identity{err: fmt.Errorf("file: %w", &keystore.TimeError{NotYet: notYet})}
 		_, err := Connect(testContext(t), Config{Addrs: []string{"127.0.0.1:1"}, Credentials: []credentials.Credentials{creds}})
-		if errors.Is(err, ErrExpired) == notYet || errors.Is(err, ErrNotFound) {
-			t.Errorf("%v: matches ErrExpired: %v", err, notYet)
+		_, direct := Dial(testContext(t), Config{Addrs: []string{"127.0.0.1:1"}, Credentials: []credentials.Credentials{creds}})
+		_, transport := DialTransport(testContext(t), Config{Addrs: []string{"127.0.0.1:1"}, Credentials: []credentials.Credentials{creds}})
+		for _, err := range []error{err, direct, transport} {
+			var end *keystore.TimeError
+			if errors.Is(err, ErrExpired) == notYet || !errors.As(err, &end) || errors.Is(err, ErrNotFound) {
+				t.Errorf("%v: matches ErrExpired: %v", err, notYet)
+			}
 		}
 	}
 }
