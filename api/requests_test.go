@@ -159,20 +159,20 @@ func TestWaitIsCancelled(t *testing.T) {
 
 // What a server forgets in silence, at its end, is not waited for any longer.
 func TestWaitEndsWithTheRequest(t *testing.T) {
-	var looks atomic.Int32
+	end := time.Now().Truncate(time.Second).Add(2 * time.Second)
 	s := startAuth(t, func(method string, _ []byte) ([]byte, error) {
 		if lastOf(method) == "WatchEvents" {
 			return wire.Marshal(&accesswire.Event{}), nil
 		}
 		r := stored("id", access.Pending)
-		r.Spec.ResourceExpiry = &wire.Timestamp{Seconds: time.Now().Unix() + 1}
-		if looks.Add(1) > 1 {
+		r.Spec.ResourceExpiry = &wire.Timestamp{Seconds: end.Unix()}
+		if time.Now().After(end) {
 			return nil, status.Error(codes.NotFound, "over")
 		}
 		return wire.Marshal(&accesswire.ListAccessRequestsResponse{AccessRequests: []*accesswire.AccessRequest{r}}), nil
 	})
-	if _, err := s.connect(t).waitRequest(testContext(t), waiting{"id", "alice", time.Hour, time.Hour}); !errors.Is(err, ErrNotFound) || looks.Load() != 2 {
-		t.Errorf("%v, after %d looks", err, looks.Load())
+	if _, err := s.connect(t).waitRequest(testContext(t), waiting{"id", "alice", time.Hour, time.Hour}); !errors.Is(err, ErrNotFound) {
+		t.Error(err)
 	}
 }
 
