@@ -90,7 +90,7 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 		return nil, errors.New("nothing to connect with: Dial needs credentials and an address")
 	}
 	c := cfg.Credentials[0]
-	tlsConfig, err := c.TLSConfig()
+	tlsConfig, err := tlsOf(c)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -45,23 +46,37 @@ type ConnectError struct {
 	Attempts []Attempt // in the order in which they failed
 }
 
+// Error has a line for each address and cause, with the ways that failed for it.
 func (e *ConnectError) Error() string {
-	several := false
+	several := slices.ContainsFunc(e.Attempts, func(a Attempt) bool { return a.Credentials > 0 })
+	type line struct {
+		where string // the credentials and the address
+		ways  []string
+		cause string
+	}
+	var lines []line
 	for _, a := range e.Attempts {
-		several = several || a.Credentials > 0
+		l := line{cause: text.Cut(text.Line(strings.TrimPrefix(a.Err.Error(), a.Addr+": ")), maxCause)}
+		if several {
+			l.where = fmt.Sprintf("credentials %d, ", a.Credentials+1)
+		}
+		l.where += text.Line(a.Addr)
+		i := slices.IndexFunc(lines, func(o line) bool { return o.where == l.where && o.cause == l.cause })
+		if i < 0 {
+			i, lines = len(lines), append(lines, l)
+		}
+		if a.Way != "" && !slices.Contains(lines[i].ways, a.Way) {
+			lines[i].ways = append(lines[i].ways, a.Way)
+		}
 	}
 	var b strings.Builder
 	b.WriteString("no way to connect works:")
-	for _, a := range e.Attempts {
-		b.WriteString("\n  ")
-		if several {
-			fmt.Fprintf(&b, "credentials %d, ", a.Credentials+1)
+	for _, l := range lines {
+		b.WriteString("\n  " + l.where)
+		if slices.Sort(l.ways); len(l.ways) > 0 {
+			b.WriteString(" as " + strings.Join(l.ways, ", ") + ": ")
 		}
-		if a.Addr != "" {
-			fmt.Fprintf(&b, "%s as %s: ", text.Line(a.Addr), a.Way)
-		}
-		cause := strings.TrimPrefix(a.Err.Error(), a.Addr+": ")
-		b.WriteString(text.Cut(text.Line(cause), maxCause))
+		b.WriteString(l.cause)
 	}
 	return b.String()
 }

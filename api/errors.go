@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/seed-087d674e/tsh/api/mfa"
+	"github.com/seed-087d674e/tsh/credentials"
 	"github.com/seed-087d674e/tsh/internal/rpc"
 	"github.com/seed-087d674e/tsh/internal/text"
 	"github.com/seed-087d674e/tsh/proxy"
@@ -59,6 +61,23 @@ func (e *Error) Error() string {
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.err }
+
+// tlsOf is what credentials have for TLS. That they have expired is ErrExpired, as it is
+// when the server says so.
+func tlsOf(c credentials.Credentials) (*tls.Config, error) {
+	config, err := c.TLSConfig()
+	var end interface{ Expired() bool }
+	if errors.As(err, &end) && end.Expired() {
+		return nil, &expiredError{err}
+	}
+	return config, err
+}
+
+// expiredError is an error of credentials that is ErrExpired besides.
+type expiredError struct{ error }
+
+func (e *expiredError) Is(target error) bool { return target == ErrExpired }
+func (e *expiredError) Unwrap() error        { return e.error }
 
 // Is matches the errors of this package.
 func (e *Error) Is(target error) bool {

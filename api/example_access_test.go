@@ -2,6 +2,10 @@ package api_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log"
@@ -11,6 +15,9 @@ import (
 
 	"github.com/seed-087d674e/tsh/api"
 	"github.com/seed-087d674e/tsh/api/access"
+	"github.com/seed-087d674e/tsh/credentials"
+	"github.com/seed-087d674e/tsh/internal/devcluster"
+	"github.com/seed-087d674e/tsh/keystore"
 )
 
 // office is what an example plays in: a dev cluster, and who works there.
@@ -39,6 +46,8 @@ func (o *office) leave() {
 		o.cleanups[i]()
 	}
 }
+
+func noCode(devcluster.Enrolment) string { return "" }
 
 func newOffice() (context.Context, *office) {
 	o := new(office)
@@ -171,4 +180,64 @@ func ExampleClient_Clusters() {
 	}
 	// Output:
 	// dev.example online true
+}
+
+// A program takes up an approved request: it has a certificate with the role issued for a
+// key of its own, and connects with that. The login it came from stays as it is.
+func ExampleClient_GenerateCertificates() {
+	office := new(office)
+	defer office.leave()
+	ctx, cluster, as := startOffice(office, 0)
+	login := logInAs(office, ctx, cluster, "bob", noCode, "requester", "access") // credentials.LoadProfile
+	bob, carol := connectAs(office, ctx, cluster, login), as("carol", "reviewer")
+	asked, err := bob.CreateAccessRequest(ctx, access.Draft{User: "bob", Roles: []string{"auditor"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = carol.ReviewAccessRequest(ctx, asked.ID(), access.Review{Author: "carol", State: access.Approved})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, public, err := keystore.PublicKeys(nil, key)
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, cert, err := bob.GenerateCertificates(ctx, api.CertsRequest{
+		User: "bob", Cluster: "dev.example", Expires: time.Now().Add(time.Hour), // Profile has User, Cluster and Expiry
+		AccessRequests: []string{asked.ID()}, TLSKey: public,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	config, err := login.TLSConfig() // for the cluster's authorities
+	if err != nil {
+		log.Fatal(err)
+	}
+	auditor, err := api.Connect(ctx, api.Config{
+		Addrs: []string{cluster.PublicAddr()},
+		Credentials: []credentials.Credentials{credentials.LoadTLS(&tls.Config{
+			RootCAs:      config.RootCAs,
+			Certificates: []tls.Certificate{{Certificate: [][]byte{cert.Raw}, PrivateKey: key}},
+		})},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer auditor.Close()
+	roles, err := auditor.CurrentUserRoles(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, role := range roles {
+		fmt.Println(role.Name)
+	}
+	// Output:
+	// access
+	// auditor
+	// requester
 }

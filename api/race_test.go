@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -174,9 +175,37 @@ func TestAllRefused(t *testing.T) {
 		}
 	}
 	text := err.Error()
-	if !strings.Contains(text, "credentials 1, no key\\x1b[2J") || !strings.Contains(text, "credentials 2, "+s.dead+" as auth server: dial tcp") ||
-		strings.Count(text, "\n") != len(failed.Attempts) {
+	if !strings.Contains(text, "credentials 1, no key\\x1b[2J") || strings.Count(text, "\n  credentials 2, "+s.dead+" as ") != 2 ||
+		strings.Count(text, "connect: connection refused") != 4 { // of each address, and of asking each
 		t.Error(text)
+	}
+}
+
+// Ways that fail for the same cause share a line.
+func TestConnectErrorSaysACauseOnce(t *testing.T) {
+	refused, silent := errors.New("a:1: refused"), errors.New("silent")
+	err := &ConnectError{Attempts: []Attempt{
+		{"a:1", WayAuth, refused, 0}, {"a:1", WayProxy, silent, 0}, {"a:1", WayTunnel, refused, 0}, {"a:1", WayTunnel, refused, 0}, {"b:1", WayAuth, refused, 0},
+	}}
+	const want = "no way to connect works:\n  a:1 as SSH tunnel, auth server: refused\n  a:1 as web proxy: silent\n  b:1 as auth server: a:1: refused"
+	if err.Error() != want {
+		t.Errorf("%s\nwant\n%s", err, want)
+	}
+}
+
+// Credentials that have expired are ErrExpired, whoever notices; those that begin later are not.
+func TestConnectExpired(t *testing.T) {
+	for _, notYet := range []bool{false, true} {
+		creds := &identity{err: fmt.Errorf("file: %w", &keystore.TimeError{NotYet: notYet})}
+		_, err := Connect(testContext(t), Config{Addrs: []string{"127.0.0.1:1"}, Credentials: []credentials.Credentials{creds}})
+		_, direct := Dial(testContext(t), Config{Addrs: []string{"127.0.0.1:1"}, Credentials: []credentials.Credentials{creds}})
+		_, transport := DialTransport(testContext(t), Config{Addrs: []string{"127.0.0.1:1"}, Credentials: []credentials.Credentials{creds}})
+		for _, err := range []error{err, direct, transport} {
+			var end *keystore.TimeError
+			if errors.Is(err, ErrExpired) == notYet || !errors.As(err, &end) || errors.Is(err, ErrNotFound) {
+				t.Errorf("%v: matches ErrExpired: %v", err, notYet)
+			}
+		}
 	}
 }
 
@@ -189,11 +218,11 @@ func TestConnectEndsWithContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(testContext(t))
 	time.AfterFunc(20*time.Millisecond, cancel)
 	_, err := Connect(ctx, config)
-	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), l.hole+" as auth server") {
+	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), l.hole+" as SSH tunnel, auth server, web proxy: ") {
 		t.Error(err)
 	}
 	config.DialTimeout = 20 * time.Millisecond
-	if _, err = Connect(testContext(t), config); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), l.hole+" as SSH tunnel") {
+	if _, err = Connect(testContext(t), config); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), l.hole+" as SSH tunnel, auth server, web proxy: ") {
 		t.Error(err)
 	}
 	l.only(t, 0)
@@ -237,7 +266,7 @@ func TestSeveralCredentials(t *testing.T) {
 	}
 	_, err = Connect(testContext(t), Config{Addrs: []string{s.AuthAddr()}, Credentials: []credentials.Credentials{
 		credentials.LoadIdentityString("junk"), credentials.LoadTLS(config)}})
-	if err == nil || !strings.Contains(err.Error(), "as auth server: remote error: tls:") {
+	if err == nil || !strings.Contains(err.Error(), "as auth server, web proxy: remote error: tls:") {
 		t.Error(err)
 	}
 }

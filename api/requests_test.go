@@ -159,6 +159,25 @@ func TestWaitIsCancelled(t *testing.T) {
 	}
 }
 
+// What a server forgets in silence, at its end, is not waited for any longer.
+func TestWaitEndsWithTheRequest(t *testing.T) {
+	end := time.Now().Truncate(time.Second).Add(2 * time.Second)
+	s := startAuth(t, func(method string, _ []byte) ([]byte, error) {
+		if lastOf(method) == "WatchEvents" {
+			return wire.Marshal(&accesswire.Event{}), nil
+		}
+		r := stored("id", access.Pending)
+		r.Spec.ResourceExpiry = &wire.Timestamp{Seconds: end.Unix()}
+		if time.Now().After(end) {
+			return nil, status.Error(codes.NotFound, "over")
+		}
+		return wire.Marshal(&accesswire.ListAccessRequestsResponse{AccessRequests: []*accesswire.AccessRequest{r}}), nil
+	})
+	if _, err := s.connect(t).waitRequest(testContext(t), waiting{"id", "alice", time.Hour, time.Hour}); !errors.Is(err, ErrNotFound) {
+		t.Error(err)
+	}
+}
+
 // Servers of 14 take the one key of their logins from a field that later ones do not
 // look at: it is filled for one key only.
 func TestReissueSendsKeys(t *testing.T) {

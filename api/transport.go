@@ -18,7 +18,7 @@ func DialTransport(ctx context.Context, cfg Config) (*proxy.Transport, error) {
 		return nil, errNoCredentials
 	}
 	c := cfg.Credentials[0]
-	tlsConfig, err := c.TLSConfig()
+	tlsConfig, err := tlsOf(c)
 	if err != nil {
 		return nil, err
 	}

@@ -24,8 +24,8 @@ const (
 // deadline of the credentials. The server tells of the change; one that cannot, or
 // whose connection breaks, is asked every few seconds.
 //
-// Errors: those of AccessRequest, ErrNotFound for a request that is taken back
-// meanwhile, and the context's.
+// Errors: those of AccessRequest, ErrNotFound for a request that is taken back or
+// expires meanwhile, and the context's.
 func (c *Client) WaitAccessRequest(ctx context.Context, id, user string) (*access.Request, error) {
 	return c.waitRequest(ctx, waiting{id: id, user: user, watched: lookWatched, unwatched: lookUnwatched})
 }
@@ -51,6 +51,7 @@ func (c *Client) waitRequest(ctx context.Context, w waiting) (*access.Request, e
 		every, watching = w.unwatched, nil
 	}
 	for lost := 0; ctx.Err() == nil; {
+		wait := every
 		r, err := c.AccessRequest(ctx, w.id, w.user)
 		switch {
 		case err != nil && ctx.Err() == nil && (!isLost(err) || lost == maxLost):
@@ -61,8 +62,11 @@ func (c *Client) waitRequest(ctx context.Context, w waiting) (*access.Request, e
 			return r, nil
 		default:
 			lost = 0
+			if left := time.Until(r.Spec.Expiry); left > 0 { // it may end unsaid
+				wait = min(wait, left+time.Second)
+			}
 		}
-		if pause(ctx, every, changes, watching) {
+		if pause(ctx, wait, changes, watching) {
 			every, watching = w.unwatched, nil
 		}
 	}

@@ -57,7 +57,7 @@ func (w *way) addr() string {
 
 // renewed is the same way with what the credentials have now.
 func (w *way) renewed() (*way, error) {
-	tlsConfig, err := w.creds.TLSConfig()
+	tlsConfig, err := tlsOf(w.creds)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +104,7 @@ type means struct {
 }
 
 func (m *means) tries() ([]*try, error) {
-	tlsConfig, err := m.creds.TLSConfig()
+	tlsConfig, err := tlsOf(m.creds)
 	if err != nil {
 		return nil, err
 	}

@@ -73,11 +73,17 @@ func GenerateOneKey(suite Suite) (crypto.Signer, error) {
 
 // PublicKeys returns the public keys in the forms that the login calls carry: an
 // authorized_keys line with its newline, and PEM, PKCS#1 (RSA PUBLIC KEY) for RSA
-// and PKIX (PUBLIC KEY) for the others.
+// and PKIX (PUBLIC KEY) for the others. Of a key that is nil there is none.
 func PublicKeys(sshKey, tlsKey crypto.Signer) (authorizedKey, tlsPEM []byte, err error) {
-	pub, err := ssh.NewPublicKey(sshKey.Public())
-	if err != nil {
-		return nil, nil, err
+	if sshKey != nil {
+		pub, err := ssh.NewPublicKey(sshKey.Public())
+		if err != nil {
+			return nil, nil, err
+		}
+		authorizedKey = ssh.MarshalAuthorizedKey(pub)
+	}
+	if tlsKey == nil {
+		return authorizedKey, nil, nil
 	}
 	block := &pem.Block{Type: "PUBLIC KEY"}
 	if key, ok := tlsKey.Public().(*rsa.PublicKey); ok {
@@ -85,5 +91,5 @@ func PublicKeys(sshKey, tlsKey crypto.Signer) (authorizedKey, tlsPEM []byte, err
 	} else if block.Bytes, err = x509.MarshalPKIXPublicKey(tlsKey.Public()); err != nil {
 		return nil, nil, err
 	}
-	return ssh.MarshalAuthorizedKey(pub), pem.EncodeToMemory(block), nil
+	return authorizedKey, pem.EncodeToMemory(block), nil
 }

@@ -107,6 +107,9 @@ func (e *TimeError) Error() string {
 	return fmt.Sprintf("certificate expired at %s", at)
 }
 
+// Expired reports whether the certificates are over, rather than not valid yet.
+func (e *TimeError) Expired() bool { return !e.NotYet }
+
 // CheckTime returns a *TimeError when one of the certificates has expired or is
 // not yet valid at the time now.
 func (id *Identity) CheckTime(now time.Time) error {

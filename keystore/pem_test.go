@@ -152,6 +152,17 @@ func TestKeysThatCannotBeUsed(t *testing.T) {
 	}
 }
 
+// Who has a certificate of one kind renewed leaves the other key out.
+func TestPublicKeyOfOne(t *testing.T) {
+	sshKey, tlsKey := keysFor(t, SuiteBalanced)
+	if line, data, err := PublicKeys(nil, tlsKey); line != nil || data == nil || err != nil {
+		t.Errorf("TLS alone: %q, %q, %v", line, data, err)
+	}
+	if line, data, err := PublicKeys(sshKey, nil); line == nil || data != nil || err != nil {
+		t.Errorf("SSH alone: %q, %q, %v", line, data, err)
+	}
+}
+
 func TestPublicKeysInTheFormsOfTheLoginCalls(t *testing.T) {
 	for suite, label := range map[Suite]string{
 		"": "RSA PUBLIC KEY", SuiteLegacy: "RSA PUBLIC KEY", SuiteBalanced: "PUBLIC KEY", SuiteFIPS: "PUBLIC KEY", SuiteHSM: "PUBLIC KEY",

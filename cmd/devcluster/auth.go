@@ -22,6 +22,7 @@ runs or not.`,
 		Example: `  devcluster auth sign --user robot --out ./robot.identity --dir ./dev
   devcluster auth export --type tls-host --dir ./dev`,
 	}
+	group(cmd)
 	dirFlag(cmd, &opts.dir)
 	cmd.PersistentFlags().BoolVar(&opts.json, "json", false, "print JSON")
 	cmd.AddCommand(newAuthSign(&opts), newAuthExport(&opts))

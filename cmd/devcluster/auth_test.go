@@ -38,7 +38,7 @@ func TestAuthSign(t *testing.T) {
 		t.Errorf("%s", data)
 	}
 	// What is there is kept, with a word on how to go on.
-	_, stderr, status = sign("--json")
+	_, stderr, status = sign("--format", "file")
 	if status != 1 || stderr != "devcluster: write "+path+": file already exists\n  replace it with --overwrite, or name another --out\n" {
 		t.Errorf("%d %q", status, stderr)
 	}

@@ -29,6 +29,7 @@ The proxy connects to their address; sshd trusts the cluster's user authority.`,
   devcluster nodes ls --dir ./dev
   devcluster nodes rm web-1 --dir ./dev`,
 	}
+	group(cmd)
 	dirFlag(cmd, &opts.dir)
 	cmd.PersistentFlags().BoolVar(&opts.json, "json", false, "print JSON")
 	cmd.AddCommand(newNodesAdd(&opts), newNodesList(&opts), newNodesRemove(&opts))
@@ -73,6 +74,9 @@ sshd_config are printed. Adding a name again replaces what was there.`,
 func (o *usersOptions) addNode(w io.Writer, n nodeOptions) error {
 	f, err := os.Open(n.hostKey)
 	if err != nil {
+		return err
+	}
+	if n.hostKey, err = filepath.Abs(n.hostKey); err != nil { // for sshd_config
 		return err
 	}
 	defer f.Close()

@@ -35,7 +35,8 @@ func TestNodes(t *testing.T) {
 	if err := os.WriteFile(keyFile, ssh.MarshalAuthorizedKey(key), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	add := []string{"nodes", "add", "web-1", "--dir", dir, "--addr", "127.0.0.1:2222", "--host-key", keyFile, "--out", filepath.Join(files, "sshd")}
+	t.Chdir(files) // sshd wants full paths
+	add := []string{"nodes", "add", "web-1", "--dir", dir, "--addr", "127.0.0.1:2222", "--host-key", filepath.Base(keyFile), "--out", filepath.Join(files, "sshd")}
 	out, text, status := run(t, "", append(add, "--labels", "env=prod,os=openssh")...)
 	certFile, authority := filepath.Join(files, "sshd", "host_key-cert.pub"), filepath.Join(files, "sshd", "user_ca.pub")
 	want := "node web-1 added; its sshd_config needs\n\nHostKey " + filepath.Join(files, "host_key") + "\nHostCertificate " + certFile + "\nTrustedUserCAKeys " + authority + "\n"

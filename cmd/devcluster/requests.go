@@ -23,6 +23,7 @@ cluster runs or not. Who waits for it is told at once.`,
   devcluster requests approve 5d1f… --dir ./dev --reason "fine for today"
   devcluster requests deny 5d1f… --dir ./dev`,
 	}
+	group(cmd)
 	dirFlag(cmd, &opts.dir)
 	cmd.PersistentFlags().BoolVar(&opts.json, "json", false, "print JSON")
 	cmd.AddCommand(newRequestsList(&opts), newResolve(&opts, "approve", true), newResolve(&opts, "deny", false))

@@ -32,7 +32,12 @@ are errors. Who has a role that is replaced has what it says now, at once.`,
 		Example: `  devcluster create -f role.yaml --dir ./dev
   devcluster create -f role.yaml --dir ./dev --force
   devcluster get role/staging --dir ./dev | sed s/1h/2h/ | devcluster create -f - --dir ./dev --force`,
-		Args: cobra.NoArgs,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fmt.Errorf("create has no argument %q; a file is named with -f", args[0])
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			raw, err := readResource(cmd.InOrStdin(), file)
 			if err != nil {
@@ -112,6 +117,9 @@ a table.`,
 					return fmt.Errorf("%w, nor roles", err)
 				}
 			}
+			if opts.json {
+				format = "json"
+			}
 			if !slices.Contains([]string{"yaml", "json", "text"}, format) {
 				return fmt.Errorf("format %q is not one of yaml, json, text", format)
 			}
@@ -126,6 +134,7 @@ a table.`,
 	}
 	dirFlag(cmd, &opts.dir)
 	cmd.Flags().StringVar(&format, "format", "yaml", "yaml, json or text")
+	cmd.Flags().BoolVar(&opts.json, "json", false, "print JSON, as --format=json does")
 	return cmd
 }
 

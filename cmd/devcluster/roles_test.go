@@ -57,6 +57,7 @@ func rolesOf(t *testing.T, dir string) {
 		{"", "get role/staging", `(?s)^kind: role\nversion: v7\n.*  name: staging\n.*logins:\n +- deploy\n +node_labels:\n +env:\n +- staging\n`, ""},
 		{wide, "create -f - --force --json", `"name": "staging",\n +"replaced": true`, ""},
 		{"", "get roles --format=text", `(?m)^NAME +LOGINS +NODES +USERS +DESCRIPTION\n(.*\n)*staging +deploy +\*=\* +$`, ""},
+		{"", "get role/staging --json", `(?s)^\[\n.*"kind": "role"`, ""},
 		{"", "get role/nope", "", `role "nope" does not exist, there are access, .*staging, x11\n$`},
 		{"", "get nodes", "", `"nodes" is not role/NAME, nor roles\n$`},
 		{"", "get roles/access", `^kind: role\nversion: v7\nmetadata:\n  name: access\n`, ""},

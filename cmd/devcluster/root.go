@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // streams are where a command reads and writes.
@@ -24,15 +26,35 @@ func execute(ctx context.Context, args []string, s streams) int {
 	root.SetIn(s.in)
 	root.SetOut(s.out)
 	root.SetErr(s.err)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0
 	}
+	hint := hint(err)
+	if f := cmd.Flag("json"); f != nil && f.Value.String() == "true" {
+		type problem struct {
+			Message string `json:"message"`
+			Hint    string `json:"hint,omitempty"`
+		}
+		_ = printJSON(s.out, map[string]problem{"error": {err.Error(), hint}}) // there is no one else to tell
+		return 1
+	}
 	fmt.Fprintf(s.err, "devcluster: %v\n", err)
-	if hint := hint(err); hint != "" {
+	if hint != "" {
 		fmt.Fprintf(s.err, "  %s\n", hint)
 	}
 	return 1
+}
+
+// group makes cmd show its help where no command of it is named, and refuse what is none.
+func group(cmd *cobra.Command) {
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath())
+		}
+		return pflag.ErrHelp // before --dir is missed
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 }
 
 // hint says what to do next about an error.
@@ -40,6 +62,9 @@ func hint(err error) string {
 	var missing *missingClusterError
 	if errors.As(err, &missing) {
 		return fmt.Sprintf("start one there: devcluster start --dir %s", missing.dir)
+	}
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return "another devcluster may have it; --addr 127.0.0.1:0 picks a free port, as do --auth-addr and --tunnel-addr"
 	}
 	if errors.Is(err, fs.ErrExist) {
 		return "replace it with --overwrite, or name another --out"

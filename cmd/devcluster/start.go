@@ -72,6 +72,7 @@ The nodes are reached through the proxy only; their addresses are names for it.`
 	f.IntVar(&opts.nodes, "nodes", 1, "how many nodes, node-1 to node-N")
 	f.StringSliceVar(&opts.hostnames, "hostnames", nil, "names of the nodes instead; the same twice is allowed")
 	f.StringToStringVar(&opts.nodeLabels, "node-labels", nil, "labels of all nodes (default env=dev,tier=web, of every second node env=prod,tier=db)")
+	f.Lookup("node-labels").DefValue = "" // else it is shown, as []
 	f.StringVar(&opts.leaf, "leaf", "", "`name` of a leaf cluster, reached through this one's proxy (default none)")
 	f.StringVar(&opts.requestAccess, "request-access", "", "what the role requester says of access requests: optional, always or reason (default optional)")
 	f.StringVar(&opts.requestPrompt, "request-prompt", "", "what people are told to give as the reason of a request")

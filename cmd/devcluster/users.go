@@ -34,6 +34,7 @@ reached through the socket in its directory, otherwise the state is opened.`,
   devcluster users reset alice --dir ./dev
   devcluster users rm alice --dir ./dev`,
 	}
+	group(cmd)
 	dirFlag(cmd, &opts.dir)
 	cmd.PersistentFlags().BoolVar(&opts.json, "json", false, "print JSON")
 	cmd.AddCommand(newUsersAdd(&opts), newUsersList(&opts), newUsersUpdate(&opts), newUsersRemove(&opts), newUsersReset(&opts))

@@ -30,7 +30,9 @@ func (a *app) completeNames(cmd *cobra.Command) {
 		}
 	case "tsh login":
 		cmd.ValidArgsFunction = a.completeClusters
-	case "tsh ls", "tsh clusters", "tsh logout":
+	case "tsh request drop":
+		cmd.ValidArgsFunction = a.completeRequests
+	case "tsh ls", "tsh clusters", "tsh logout", "tsh request ls", "tsh request new", "tsh request show", "tsh request review":
 		cmd.ValidArgsFunction = cobra.NoFileCompletions
 	}
 	for name, f := range map[string]cobra.CompletionFunc{"cluster": a.completeClusters, "login": a.completeLogins} {
@@ -96,6 +98,20 @@ func (a *app) accounts(store *profile.Store, p *profile.Profile) (plain []string
 		}
 	}
 	return plain
+}
+
+// completeRequests offers the requests whose roles the stored certificate has.
+func (a *app) completeRequests(*cobra.Command, []string, string) (ids []string, _ cobra.ShellCompDirective) {
+	if store, p := a.completed(); p != nil {
+		if id, err := store.IdentityPublic(p); err == nil {
+			for _, request := range readClaims(id.SSHCert, nil).activeRequests {
+				if isPlain(request) {
+					ids = append(ids, request)
+				}
+			}
+		}
+	}
+	return ids, cobra.ShellCompDirectiveNoFileComp
 }
 
 func (a *app) completeLogins(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {

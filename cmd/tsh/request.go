@@ -210,7 +210,7 @@ func (a *app) awaitRequest(ctx context.Context, client *api.Client, s *session, 
 	case ctx.Err() == nil && waiting.Err() != nil:
 		return nil, fmt.Errorf("nobody decided about access request %s before the login ended: %w", r.ID(), waiting.Err())
 	case errors.Is(err, api.ErrNotFound):
-		return nil, fmt.Errorf("access request %s was taken back: %w", r.ID(), err)
+		return nil, fmt.Errorf("access request %s has expired, or was taken back: %w", r.ID(), err)
 	}
 	return decided, err
 }

@@ -96,6 +96,8 @@ func (a *app) runRequestNew(ctx context.Context, o requestNewOptions) error {
 		switch {
 		case errors.Is(err, api.ErrInvalid) && o.draft.Reason == "" && strings.Contains(err.Error(), "reason"):
 			return withHint(err, "--reason says why it is needed")
+		case errors.Is(err, api.ErrAccessDenied):
+			return hintRequestable(ctx, client, s.id.User, err)
 		case err != nil:
 			return err
 		case a.globals.json && o.nowait:
@@ -108,6 +110,18 @@ func (a *app) runRequestNew(ctx context.Context, o requestNewOptions) error {
 		}
 		return onlyOnce(a.storeRights(ctx, s))
 	})
+}
+
+// hintRequestable says, of a request that was refused, what can be asked for.
+func hintRequestable(ctx context.Context, client *api.Client, user string, err error) error {
+	can, failed := client.AccessCapabilities(ctx, user, true)
+	switch {
+	case failed != nil:
+		return err
+	case len(can.RequestableRoles) == 0:
+		return withHint(err, "there is no role that you can ask for and do not have")
+	}
+	return withHint(err, "roles that you can ask for and do not have: %s", text.Line(strings.Join(can.RequestableRoles, ", ")))
 }
 
 // onlyOnce is err of a command that must not be done a second time.
@@ -156,7 +170,7 @@ func (a *app) requestReviewCommand() *cobra.Command {
 	fs := cmd.Flags()
 	fs.BoolVar(&o.approve, "approve", false, "approve it")
 	fs.BoolVar(&o.deny, "deny", false, "deny it")
-	fs.StringVar(&o.reason, "reason", "", "`WHY`")
+	fs.StringVar(&o.reason, "reason", "", "`WHY`, shown to whoever asks")
 	fs.StringVar(&o.start, "assume-start-time", "", "when the access begins, a `TIME` as 2026-11-21T09:00:00Z")
 	return cmd
 }

@@ -73,7 +73,7 @@ func TestConnectProgram(t *testing.T) {
 		})
 	}
 	_, problems, err := w.run("", "connect", "alice.id", "127.0.0.1:1")
-	if err == nil || !strings.Contains(problems, "127.0.0.1:1 as auth server: ") || !strings.Contains(problems, "127.0.0.1:1 as SSH tunnel: ") {
+	if err == nil || !strings.Contains(problems, "127.0.0.1:1 as ") || !strings.Contains(problems, "auth server") || !strings.Contains(problems, "SSH tunnel") {
 		t.Errorf("%v\n%s", err, problems)
 	}
 }
