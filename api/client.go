@@ -80,25 +80,17 @@ type Client struct {
 }
 
 // Dial connects the one way that cfg says, for programs that know it: through the proxy at
-// the first of Addrs, with the first of Credentials; there has to be one of each. Connect
-// finds out.
+// the first of Addrs, a web address, with the first of Credentials; without addresses the
+// way is the one that those credentials know (those of LoadProfile do). Connect finds out.
 //
-// A certificate that has expired may show only with the first call. Errors are those of
-// package proxy and those of the credentials.
+// Should the connection break, the next one is made with what the credentials had at
+// first. A certificate that has expired may show only with the first call. Errors are those
+// of package proxy and those of the credentials.
 func Dial(ctx context.Context, cfg Config) (*Client, error) {
-	if len(cfg.Credentials) == 0 || len(cfg.Addrs) == 0 {
-		return nil, errors.New("nothing to connect with: Dial needs credentials and an address")
-	}
-	c := cfg.Credentials[0]
-	tlsConfig, err := tlsOf(c)
+	route, err := cfg.route()
 	if err != nil {
 		return nil, err
 	}
-	route, err := cfg.base(tlsConfig, c)
-	if err != nil {
-		return nil, err
-	}
-	route.WebAddr = cfg.Addrs[0]
 	return newClient(ctx, Client{addr: route.WebAddr, root: route.Cluster, dial: func(ctx context.Context, http1 bool) (net.Conn, error) {
 		by := *route
 		by.HTTP1 = http1
@@ -113,6 +105,36 @@ func newClient(ctx context.Context, c Client) (*Client, error) {
 		return nil, err
 	}
 	return &c, nil
+}
+
+// route is the one way that cfg says, or that the first of its credentials know.
+func (cfg *Config) route() (*proxy.Config, error) {
+	if len(cfg.Credentials) == 0 {
+		return nil, errNoCredentials
+	}
+	c := cfg.Credentials[0]
+	tlsConfig, err := tlsOf(c)
+	if err != nil {
+		return nil, err
+	}
+	route, err := cfg.base(tlsConfig, c)
+	if err != nil {
+		return nil, err
+	}
+	r, knows := c.(routed)
+	switch {
+	case len(cfg.Addrs) > 0:
+		route.WebAddr = cfg.Addrs[0]
+	case knows:
+		known, err := r.Route()
+		if err != nil {
+			return nil, err
+		}
+		follow(route, known)
+	default:
+		return nil, errNoAddress
+	}
+	return route, nil
 }
 
 // base is what cfg says of every way with credentials c, whose TLS configuration is
@@ -184,16 +206,21 @@ func (c *Client) call(ctx context.Context, method string, request, reply any) er
 
 // exchange makes a unary call and returns the message that came back.
 func (c *Client) exchange(ctx context.Context, method string, request any) ([]byte, error) {
-	if _, limited := ctx.Deadline(); !limited {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, callTimeout)
-		defer cancel()
-	}
+	ctx, cancel := limited(ctx)
+	defer cancel()
 	data, err := c.conn.Invoke(ctx, method, wire.Marshal(request))
 	if err != nil {
 		return nil, &Error{Method: method, Addr: c.addr, err: err}
 	}
 	return data, nil
+}
+
+// limited is the context of a call, with a deadline of its own if the caller gave none.
+func limited(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, callTimeout)
 }
 
 // PingResponse is what the auth server says about itself. Its text comes from

@@ -37,8 +37,11 @@ type Cluster struct {
 func (c *Client) Clusters(ctx context.Context) ([]*Cluster, error) {
 	all := []*Cluster{{Name: c.root, Root: true, Status: "online"}}
 	leaves, err := c.remoteClusters(ctx)
+	if err != nil {
+		return all, err
+	}
 	slices.SortFunc(leaves, func(x, y *Cluster) int { return strings.Compare(x.Name, y.Name) })
-	return append(all, leaves...), err
+	return append(all, leaves...), nil
 }
 
 func (c *Client) remoteClusters(ctx context.Context) ([]*Cluster, error) {
@@ -62,7 +65,7 @@ func (c *Client) remoteClusters(ctx context.Context) ([]*Cluster, error) {
 // remoteClusters14 is how servers of 14 list leaf clusters: by HTTP, on a connection
 // of its own that does not negotiate HTTP/2.
 func (c *Client) remoteClusters14(ctx context.Context) ([]*Cluster, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := limited(ctx)
 	defer cancel()
 	failed := func(err error) error { return &Error{Method: pathRemoteClusters14, Addr: c.addr, err: err} }
 	conn, err := c.dial(ctx, true)
@@ -87,7 +90,11 @@ func (c *Client) remoteClusters14(ctx context.Context) ([]*Cluster, error) {
 		return nil, failed(err)
 	}
 	if response.StatusCode != http.StatusOK {
-		return nil, failed(&rpc.Status{Code: rpc.Unimplemented, Message: "HTTP status " + response.Status})
+		code := rpc.Unimplemented
+		if response.StatusCode == http.StatusForbidden {
+			code = rpc.PermissionDenied
+		}
+		return nil, failed(&rpc.Status{Code: code, Message: "HTTP status " + response.Status})
 	}
 	var list []struct {
 		Metadata struct {

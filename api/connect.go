@@ -116,16 +116,21 @@ func Connect(ctx context.Context, cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newClient(ctx, Client{addr: c.won.addr(), root: c.won.route.Cluster, dial: func(ctx context.Context, http1 bool) (net.Conn, error) {
+	first := conn
+	client, err := newClient(ctx, Client{addr: c.won.addr(), root: c.won.route.Cluster, dial: func(ctx context.Context, http1 bool) (net.Conn, error) {
 		if http1 {
 			return c.oldDial(ctx)
 		}
-		if first := conn; first != nil { // rpc asks for one connection at a time
-			conn = nil
-			return first, nil
+		if known := first; known != nil { // rpc asks for one connection at a time
+			first = nil
+			return known, nil
 		}
 		return c.connect(ctx, c.winner())
 	}})
+	if err != nil {
+		_ = conn.Close() // ctx may have ended before it was asked for
+	}
+	return client, err
 }
 
 // connector finds the way to connect, and remembers it.

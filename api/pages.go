@@ -81,7 +81,7 @@ func (c *Client) serverStream(ctx context.Context, method string, request any) (
 // streamed makes a call with many answers, as many as a list may have, and hands each to
 // take, which decodes it.
 func (c *Client) streamed(ctx context.Context, method string, request any, take func(data []byte, memory *int) error) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := limited(ctx)
 	defer cancel()
 	failed := func(err error) error { return &Error{Method: method, Addr: c.addr, err: err} }
 	stream, err := c.serverStream(ctx, method, request)

@@ -119,13 +119,16 @@ func (c *Client) eachRequest(ctx context.Context, filter *access.Filter, take fu
 		if isUnimplemented(err) {
 			reply.AccessRequests, err = c.streamRequests(ctx, message)
 		}
+		if err != nil {
+			return 0, "", err
+		}
 		for _, m := range reply.AccessRequests {
 			// Whatever the server makes of the filter: what it says is looked at again.
 			if r := newRequest(m); filter.Match(r) && !take(r) {
 				return 0, "", nil
 			}
 		}
-		return len(reply.AccessRequests), reply.NextKey, err
+		return len(reply.AccessRequests), reply.NextKey, nil
 	}
 	return p.each(ctx)
 }

@@ -2,12 +2,10 @@ package api
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"strconv"
 
-	"github.com/seed-087d674e/tsh/internal/rpc"
 	"github.com/seed-087d674e/tsh/internal/wire"
 )
 
@@ -33,8 +31,7 @@ func (c *Client) ResolveNode(ctx context.Context, host string, port int, req Nod
 	}
 	var reply wire.ResolveSSHTargetResponse
 	err := c.call(ctx, methodResolve, request, &reply)
-	var status *rpc.Status
-	if errors.As(err, &status) && status.Code == rpc.Unimplemented {
+	if isUnimplemented(err) {
 		return c.findNode(ctx, host, port, req)
 	}
 	if err != nil {

@@ -119,12 +119,10 @@ func (d *DynamicIdentityFile) Reload() error {
 // Close ends the watching. What was handed out stays good, and follows renewals when it is
 // used. It waits until nothing runs any more, unless a hook does.
 func (d *DynamicIdentityFile) Close() error {
-	d.closed.Do(func() {
-		close(d.stop)
-		if !d.notices.delivering() {
-			<-d.done
-		}
-	})
+	d.closed.Do(func() { close(d.stop) })
+	if !d.notices.delivering() { // not within Do, which a hook that closes would wait for
+		<-d.done
+	}
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seed-087d674e/tsh/internal/testenv"
 )
@@ -46,5 +47,28 @@ func TestDirectoriesTowardAFile(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("%s: %q, not %q", path, got, want)
 		}
+	}
+}
+
+// Closing waits for the watch; a hook of that which closes as well is not held up by it.
+func TestCloseFromHookMeanwhile(t *testing.T) {
+	d := &DynamicIdentityFile{notices: new(notices), stop: make(chan struct{}), done: make(chan struct{})}
+	d.notices.apply([]Option{WithReport(func(error) { _ = d.Close() })})
+	go func() { // the watch, which was about to report when somebody closed
+		defer close(d.done)
+		<-d.stop
+		d.notices.outcome(errBeingWritten)
+		d.notices.deliver()
+	}()
+	closed := make(chan struct{})
+	go func() {
+		_ = d.Close()
+		<-d.done
+		close(closed)
+	}()
+	select {
+	case <-closed:
+	case <-time.After(20 * time.Second):
+		t.Fatal("closing does not end")
 	}
 }

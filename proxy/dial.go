@@ -49,6 +49,10 @@ type Config struct {
 	RootCAs  *x509.CertPool
 	// TLS is the identity's configuration: its certificate and authorities.
 	TLS *tls.Config
+	// CurrentTLS returns what TLS is by now, for the connections that a Transport makes
+	// after its first: authorities and certificates may have been replaced meanwhile.
+	// Nil: TLS serves for all.
+	CurrentTLS func() (*tls.Config, error)
 	// SSH is the identity's configuration for the SSH server of a proxy without TLS
 	// routing, which is used where it does not serve what newer ones do. Its user is a
 	// principal of the certificate. Nil: it is not used.
@@ -222,12 +226,13 @@ type Transport struct {
 	cfg  Config
 	conn *rpc.Conn
 
-	mu      sync.Mutex
-	cluster string // of the proxy
-	closed  bool
-	overSSH bool // there is no transport service, see sshProxy
-	ssh     *sshProxy
-	allSSH  []*sshProxy // that were made
+	mu        sync.Mutex
+	connected bool   // at least once
+	cluster   string // of the proxy
+	closed    bool
+	overSSH   bool // there is no transport service, see sshProxy
+	ssh       *sshProxy
+	allSSH    []*sshProxy // that were made
 }
 
 // Dial connects to the proxy's transport service, or without TLS routing, where there is
@@ -260,11 +265,21 @@ func Dial(ctx context.Context, cfg Config) (*Transport, error) {
 
 // connect makes the connection that calls are made on.
 func (t *Transport) connect(ctx context.Context) (net.Conn, error) {
-	conn, err := t.cfg.connect(ctx, alpnTransport, alpnHTTP2)
+	cfg := t.cfg
+	t.mu.Lock()
+	again := t.connected
+	t.mu.Unlock()
+	if again && cfg.CurrentTLS != nil {
+		var err error
+		if cfg.TLS, err = cfg.CurrentTLS(); err != nil {
+			return nil, err
+		}
+	}
+	conn, err := cfg.connect(ctx, alpnTransport, alpnHTTP2)
 	if secured, ok := conn.(*tls.Conn); ok {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		t.cluster = claimedCluster(secured.ConnectionState().PeerCertificates[0])
+		t.connected, t.cluster = true, claimedCluster(secured.ConnectionState().PeerCertificates[0])
 	}
 	return conn, err
 }

@@ -144,7 +144,10 @@ func (c *streamConn) ended() error {
 // explain is the error for a call that ended with err.
 func (c *streamConn) explain(err error) error {
 	var status *rpc.Status
+	var known *netError
 	switch {
+	case errors.As(err, &known): // of connecting to the proxy anew
+		return err
 	case errors.As(err, &status):
 		return &NodeError{Target: c.remote, Message: status.Error(), code: status.Code, expired: status.Expired()}
 	case errors.Is(err, io.EOF) && !c.reached:

@@ -40,6 +40,7 @@ func run(ctx context.Context, identity string, addrs []string) error {
 		for _, attempt := range failed.Attempts {
 			log.Printf("%s as %s: %v", attempt.Addr, attempt.Way, attempt.Err)
 		}
+		return errors.New("no way to connect works")
 	}
 	if err != nil {
 		return err

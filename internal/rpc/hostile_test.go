@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/net/http2"
@@ -190,7 +191,11 @@ func TestHostileGRPC(t *testing.T) {
 		{"long text", answer(":status", "200", "content-type", "application/grpc", "grpc-status", "2", "grpc-message", strings.Repeat("a", 200<<10)),
 			Unknown, strings.Repeat("a", 1021) + "..."},
 	} {
-		c := startPeer(t, tt.misbehave)
+		var calls atomic.Int32
+		c := startPeer(t, func(p *peer, s uint32) {
+			calls.Add(1)
+			tt.misbehave(p, s)
+		})
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		reply, err := c.Invoke(testContext(t), "/t.S/Do", nil)
@@ -201,6 +206,9 @@ func TestHostileGRPC(t *testing.T) {
 		var s *Status
 		if !errors.As(err, &s) || s.Code != tt.code || !strings.Contains(s.Error(), tt.text) || len(s.Message) > maxMessageText+3 {
 			t.Errorf("%s: %q, %.200v", tt.name, reply, err)
+		}
+		if n := calls.Load(); n != 1 { // what was answered, and be it before it was read, is not asked again
+			t.Errorf("%s: %d calls", tt.name, n)
 		}
 		_ = c.Close()
 	}

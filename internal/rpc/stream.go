@@ -26,7 +26,8 @@ const prefixSize = 5 // compression flag, length
 // error, with what broke it (a TLS alert, say) wrapped.
 //
 // A connection that turns out to be broken, or to take no more calls, before any of
-// req was sent is given up, and the call is made once more over a new one.
+// req was sent is given up, and the call is made once more over a new one; not so if there
+// was an answer.
 func (c *Conn) Invoke(ctx context.Context, method string, req []byte) ([]byte, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -50,8 +51,8 @@ func (c *Conn) invoke(ctx context.Context, method string, req []byte) (reply []b
 		return nil, false, &Status{Internal, "the answer has a status but no message"}
 	}
 	if err != nil {
-		// The transport has let go of the body, unless ctx has ended. A server that answers has
-		// been asked, whatever it has read of it.
+		// The transport lets go of the body before it says that there is no answer, unless ctx
+		// has ended. One that answers has been asked, and may be reading it still.
 		return nil, ctx.Err() == nil && s.response == nil && body.Len() == len(req), err
 	}
 	switch _, err := s.Recv(); {

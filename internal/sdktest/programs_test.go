@@ -65,8 +65,7 @@ type world struct {
 }
 
 // newWorld starts a cluster with two servers, node-1 of development and node-2 of
-// production,
-// whose auth server and tunnel have addresses of their own.
+// production, whose auth server and tunnel have addresses of their own.
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	dir := t.TempDir()

@@ -112,7 +112,6 @@ type AccessRequestFilter struct {
 	State          int32    `wire:"3"`
 	SearchKeywords []string `wire:"4"`
 	Scope          int32    `wire:"5"` // 1 the caller's, 2 what the caller has to review; not in 14.x
-	Requester      string   `wire:"6"` // not in 14.x
 }
 
 // ListAccessRequestsRequest asks for a page of requests.
