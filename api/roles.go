@@ -43,8 +43,9 @@ func (c *Client) CurrentUser(ctx context.Context) (*access.User, error) {
 	}, nil
 }
 
-// Role returns the role of that name. Users may read the roles they have; others take a
-// role with a rule that allows read on role.
+// Role returns the role of that name, which takes a role with a rule that allows read on
+// role. Some clusters let users read the roles they have without; CurrentUserRoles works
+// with all.
 //
 // Errors: *Error, which is ErrNotFound or ErrAccessDenied; and one for an answer
 // with another role.

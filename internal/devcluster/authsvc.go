@@ -197,12 +197,14 @@ func (c *Cluster) userMessage(u *user) *pb.User {
 	return m
 }
 
-// rpcGetRole answers for the caller's own roles, and for others to those who
-// may read roles.
+// rpcGetRole answers to those who may read roles; to others it does not say which there are.
 func (c *Cluster) rpcGetRole(ctx context.Context, req *pb.GetRoleRequest) (*pb.Role, error) {
 	roles, err := c.callerRoles(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if !roles.may("read", "role") {
+		return nil, denied("read", "role")
 	}
 	r, found, err := c.role(req.Name)
 	if err != nil {
@@ -210,10 +212,6 @@ func (c *Cluster) rpcGetRole(ctx context.Context, req *pb.GetRoleRequest) (*pb.R
 	}
 	if !found {
 		return nil, status.Errorf(codes.NotFound, "role %s is not found", req.Name)
-	}
-	own := roles.any(func(r role) bool { return r.Name == req.Name })
-	if !own && !roles.may("read", "role") {
-		return nil, denied("read", "role")
 	}
 	return r.message(), nil
 }

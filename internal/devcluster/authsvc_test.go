@@ -253,11 +253,10 @@ func TestReadingOthers(t *testing.T) {
 	role := func(name string) error {
 		return alice.Invoke(t.Context(), "/proto.AuthService/GetRole", &pb.GetRoleRequest{Name: name}, new(pb.Role))
 	}
-	if err := role("access"); err != nil {
-		t.Error(err)
-	}
-	if err := role("editor"); status.Code(err) != codes.PermissionDenied {
-		t.Errorf("another role: %v", err)
+	for _, name := range []string{"access", "editor", "nobody"} {
+		if err := role(name); status.Code(err) != codes.PermissionDenied {
+			t.Errorf("role %s: %v", name, err)
+		}
 	}
 	cas := func(req *pb.GetCertAuthoritiesRequest) (*pb.GetCertAuthoritiesResponse, error) {
 		resp := new(pb.GetCertAuthoritiesResponse)

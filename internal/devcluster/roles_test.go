@@ -221,8 +221,8 @@ func TestRolesDecideAboutSessions(t *testing.T) {
 	}
 }
 
-// A call is refused to who has no rule for it, or one that denies it. Own roles are
-// always shown.
+// A call is refused to who has no rule for it, or one that denies it. Own roles are shown
+// to nobody else either; what GetCurrentUserRoles is for.
 func TestRolesDecideAboutCalls(t *testing.T) {
 	f := startRoles(t)
 	const rules = "rules: [{resources: [%s], verbs: [%s]}]"
@@ -248,16 +248,16 @@ func TestRolesDecideAboutCalls(t *testing.T) {
 		},
 	}
 	for i, c := range []struct{ file, works string }{
-		{spec("a", "{}"), "nodes own requests"},
+		{spec("a", "{}"), "nodes requests"},
 		{spec("a", "{"+allow("role", "read")+"}"), "nodes own requests role"},
-		{spec("a", "{"+allow("role", "list")+"}"), "nodes own requests"},
+		{spec("a", "{"+allow("role", "list")+"}"), "nodes requests"},
 		{spec("a", "{"+allow("role", "'*'")+"}"), "nodes own requests role"},
 		{spec("a", "{"+allow("'*'", "read")+"}"), "nodes own requests role user"},
-		{spec("a", "{"+allow("'*'", "'*'")+"}") + spec("b", "{"+deny("role", "read")+"}"), "nodes own requests user"},
+		{spec("a", "{"+allow("'*'", "'*'")+"}") + spec("b", "{"+deny("role", "read")+"}"), "nodes requests user"},
 		{spec("a", "{"+allow("role, user", "read")+", "+deny("user", "'*'")+"}"), "nodes own requests role"},
 		{spec("a", "{"+allow("'*'", "'*'")+", "+deny("'*'", "list")+"}"), "own role user"},
-		{spec("a", "{"+deny("node", "list, read")+"}"), "own requests"},
-		{spec("a", "{"+deny("'*'", "'*'")+"}"), "own"},
+		{spec("a", "{"+deny("node", "list, read")+"}"), "requests"},
+		{spec("a", "{"+deny("'*'", "'*'")+"}"), ""},
 	} {
 		l := f.as(fmt.Sprintf("c%d", i), c.file, nil)
 		var works []string

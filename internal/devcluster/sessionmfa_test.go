@@ -122,8 +122,8 @@ func TestIsMFARequired(t *testing.T) {
 	if r := ask("node-1", joinPrincipal); !r.Required {
 		t.Error("joining is reported as not required")
 	}
-	role := new(pb.Role)
-	if err := cc.Invoke(t.Context(), "/proto.AuthService/GetRole", &pb.GetRoleRequest{Name: roleSessionMFAProd}, role); err != nil || role.Spec.Options.RequireMfaType != 1 {
+	r, _, err := f.role(roleSessionMFAProd)
+	if role := r.message(); err != nil || role.Spec.Options.RequireMfaType != 1 {
 		t.Errorf("the role says %d, %v", role.GetSpec().GetOptions().GetRequireMfaType(), err)
 	}
 }
