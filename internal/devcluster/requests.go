@@ -162,13 +162,15 @@ func (r *registry) resolveRequest(id string, v verdict) (AccessRequest, error) {
 	return req, err
 }
 
-// deleteRequest takes a request back.
+// deleteRequest takes a request back. Its ID is used up: whoever reviews it then must not
+// find another in its place.
 func (r *registry) deleteRequest(id string) error {
 	req, err := r.accessRequest(id)
 	if err != nil {
 		return err
 	}
-	if err := r.state.update(func(tx *stateTx) error { return tx.delete(bucketRequests, id) }); err != nil {
+	gone := AccessRequest{ID: id, User: req.User} // and over since ever
+	if err := r.state.update(func(tx *stateTx) error { return tx.put(bucketRequests, id, gone) }); err != nil {
 		return err
 	}
 	r.watchers.tell(requestEvent{request: *req, deleted: true})

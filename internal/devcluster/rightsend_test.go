@@ -133,3 +133,36 @@ func TestLoginsOfControlCharacters(t *testing.T) {
 		}
 	}
 }
+
+// Who has looked at a request decides about that one: its ID is not used for another.
+func TestRequestIDIsUsedOnce(t *testing.T) {
+	f := startRoles(t)
+	eve := f.auth(f.as("eve", spec("asker", "{allow: {request: {roles: [auditor, editor]}}}"), nil))
+	id := uuid.NewString()
+	ask := func(role string) error {
+		return eve.Invoke(t.Context(), methodAuth+"CreateAccessRequestV2", &pb.AccessRequest{
+			Metadata: &pb.Metadata{Name: id}, Spec: &pb.AccessRequestSpec{User: "eve", Roles: []string{role}},
+		}, new(pb.AccessRequest))
+	}
+	take := func() error {
+		return eve.Invoke(t.Context(), methodAuth+"DeleteAccessRequest", &pb.RequestID{Id: id}, new(pb.Empty))
+	}
+	if err := ask("auditor"); err != nil {
+		t.Fatal(err)
+	}
+	if err := take(); err != nil {
+		t.Fatal(err)
+	}
+	if err := ask("editor"); status.Code(err) != codes.AlreadyExists {
+		t.Errorf("asked for something else: %v", err)
+	}
+	if err := take(); status.Code(err) != codes.NotFound {
+		t.Errorf("taken back again: %v", err)
+	}
+	if list, err := f.AccessRequests(); err != nil || len(list) > 0 {
+		t.Errorf("%v, %v", list, err)
+	}
+	if _, err := f.ResolveRequest(id, true, ""); err == nil {
+		t.Error("approved all the same")
+	}
+}
