@@ -224,14 +224,19 @@ func (a *app) runRequestDrop(ctx context.Context, ids []string) error {
 		} else if len(ids) > 0 {
 			drop = nil
 		}
+		begun := false
 		for _, id := range ids {
 			if slices.Contains(active, id) {
 				drop = append(drop, id)
 				continue
 			}
-			if err := client.DeleteAccessRequest(ctx, id); err != nil {
-				return hintRequests(err)
+			if err := hintRequests(client.DeleteAccessRequest(ctx, id)); err != nil {
+				if begun { // what was taken back is not there another time
+					err = onlyOnce(err)
+				}
+				return err
 			}
+			begun = true
 			a.ui.say("Access request %s was taken back.", text.Line(id))
 		}
 		if len(drop) == 0 {

@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
-	"io/fs"
 	"maps"
 	"net"
 	"net/http"
@@ -116,7 +115,7 @@ func (r *registry) removeSSHD(hostname string) error {
 	var n SSHDNode
 	found, err := r.state.get(bucketSSHD, hostname, &n)
 	if err == nil && !found {
-		err = fmt.Errorf("no OpenSSH node is called %q: %w", hostname, fs.ErrNotExist)
+		err = fmt.Errorf("no OpenSSH node is called %q", hostname)
 	}
 	if err != nil {
 		return err
