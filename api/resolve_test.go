@@ -54,7 +54,7 @@ func TestResolveNode(t *testing.T) {
 				{host: "web", req: api.NodesRequest{Labels: prod}, want: "web"},
 				{host: "web", req: api.NodesRequest{Predicate: `labels["env"] == "prod" || name == "db"`}, want: "web"},
 				{host: "nowhere", err: api.ErrNotFound},
-				{req: api.NodesRequest{Search: []string{"cac"}}, want: "cache"},
+				{req: api.NodesRequest{Search: []string{"ach"}}, want: "cache"}, // no part of an ID
 				{req: api.NodesRequest{Labels: prod, Predicate: `hasPrefix(name, "c")`}, want: "cache"},
 				{req: api.NodesRequest{Labels: prod}, err: api.ErrAmbiguous},
 				{req: api.NodesRequest{Labels: map[string]string{"env": "none"}}, err: api.ErrNotFound},

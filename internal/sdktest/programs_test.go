@@ -49,6 +49,7 @@ func TestMain(m *testing.M) {
 // program is the path of a program that was built.
 func program(t *testing.T, name string) string {
 	t.Helper()
+	testenv.SecondRing(t) // linking all of them takes a while
 	testenv.Program(t, "go")
 	if err := testOnlyPrograms(); err != nil {
 		t.Fatal(err)
