@@ -159,8 +159,36 @@ func (t *table) begin(b *bufio.Writer) []int {
 	return widths
 }
 
+// leaveOut takes columns away, one after the other, until the rows fit into width, and
+// reports whether it took any.
+func (t *table) leaveOut(titles ...string) (some bool) {
+	for _, title := range titles {
+		if _, over := t.wholeWidths(); t.width == 0 || over <= 0 {
+			break
+		}
+		i := slices.Index(t.titles, title)
+		t.titles = slices.Delete(t.titles, i, i+1)
+		for n, row := range t.rows {
+			t.rows[n] = slices.Delete(row, i, i+1)
+		}
+		some = true
+	}
+	return some
+}
+
 func (t *table) columnWidths() []int {
-	widths := make([]int, len(t.titles))
+	widths, over := t.wholeWidths()
+	if over > 0 && t.width > 0 {
+		smallest := max(minColumn, text.Width(t.titles[t.shrink]))
+		widths[t.shrink] = max(smallest, widths[t.shrink]-over)
+	}
+	return widths
+}
+
+// wholeWidths is how wide the columns are that nothing is cut of, and how much that is
+// over the width of the terminal.
+func (t *table) wholeWidths() (widths []int, over int) {
+	widths = make([]int, len(t.titles))
 	for i, title := range t.titles {
 		widths[i] = max(minColumn, text.Width(title))
 	}
@@ -172,18 +200,11 @@ func (t *table) columnWidths() []int {
 	for i := range widths[:len(widths)-1] {
 		widths[i] = min(widths[i], maxColumn)
 	}
-	if t.width == 0 {
-		return widths
-	}
-	total := len(widths) - 1 // the spaces between
+	over = len(widths) - 1 - t.width // the spaces between
 	for _, n := range widths {
-		total += n
+		over += n
 	}
-	if over := total - t.width; over > 0 {
-		smallest := max(minColumn, text.Width(t.titles[t.shrink]))
-		widths[t.shrink] = max(smallest, widths[t.shrink]-over)
-	}
-	return widths
+	return widths, over
 }
 
 func writeRow(b *bufio.Writer, cells []string, widths []int) {

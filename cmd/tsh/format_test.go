@@ -73,6 +73,32 @@ func TestTableIsBounded(t *testing.T) {
 	}
 }
 
+// Columns that are worth least are left out where there is no room, one by one.
+func TestTableLeavesColumnsOut(t *testing.T) {
+	for _, tt := range []struct {
+		width int
+		want  string
+	}{
+		{0, "ID       Since Why   State  \n"},
+		{40, "ID       Since Why   State  \n"},
+		{22, "ID       Why   State  \n"},
+		{20, "ID       State  \n"},
+		{9, "ID    State\n"},
+	} {
+		table := table{titles: []string{"ID", "Since", "Why", "State"}, width: tt.width}
+		table.add("12345678", "now", "so", "pending")
+		some := table.leaveOut("Since", "Why")
+		var b bytes.Buffer
+		if err := table.write(&b); err != nil {
+			t.Fatal(err)
+		}
+		line, _, _ := strings.Cut(b.String(), "\n")
+		if strings.TrimSpace(line) != strings.TrimSpace(tt.want) || some != (tt.width > 0 && tt.width < 40) {
+			t.Errorf("width %d: %q, %t", tt.width, line, some)
+		}
+	}
+}
+
 // The last column is cut to what is left of the terminal, by columns and not
 // by bytes (case T03).
 func TestTableFitsTheTerminal(t *testing.T) {

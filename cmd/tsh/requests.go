@@ -93,7 +93,7 @@ func (a *app) runRequestLs(ctx context.Context, o requestLsOptions) error {
 }
 
 func (a *app) printRequests(list []*access.Request) error {
-	t := table{titles: []string{"ID", "User", "Roles", "Resources", "Created At (UTC)", "Request TTL", "Session TTL", "Assume Time (UTC)", "Status"}}
+	t := table{titles: []string{"ID", "User", "Roles", "Resources", "Created At (UTC)", "Request TTL", "Session TTL", "Assume Time (UTC)", "Status"}, shrink: 2, width: stdoutWidth(a.io)}
 	more := ""
 	short := func(s string) string {
 		s = text.Line(s)
@@ -114,6 +114,9 @@ func (a *app) printRequests(list []*access.Request) error {
 	if len(t.rows) == 0 {
 		a.ui.say("There is no access request that you may see.")
 		return nil
+	}
+	if t.leaveOut("Assume Time (UTC)", "Session TTL", "Created At (UTC)", "Request TTL", "Resources") {
+		more = ", with the columns that had no room here"
 	}
 	err := t.write(a.out)
 	a.ui.note("tsh request show ID tells all about one%s; tsh login --request-id=ID uses one that is approved.", more)
