@@ -31,7 +31,7 @@ type outcome struct {
 	err  error
 }
 
-// race runs tries side by side, as many as there are, until the first one connects.
+// race runs all tries at the same time until the first one connects.
 type race struct {
 	ctx      context.Context
 	patience time.Duration // for those that have a head start
