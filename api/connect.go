@@ -153,7 +153,7 @@ func (c *connector) oldDial(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	w.route.HTTP1, w.waits = true, false // the server waits for a request
+	w.route.HTTP1, w.greeting = true, false // the server waits for a request
 	return w.dial(ctx)
 }
 
