@@ -44,13 +44,13 @@ func (w *writer) tag(tag string) {
 	if tag == "" {
 		return
 	}
-	for _, handle := range []string{"!!", "!"} {
+	text := "!<" + escapeTag(tag) + ">"
+	for _, handle := range []string{"!", "!!"} {
 		if rest, ok := strings.CutPrefix(tag, handle); ok {
-			w.apart(handle + escapeTag(rest))
-			return
+			text = handle + escapeTag(rest)
 		}
 	}
-	w.apart("!<" + escapeTag(tag) + ">")
+	w.apart(text)
 }
 
 func escapeTag(s string) string {

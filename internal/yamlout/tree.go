@@ -83,13 +83,11 @@ func (w *writer) node(n *yaml.Node, p place) {
 // opening writes a scalar or an alias, or what stands before a list or a mapping.
 func (w *writer) opening(n *yaml.Node, p place) {
 	if n.Kind == yaml.AliasNode {
-		w.apart("*")
-		w.attached(n.Value)
+		w.apart("*" + n.Value)
 		return
 	}
 	if n.Anchor != "" {
-		w.apart("&")
-		w.attached(n.Anchor)
+		w.apart("&" + n.Anchor)
 	}
 	tag, quote := tagOf(n)
 	w.tag(tag)
@@ -277,11 +275,10 @@ func (w *writer) flowMapping(n *yaml.Node) {
 		}
 		w.key(key, simple)
 		w.begin(value, "")
-		if simple {
-			w.attached(":")
-		} else {
-			w.apart(":")
+		if !simple {
+			w.space()
 		}
+		w.attached(":")
 		trailing = w.hasMore()
 		w.node(value, place{inMapping: true, trailing: trailing})
 		tail = foot
