@@ -38,10 +38,10 @@ type Config struct {
 	// of a proxy's SSH tunnel: which of them each is turns out when they are tried. If
 	// there are none, credentials that know their proxy (LoadProfile) supply it.
 	Addrs []string
-	// Credentials to try.
+	// Credentials to try: Connect tries all, Dial and DialTransport use the first.
 	Credentials []credentials.Credentials
-	// DialTimeout limits connecting, altogether; 30 seconds if zero. No way gets more
-	// than 30.
+	// DialTimeout limits Connect, altogether; 30 seconds if zero. No way gets more than
+	// 30. Dial and DialTransport do not look at it.
 	DialTimeout time.Duration
 
 	// Cluster is the cluster to connect to, where that is not the one that issued
@@ -51,6 +51,7 @@ type Config struct {
 	// have Connect find it.
 	SSHAddr string
 	// TunnelAddr is the address of the proxy's SSH tunnel; empty to have Connect find it.
+	// Only Connect uses it.
 	TunnelAddr string
 	// ConnUpgrade upgrades connections from HTTP, where a load balancer in
 	// front of the proxy takes ALPN out of TLS. Connect notices that by itself.
@@ -62,8 +63,8 @@ type Config struct {
 	RootCAs  *x509.CertPool
 	// Dial makes TCP connections; nil for the network's own.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
-	// Headers returns the names and values of headers that the requests to an
-	// address have besides; nil for none.
+	// Headers returns headers, as pairs of name and value, to add to the HTTP requests
+	// to an address; nil for none.
 	Headers func(addr string) [][2]string
 
 	headStart time.Duration // of a way that is known to work; headStart if zero

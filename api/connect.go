@@ -41,7 +41,7 @@ type Attempt struct {
 	Credentials int
 }
 
-// ConnectError is that no way to connect works. It wraps the causes of all attempts.
+// ConnectError says that no way to connect works, and why. It wraps the causes of all attempts.
 type ConnectError struct {
 	Attempts []Attempt // in the order in which they failed
 }
@@ -96,8 +96,8 @@ func (e *ConnectError) Unwrap() []error {
 // given. All ways of all addresses and credentials are tried at the same time; where the
 // credentials know how their proxy is reached and no address is given, that way is tried
 // alone for a quarter of a second. The first one that connects is kept, the others are
-// closed. With several credentials, connected is only what the server takes the certificate
-// of.
+// closed. With several credentials a way has connected only once the server has accepted
+// their certificate.
 //
 // Should the connection break, the next call makes a new one, by the way that worked and
 // with what the credentials have then; if that fails, all ways are tried again.
@@ -153,7 +153,7 @@ func (c *connector) oldDial(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	w.route.HTTP1, w.waits = true, false // the server waits for a request
+	w.route.HTTP1, w.greeting = true, false // the server waits for a request
 	return w.dial(ctx)
 }
 

@@ -81,7 +81,7 @@ func (e *expiredError) Unwrap() error        { return e.error }
 
 // Is matches the errors of this package.
 func (e *Error) Is(target error) bool {
-	code := e.code()
+	code := codeOf(e.err)
 	switch target {
 	case ErrAccessDenied:
 		return code == rpc.PermissionDenied && !e.expired()
@@ -127,9 +127,10 @@ func (e *Error) ambiguous() bool {
 	return e.says("ambiguous host could match multiple nodes", "err-node-is-ambiguous")
 }
 
-func (e *Error) code() rpc.Code {
+// codeOf is the status that the server has ended a call with, rpc.OK if err has none.
+func codeOf(err error) rpc.Code {
 	var status *rpc.Status
-	if errors.As(e.err, &status) {
+	if errors.As(err, &status) {
 		return status.Code
 	}
 	return rpc.OK

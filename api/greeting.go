@@ -13,7 +13,8 @@ const greetingPatience = 2 * time.Second
 
 // greeted returns conn once the server has said something. Under TLS 1.3 a client is done
 // before the server has looked at its certificate; a server that takes it sends its
-// settings of HTTP/2 next, one that does not an alert. Who says nothing for a while is believed.
+// HTTP/2 settings next, one that does not sends an alert. One that sends nothing within
+// greetingPatience counts as one that takes it.
 func greeted(ctx context.Context, conn net.Conn, addr string) (net.Conn, error) {
 	g := &greetedConn{Conn: conn, heard: make(chan struct{})}
 	go func() {

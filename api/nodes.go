@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"time"
@@ -132,16 +131,13 @@ type nodeList struct {
 func (l *nodeList) next(ctx context.Context) ([]wire.PaginatedResource, error) {
 	for {
 		page, key, err := l.fetch(ctx)
-		var status *rpc.Status
-		if err != nil && errors.As(err, &status) {
-			switch {
-			case status.Code == rpc.Unimplemented && !l.old:
-				l.old = true
-				continue
-			case status.Code == rpc.ResourceExhausted && l.limit > 1:
-				l.limit /= 2
-				continue
-			}
+		switch code := codeOf(err); {
+		case code == rpc.Unimplemented && !l.old:
+			l.old = true
+			continue
+		case code == rpc.ResourceExhausted && l.limit > 1:
+			l.limit /= 2
+			continue
 		}
 		if err == nil && key != "" && key == l.key {
 			err = fmt.Errorf("%s repeats a page of its nodes", l.client.addr)

@@ -34,8 +34,7 @@ func (p *pages) each(ctx context.Context) error {
 	limit, key, total := int32(listPage), "", 0
 	for n := 0; ; n++ {
 		items, next, err := p.fetch(ctx, limit, key)
-		var status *rpc.Status
-		if err != nil && errors.As(err, &status) && status.Code == rpc.ResourceExhausted && limit > 1 {
+		if codeOf(err) == rpc.ResourceExhausted && limit > 1 {
 			limit /= 2
 			continue
 		}
@@ -106,7 +105,4 @@ func (c *Client) streamed(ctx context.Context, method string, request any, take 
 	}
 }
 
-func isUnimplemented(err error) bool {
-	var status *rpc.Status
-	return errors.As(err, &status) && status.Code == rpc.Unimplemented
-}
+func isUnimplemented(err error) bool { return codeOf(err) == rpc.Unimplemented }

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net"
+	"slices"
 	"time"
 )
 
@@ -15,8 +16,8 @@ type try struct {
 	way     *way                                      // to connect by
 	find    func(ctx context.Context) ([]*try, error) // if there is no way: says what else to try
 
-	// next begins once this has failed, if worth has it so (nil: whatever the failure),
-	// or has taken longer than a head start.
+	// next is what to try besides once this has taken longer than a head start, or has
+	// failed; after a failure only if worth says so (nil: after each).
 	next  []*try
 	worth func(failure error) bool
 }
@@ -30,7 +31,7 @@ type outcome struct {
 	err  error
 }
 
-// race runs tries side by side, as many as there are, until the first one connects.
+// race runs all tries at the same time until the first one connects.
 type race struct {
 	ctx      context.Context
 	patience time.Duration // for those that have a head start
@@ -72,7 +73,7 @@ func (r *race) start(tries []*try) {
 	}
 }
 
-// do runs a try and says what became of it. Who listens no more has no use for it.
+// do runs a try and says what became of it.
 func (r *race) do(t *try) {
 	if len(t.next) > 0 {
 		late := time.AfterFunc(r.patience, func() { r.say(outcome{try: t, late: true}) })
@@ -87,6 +88,7 @@ func (r *race) do(t *try) {
 	r.say(o)
 }
 
+// say hands over an outcome; nobody takes it once the race is over.
 func (r *race) say(o outcome) {
 	select {
 	case r.outcomes <- o:
@@ -100,24 +102,18 @@ func (r *race) say(o outcome) {
 // note draws the conclusions from an outcome that is no connection.
 func (r *race) note(o outcome) {
 	t, next := o.try, o.try.next
+	t.next = nil // they begin once
 	if o.late {
-		t.next = nil
 		r.start(next)
 		return
 	}
-	for i, running := range r.running {
-		if running == t {
-			r.running = append(r.running[:i], r.running[i+1:]...)
-			break
-		}
-	}
+	r.running = slices.DeleteFunc(r.running, func(other *try) bool { return other == t })
 	r.start(o.more)
 	if o.err == nil {
 		return
 	}
 	r.fail(t, o.err)
 	if t.worth == nil || t.worth(o.err) {
-		t.next = nil
 		r.start(next)
 	}
 }

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/seed-087d674e/tsh/api/access"
@@ -90,8 +89,8 @@ func pause(ctx context.Context, d time.Duration, changes, watching <-chan struct
 
 // isLost reports whether a call got no answer, rather than a bad one.
 func isLost(err error) bool {
-	var status *rpc.Status
-	return !errors.As(err, &status) || status.Code == rpc.Unavailable
+	code := codeOf(err)
+	return code == rpc.OK || code == rpc.Unavailable
 }
 
 // watchRequest puts a token into changes when the server begins to tell of changes,

@@ -27,8 +27,8 @@ type way struct {
 	route proxy.Config
 	creds credentials.Credentials
 	place int // of creds in Config.Credentials
-	// waits has dial wait until the server shows that it accepts the certificate.
-	waits bool
+	// greeting has dial wait until the server shows that it accepts the certificate.
+	greeting bool
 }
 
 // dial connects.
@@ -41,7 +41,7 @@ func (w *way) dial(ctx context.Context) (conn net.Conn, err error) {
 	default:
 		conn, err = w.route.DialTunnel(ctx)
 	}
-	if err != nil || !w.waits {
+	if err != nil || !w.greeting {
 		return conn, err
 	}
 	return greeted(ctx, conn, w.addr())
@@ -71,10 +71,10 @@ func (w *way) try() *try {
 	return &try{Attempt: Attempt{Addr: w.addr(), Way: w.kind, Credentials: w.place}, way: w}
 }
 
-// again is the try of a way that has worked before; others begin if it fails.
+// again is the try of a way that has worked before; others begin if it fails or takes long.
 func (w *way) again(others []*try) *try {
 	fresh, err := w.renewed()
-	if err != nil { // they are asked once more, and that is what is reported
+	if err != nil { // others ask the credentials again, and report what is wrong with them
 		return &try{find: func(context.Context) ([]*try, error) { return others, nil }}
 	}
 	t := fresh.try()
@@ -149,7 +149,7 @@ func (m *means) known(route credentials.Route) []*try {
 	return []*try{first}
 }
 
-// follow makes route the one that credentials know.
+// follow copies what credentials know of the way to their proxy into route.
 func follow(route *proxy.Config, known credentials.Route) {
 	route.WebAddr, route.SSHAddr, route.TLSRouting, route.ConnUpgrade = known.WebAddr, known.SSHAddr, known.TLSRouting, known.ConnUpgrade
 }
@@ -160,15 +160,15 @@ func (m *means) at(addr string, first bool) []*try {
 	given := m.cfg.SSHAddr != ""
 	switch {
 	case !given:
-		tries = append(tries, m.routed(addr))
-	case first: // it is there once
+		tries = append(tries, m.tlsRouting(addr))
+	case first: // Config.SSHAddr is that of the first address
 		tries = append(tries, m.way(WayProxy, addr).try())
 	}
 	return append(tries, m.tunnel(addr, false), m.found(addr, given))
 }
 
-// routed is the try of TLS routing, upgraded from HTTP if that is said or turns out to be needed.
-func (m *means) routed(addr string) *try {
+// tlsRouting is the try of TLS routing, upgraded from HTTP if that is said or turns out to be needed.
+func (m *means) tlsRouting(addr string) *try {
 	w := m.way(WayProxy, addr)
 	upgrade, known := w.route.UpgradeSetting()
 	w.route.ConnUpgrade = w.route.ConnUpgrade || known && upgrade

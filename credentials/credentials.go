@@ -4,10 +4,11 @@
 //	creds := credentials.LoadProfile("", "")
 //	config, err := creds.TLSConfig()
 //
-// Programs without a person have LoadIdentityFile, LoadIdentityString, or LoadKeyPair;
-// NewDynamicIdentityFile follows a file that something renews. All are lazy, except the
-// last, and safe for concurrent use. What has expired is an error that says when, what a
-// loader cannot do is an *UnsupportedError that says which one can.
+// Programs without a person have LoadIdentityFile, LoadIdentityString, LoadKeyPair, or
+// LoadTLS for a configuration of their own; NewDynamicIdentityFile follows a file that
+// something renews, and reads it at once: the others read when something is asked for. All
+// are safe for concurrent use. What has expired is an error that says when, what a loader
+// cannot do is an *UnsupportedError that says which one can.
 //
 // Nothing here talks to the network.
 package credentials

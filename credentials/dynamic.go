@@ -24,7 +24,7 @@ const (
 	pollTime = time.Minute
 )
 
-// errBeingWritten is the answer of Reload when the file changed meanwhile.
+// errBeingWritten is the error of Reload when the file kept changing while it was read.
 var errBeingWritten = errors.New("it is being written, try again")
 
 // DynamicIdentityFile is the identity in a file that something renews. It holds the private
@@ -99,8 +99,8 @@ func newDynamic(path string, set dynamicSettings, opts []Option) (*DynamicIdenti
 	return d, nil
 }
 
-// Reload reads the file now. An error leaves the identity as it was, and is reported
-// besides to WithReport if it is a new one.
+// Reload reads the file now. An error leaves the identity as it was. WithReport gets it too
+// if it is a new one, unless it is that the file kept changing while it was read.
 func (d *DynamicIdentityFile) Reload() error {
 	defer d.notices.deliver()
 	d.mu.Lock()
@@ -116,8 +116,9 @@ func (d *DynamicIdentityFile) Reload() error {
 	}
 }
 
-// Close ends the watching. What was handed out stays good, and follows renewals when it is
-// used. It waits until nothing runs any more, unless a hook does.
+// Close ends the watching. Configurations that were handed out stay good, and follow
+// renewals when they are used. It waits until the watching has ended, unless a hook of
+// WithWarning or WithReport is being called.
 func (d *DynamicIdentityFile) Close() error {
 	d.closed.Do(func() { close(d.stop) })
 	if !d.notices.delivering() { // not within Do, which a hook that closes would wait for
@@ -149,7 +150,8 @@ func (d *DynamicIdentityFile) usable() (*generation, error) {
 	return g, err
 }
 
-// glance has a renewal noticed that nobody told of. It waits for nobody.
+// glance looks at the file on behalf of a caller, because the system may not have told of a
+// renewal. It waits for no lock, and leaves to watch what has to be looked at later.
 func (d *DynamicIdentityFile) glance() {
 	if !d.mu.TryLock() {
 		return // somebody else looks
@@ -226,7 +228,7 @@ func (d *DynamicIdentityFile) take(state fileState) (done bool, err error) {
 		d.again = now.Add(coarseTime)
 	}
 	if d.current.Load() != nil { // otherwise it is the answer of the constructor
-		d.notices.outcome(err)
+		d.notices.reloaded(err)
 	}
 	if err == nil {
 		d.current.Store(g)

@@ -15,15 +15,17 @@ import (
 // user, and is nobody's account.
 const joinPrincipal = "-teleport-internal-join"
 
-// TLSConfig returns a configuration that follows renewals: each handshake has the
-// certificate, and the authorities to verify the server with, that are in force then. The
-// server is verified as the standard library does it, but by VerifyConnection, as the
-// server name of the connection or teleport.cluster.local if it has none, to which an IP
-// address as ServerName comes as well; who replaces VerifyConnection has to call the one that
-// is here. RootCAs are those of now, for programs
-// that ask for a configuration anew for each connection and verify by themselves. An
+// TLSConfig returns a configuration that follows renewals: each handshake uses the
+// certificate, and the authorities to verify the server with, that are in force then. An
 // identity that has expired is an error that matches *keystore.TimeError, now and at each
 // handshake.
+//
+// VerifyConnection verifies the server, as the standard library would, which
+// InsecureSkipVerify keeps from doing it with old authorities: a program that sets
+// VerifyConnection has to call this one in its own. The server has to be the one of the
+// connection's server name, or teleport.cluster.local if that is empty, which it is also
+// where ServerName is an IP address. RootCAs are the authorities in force now, for programs
+// that ask for a configuration for each connection and verify by themselves.
 func (d *DynamicIdentityFile) TLSConfig() (*tls.Config, error) {
 	g, err := d.usable()
 	if err != nil {

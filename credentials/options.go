@@ -16,8 +16,8 @@ func WithWarning(warn func(text string)) Option {
 	return func(n *notices) { n.warning = warn }
 }
 
-// WithReport has report called when what has taken the place of a reloading identity cannot
-// be used, once for each distinct error, and with nil when all is well again. Calls come one
+// WithReport has report called with the error when a renewed identity cannot be used, not
+// again while the error stays the same, and with nil when all is well again. Calls come one
 // at a time and in order, from the goroutine that noticed it, without locks held; they may
 // use the loader, and close it. It is for NewDynamicIdentityFile: the other loaders return
 // their errors where they are asked.
@@ -67,8 +67,8 @@ func (n *notices) warn(texts ...string) {
 	}
 }
 
-// outcome notes how a reload went unless the last one went the same way.
-func (n *notices) outcome(err error) {
+// reloaded notes how a reload went unless the last one went the same way.
+func (n *notices) reloaded(err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	failure := ""
@@ -81,8 +81,8 @@ func (n *notices) outcome(err error) {
 	}
 }
 
-// deliver calls the hooks for what was noted, unless that is going on: then who does it
-// goes on.
+// deliver calls the hooks for what was noted. While another goroutine does that, it leaves
+// the rest to that one.
 func (n *notices) deliver() {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -57,7 +57,7 @@ func TestCloseFromHookMeanwhile(t *testing.T) {
 	go func() { // the watch, which was about to report when somebody closed
 		defer close(d.done)
 		<-d.stop
-		d.notices.outcome(errBeingWritten)
+		d.notices.reloaded(errBeingWritten)
 		d.notices.deliver()
 	}()
 	closed := make(chan struct{})

@@ -103,19 +103,20 @@ func unusable(what string, err error) error {
 		other.Path = what
 		return other
 	}
-	return &identityFileError{what, err}
+	return &contentError{what, err}
 }
 
-// identityFileError is an identity file that cannot be used for what is in it.
-type identityFileError struct {
+// contentError is an identity file, or one of a key pair, that cannot be used for what is
+// in it.
+type contentError struct {
 	origin string
 	err    error
 }
 
-func (e *identityFileError) Error() string { return e.origin + " " + e.err.Error() }
+func (e *contentError) Error() string { return e.origin + " " + e.err.Error() }
 
 // Unwrap makes it ErrDamaged.
-func (e *identityFileError) Unwrap() []error { return []error{ErrDamaged, e.err} }
+func (e *contentError) Unwrap() []error { return []error{ErrDamaged, e.err} }
 
 // readIdentity reads a file that somebody named: through links, and whoever it belongs
 // to. A group that shares the file of another user is meant to read it.

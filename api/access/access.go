@@ -70,7 +70,7 @@ type Requestable struct {
 	MaxDuration        time.Duration
 }
 
-// Capabilities says what the cluster's roles make of a user's access requests.
+// Capabilities is what a user's roles say about making access requests.
 type Capabilities struct {
 	AutoRequest   bool   // everything that can be requested is, at login
 	RequireReason bool   // ... and has to have a reason

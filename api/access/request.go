@@ -29,7 +29,7 @@ type RequestSpec struct {
 	Roles         []string  `json:"roles,omitempty"`
 	State         State     `json:"state,omitempty"`
 	Created       time.Time `json:"created"`
-	Expires       time.Time `json:"expires"` // the access, and a request that nobody decides about
+	Expires       time.Time `json:"expires"` // when the access ends, or a request that nobody decides about
 	Reason        string    `json:"request_reason,omitempty"`
 	ResolveReason string    `json:"resolve_reason,omitempty"` // why it was approved or denied
 
@@ -40,13 +40,13 @@ type RequestSpec struct {
 	LoginHint          string       `json:"login_hint,omitempty"`
 	DryRun             bool         `json:"dry_run,omitempty"`
 
-	MaxDuration     time.Time `json:"max_duration"` // the end of all access
-	SessionTTL      time.Time `json:"session_ttl"`  // the end of certificates
+	MaxDuration     time.Time `json:"max_duration"` // when all access by it ends
+	SessionTTL      time.Time `json:"session_ttl"`  // when certificates with it end
 	AssumeStartTime time.Time `json:"assume_start_time,omitzero"`
 	Expiry          time.Time `json:"expiry,omitzero"` // of the request itself; not from 14.x
 }
 
-// Threshold is how many reviews decide.
+// Threshold is how many reviews approve or deny a request.
 type Threshold struct {
 	Name    string `json:"name,omitempty"`
 	Filter  string `json:"filter,omitempty"` // whose reviews count, in the cluster's language

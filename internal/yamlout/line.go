@@ -63,28 +63,33 @@ func (w *writer) startLine() {
 	w.footIndent = -1
 }
 
-func (w *writer) indicator(s string, needsSpace, spaced, keepsFresh bool) {
-	if needsSpace {
-		w.space()
-	}
-	w.put(s)
-	w.spaced = spaced
-	w.fresh = w.fresh && keepsFresh
-}
-
 func (w *writer) space() {
 	if !w.spaced {
 		w.put(" ")
 	}
 }
 
-func (w *writer) word(s string) {
+// attached writes s right behind what is there.
+func (w *writer) attached(s string) {
 	w.put(s)
 	w.spaced, w.fresh = false, false
 }
 
-// aboveIt writes the comments that belong above what comes.
-func (w *writer) aboveIt() {
+// apart writes s after a space.
+func (w *writer) apart(s string) {
+	w.space()
+	w.attached(s)
+}
+
+// blockMark writes "-", "?" or ":", in whose line a list or a mapping may begin.
+func (w *writer) blockMark(s string) {
+	fresh := w.fresh
+	w.apart(s)
+	w.fresh = fresh
+}
+
+// headComments writes the comments that belong above what comes.
+func (w *writer) headComments() {
 	if w.tail != "" {
 		w.startLine()
 		w.comment(&w.tail)
@@ -96,15 +101,16 @@ func (w *writer) aboveIt() {
 	}
 }
 
-// besideIt writes the comment that belongs into the same line, and ends that.
-func (w *writer) besideIt() {
+// lineComment writes the comment that belongs into the same line, and ends that.
+func (w *writer) lineComment() {
 	if w.line != "" {
 		w.space()
 		w.comment(&w.line)
 	}
 }
 
-func (w *writer) belowIt() {
+// footComment writes the comment that belongs below.
+func (w *writer) footComment() {
 	if w.foot != "" {
 		w.startLine()
 		w.comment(&w.foot)

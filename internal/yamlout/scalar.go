@@ -44,14 +44,13 @@ func (w *writer) tag(tag string) {
 	if tag == "" {
 		return
 	}
-	w.space()
-	for _, handle := range []string{"!!", "!"} {
+	text := "!<" + escapeTag(tag) + ">"
+	for _, handle := range []string{"!", "!!"} {
 		if rest, ok := strings.CutPrefix(tag, handle); ok {
-			w.word(handle + escapeTag(rest))
-			return
+			text = handle + escapeTag(rest)
 		}
 	}
-	w.word("!<" + escapeTag(tag) + ">")
+	w.apart(text)
 }
 
 func escapeTag(s string) string {
@@ -79,7 +78,7 @@ func isSimple(key *yaml.Node) bool {
 		length += len(tag) + len(key.Value)
 	case !isEmpty(key):
 		return false
-	default:
+	default: // [] or {}
 		tag, _ := tagOf(key)
 		length += len(tag)
 	}
@@ -103,9 +102,7 @@ func (w *writer) scalar(n *yaml.Node, p place, quote bool) {
 		w.folded(s)
 	default:
 		if s != "" {
-			w.space()
-			w.put(s)
-			w.spaced = false
+			w.apart(s)
 		}
 		w.fresh = false
 	}

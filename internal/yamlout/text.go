@@ -6,7 +6,7 @@ import (
 )
 
 func (w *writer) doubleQuoted(s string) {
-	w.indicator(`"`, true, false, false)
+	w.apart(`"`)
 	all := strings.HasPrefix(s, "\ufeff") // as the library does
 	for _, r := range s {
 		if all || !isPrintable(r) || isBreak(r) || r == '"' || r == '\\' {
@@ -15,7 +15,7 @@ func (w *writer) doubleQuoted(s string) {
 			w.put(string(r))
 		}
 	}
-	w.indicator(`"`, false, false, false)
+	w.attached(`"`)
 }
 
 func escape(r rune) string {
@@ -37,7 +37,7 @@ func escape(r rune) string {
 }
 
 func (w *writer) singleQuoted(s string) {
-	w.indicator("'", true, false, false)
+	w.apart("'")
 	ended := false
 	for _, r := range s {
 		if isBreak(r) {
@@ -57,7 +57,7 @@ func (w *writer) singleQuoted(s string) {
 		w.put(string(r))
 		w.fresh, ended = false, false
 	}
-	w.indicator("'", false, false, false)
+	w.attached("'")
 }
 
 // blockStart writes "|" or ">" with what it says of the first and the last lines.
@@ -73,11 +73,11 @@ func (w *writer) blockStart(mark, s string) {
 	case last == 0 || isBreak(runes[last-1]):
 		mark += "+"
 	}
-	w.indicator(mark, true, false, false)
+	w.apart(mark)
 	if w.line == "" {
 		w.breakLine()
 	}
-	w.besideIt()
+	w.lineComment()
 	w.spaced = true
 }
 

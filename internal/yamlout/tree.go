@@ -27,17 +27,17 @@ func Encode(root *yaml.Node, layout Layout) ([]byte, error) {
 	}
 	w.note(document.HeadComment, "", "", "")
 	if w.head != "" {
-		w.aboveIt()
+		w.headComments()
 		w.breakLine()
 	}
 	for _, n := range document.Content {
 		w.begin(n, "")
-		w.aboveIt()
+		w.headComments()
 		w.node(n, place{})
 	}
 	w.note("", "", document.FootComment, "")
 	w.footIndent = 0
-	w.belowIt()
+	w.footComment()
 	w.footIndent = -1
 	w.startLine()
 	return w.out, w.err
@@ -73,23 +73,21 @@ func (w *writer) begin(n *yaml.Node, tail string) {
 func (w *writer) node(n *yaml.Node, p place) {
 	w.opening(n, p)
 	if p.trailing {
-		w.indicator(",", false, false, false)
+		w.attached(",")
 	}
-	w.besideIt()
-	w.belowIt()
+	w.lineComment()
+	w.footComment()
 	w.content(n, p)
 }
 
 // opening writes a scalar or an alias, or what stands before a list or a mapping.
 func (w *writer) opening(n *yaml.Node, p place) {
 	if n.Kind == yaml.AliasNode {
-		w.indicator("*", true, false, false)
-		w.word(n.Value)
+		w.apart("*" + n.Value)
 		return
 	}
 	if n.Anchor != "" {
-		w.indicator("&", true, false, false)
-		w.word(n.Anchor)
+		w.apart("&" + n.Anchor)
 	}
 	tag, quote := tagOf(n)
 	w.tag(tag)
@@ -139,9 +137,9 @@ func (w *writer) blockList(n *yaml.Node, p place) {
 	}
 	for _, item := range n.Content {
 		w.begin(item, "")
-		w.aboveIt()
+		w.headComments()
 		w.startLine()
-		w.indicator("-", true, false, true)
+		w.blockMark("-")
 		w.node(item, place{})
 	}
 	w.note("", n.LineComment, n.FootComment, "")
@@ -154,27 +152,29 @@ func (w *writer) blockMapping(n *yaml.Node) {
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, foot := w.beginKey(n.Content[i], tail)
 		value := n.Content[i+1]
-		w.aboveIt()
+		w.headComments()
 		w.startLine()
 		if w.line != "" {
 			w.keyLine, w.line = w.line, ""
 		}
 		simple := isSimple(key)
 		if !simple {
-			w.indicator("?", true, false, true)
+			w.blockMark("?")
 		}
 		w.key(key, simple)
 		w.begin(value, "")
-		if !simple {
+		if simple {
+			w.attached(":")
+		} else {
 			w.startLine()
+			w.blockMark(":")
 		}
-		w.indicator(":", !simple, false, !simple)
 		w.placeKeyComment(value)
 		w.node(value, place{inMapping: true})
 		tail = foot
 	}
 	w.note("", n.LineComment, n.FootComment, tail)
-	w.aboveIt()
+	w.headComments()
 	w.indent = before
 }
 
@@ -203,21 +203,22 @@ func (w *writer) placeKeyComment(value *yaml.Node) {
 		}
 	case value.Kind != yaml.AliasNode && value.Style&yaml.FlowStyle == 0:
 		w.line, w.keyLine = w.keyLine, w.line
-		w.besideIt()
+		w.lineComment()
 		w.line, w.keyLine = w.keyLine, w.line
 	}
 }
 
 func (w *writer) openFlow(bracket string) (before int) {
-	w.indicator(bracket, true, true, false)
+	w.apart(bracket)
+	w.spaced = true
 	w.flow++
 	return w.deeper(step)
 }
 
 func (w *writer) closeFlow(bracket string) {
-	w.indicator(bracket, false, false, false)
-	w.besideIt()
-	w.belowIt()
+	w.attached(bracket)
+	w.lineComment()
+	w.footComment()
 }
 
 func (w *writer) flowList(n *yaml.Node) {
@@ -247,9 +248,9 @@ func (w *writer) flowList(n *yaml.Node) {
 // separate begins the next in a flow.
 func (w *writer) separate(trailing bool) {
 	if !trailing {
-		w.indicator(",", false, false, false)
+		w.attached(",")
 	}
-	w.aboveIt()
+	w.headComments()
 	if w.column == 0 {
 		w.startLine()
 	}
@@ -270,11 +271,14 @@ func (w *writer) flowMapping(n *yaml.Node) {
 		w.separate(trailing)
 		simple := isSimple(key)
 		if !simple {
-			w.indicator("?", true, false, false)
+			w.apart("?")
 		}
 		w.key(key, simple)
 		w.begin(value, "")
-		w.indicator(":", !simple, false, false)
+		if !simple {
+			w.space()
+		}
+		w.attached(":")
 		trailing = w.hasMore()
 		w.node(value, place{inMapping: true, trailing: trailing})
 		tail = foot
@@ -284,9 +288,9 @@ func (w *writer) flowMapping(n *yaml.Node) {
 		before = w.openFlow("{")
 	}
 	if w.head+w.foot+w.tail != "" && !trailing {
-		w.indicator(",", false, false, false)
+		w.attached(",")
 	}
-	w.aboveIt()
+	w.headComments()
 	w.flow--
 	w.indent = before
 	w.closeFlow("}")
