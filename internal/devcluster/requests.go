@@ -1,6 +1,7 @@
 package devcluster
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -116,7 +117,7 @@ func (r *registry) accessRequest(id string) (*AccessRequest, error) {
 func (r *registry) putRequest(req *AccessRequest) error {
 	err := r.state.update(func(tx *stateTx) error {
 		if found, err := tx.get(bucketRequests, req.ID, new(AccessRequest)); err != nil || found {
-			return errors.Join(err, fmt.Errorf("access request %s exists already", req.ID))
+			return cmp.Or(err, fmt.Errorf("access request %s %w", req.ID, errRequestExists))
 		}
 		return tx.put(bucketRequests, req.ID, req)
 	})
@@ -145,7 +146,7 @@ func (r *registry) resolveRequest(id string, v verdict) (AccessRequest, error) {
 		case !found || req.over(r.now()):
 			return notFoundRequest(id)
 		case req.State != "pending":
-			return fmt.Errorf("access request %s is %s already", id, req.State)
+			return fmt.Errorf("access request %s is %s %w", id, req.State, errDecided)
 		}
 		req.State, req.ResolveReason, req.Resolver, req.Resolved = "denied", v.Reason, v.resolver, r.now().UTC()
 		if err := req.setStart(v.start); err != nil {
@@ -177,8 +178,12 @@ func (r *registry) deleteRequest(id string) error {
 	return nil
 }
 
-// errNoRequest: there is no request of that ID, or it is over.
-var errNoRequest = errors.New("is not found")
+// What is wrong with a call about a request; other errors are the state's.
+var (
+	errNoRequest     = errors.New("is not found") // or it is over
+	errRequestExists = errors.New("exists already")
+	errDecided       = errors.New("already")
+)
 
 func notFoundRequest(id string) error { return fmt.Errorf("access request %q %w", id, errNoRequest) }
 
