@@ -22,9 +22,6 @@ const (
 	scopeReviewed    = 3
 )
 
-// maxRequestPage is how many requests a page has at most.
-const maxRequestPage = 1000
-
 // seesRequest reports whether somebody may know of a request: it is theirs, or one that
 // they may review, or they may list all.
 func (rs roleSet) seesRequest(user string, r *AccessRequest) bool {
@@ -104,10 +101,7 @@ func (c *Cluster) rpcListRequests(ctx context.Context, req *pb.ListAccessRequest
 		list = list[from:]
 	}
 	page := &pb.ListAccessRequestsResponse{}
-	limit := int(req.Limit)
-	if limit <= 0 || limit > maxRequestPage {
-		limit = maxRequestPage
-	}
+	limit := pageSize(req.Limit)
 	if len(list) > limit {
 		page.NextKey, list = list[limit].ID, list[:limit]
 	}

@@ -16,10 +16,8 @@ import (
 
 const (
 	kindNode = "node"
-	// defaultPage is the size of a page when none is asked for; more than
-	// maxPage is never sent at once.
-	defaultPage = 1000
-	maxPage     = 1000
+	// maxPage is how much of a list is sent at once, whatever is asked for.
+	maxPage = 1000
 	// announceTTL is how far ahead a node's registration expires.
 	announceTTL = 10 * time.Minute
 )
@@ -139,15 +137,19 @@ func page(nodes []visibleNode, req pageRequest) (part []visibleNode, next string
 		})
 		nodes = nodes[from:]
 	}
-	limit := int(req.limit)
-	if limit <= 0 {
-		limit = defaultPage
-	}
-	limit = min(limit, maxPage)
+	limit := pageSize(req.limit)
 	if len(nodes) <= limit {
 		return nodes, ""
 	}
 	return nodes[:limit], req.key(nodes[limit].node)
+}
+
+// pageSize is how long a page of a list is if one of that length is asked for, or none.
+func pageSize(asked int32) int {
+	if asked <= 0 || asked > maxPage {
+		return maxPage
+	}
+	return int(asked)
 }
 
 // byHostname sorts as lists of all kinds do: by name in lower case, then ID.

@@ -10,9 +10,6 @@ import (
 	pb "github.com/seed-087d674e/tsh/internal/devcluster/clusterpb"
 )
 
-// maxRolePage is how many roles a page has at most.
-const maxRolePage = 1000
-
 // roleMethods are the calls about many roles; GetRoles is what 14.x has instead of
 // ListRoles.
 func (c *Cluster) roleMethods() []grpc.MethodDesc {
@@ -54,10 +51,7 @@ func (c *Cluster) rpcListRoles(ctx context.Context, req *pb.ListRolesRequest) (*
 		said := strings.ToLower(r.Name + "\n" + r.Description)
 		return r.Name < req.StartKey || slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(said, strings.ToLower(word)) })
 	})
-	limit := int(req.Limit)
-	if limit <= 0 || limit > maxRolePage {
-		limit = maxRolePage
-	}
+	limit := pageSize(req.Limit)
 	page := new(pb.ListRolesResponse)
 	if len(all) > limit {
 		page.NextKey, all = all[limit].Name, all[:limit]
