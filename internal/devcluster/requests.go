@@ -35,6 +35,11 @@ const (
 	stateDenied   = 3
 )
 
+// requestStates are their names, by the number.
+func requestStates() []string {
+	return []string{"", statePending: "pending", stateApproved: "approved", stateDenied: "denied"}
+}
+
 // requestTTL is how long a request, and access by it, lasts at most.
 const requestTTL = 8 * time.Hour
 
@@ -65,7 +70,7 @@ func (r *AccessRequest) over(now time.Time) bool {
 
 // state is the number on the wire.
 func (r *AccessRequest) state() int32 {
-	return map[string]int32{"pending": statePending, "approved": stateApproved, "denied": stateDenied}[r.State]
+	return int32(slices.Index(requestStates(), r.State))
 }
 
 // putRequestRoles makes the roles for access requests as the configuration says.
