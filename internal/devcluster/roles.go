@@ -175,17 +175,22 @@ func (r *registry) role(name string) (ro role, found bool, err error) {
 	return ro, true, nil
 }
 
-// roles are all roles, by name.
-func (r *registry) roles() ([]role, error) {
-	var all []role
-	err := r.state.each(bucketRoles, func(_ string, raw []byte) error {
+// roles are all roles, by name, without those that have expired.
+func (r *registry) roles() (all []role, err error) {
+	err = r.state.view(func(tx *stateTx) error {
+		all, err = r.rolesIn(tx)
+		return err
+	})
+	return all, err
+}
+
+func (r *registry) rolesIn(tx *stateTx) (all []role, err error) {
+	err = tx.each(bucketRoles, func(_ string, raw []byte) error {
 		var ro role
-		if err := json.Unmarshal(raw, &ro); err != nil {
+		if err := json.Unmarshal(raw, &ro); err != nil || ro.over(r.now()) {
 			return err
 		}
-		if !ro.over(r.now()) {
-			all = append(all, ro)
-		}
+		all = append(all, ro)
 		return nil
 	})
 	return all, err
