@@ -54,8 +54,7 @@ func (r *AccessRequest) passes(f *pb.AccessRequestFilter) bool {
 		f.GetState() != 0 && f.State != r.state():
 		return false
 	}
-	said := strings.ToLower(strings.Join(slices.Concat([]string{r.ID, r.User, r.State, r.Reason, r.ResolveReason}, r.Roles, r.Reviewers), "\n"))
-	return !slices.ContainsFunc(f.GetSearchKeywords(), func(word string) bool { return !strings.Contains(said, strings.ToLower(word)) })
+	return hasWords(slices.Concat([]string{r.ID, r.User, r.State, r.Reason, r.ResolveReason}, r.Roles, r.Reviewers), f.GetSearchKeywords())
 }
 
 // inScope reports whether a request is of the caller, waits for a review of theirs, or

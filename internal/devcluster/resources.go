@@ -75,22 +75,19 @@ func (n *node) hasLabels(want map[string]string) bool {
 	return true
 }
 
-// hasKeywords: each word is somewhere in the names or labels, in any case.
+// hasKeywords looks for words in the names and labels.
 func (n *node) hasKeywords(words []string) bool {
 	fields := []string{n.id, n.hostname, n.addr}
 	for key, value := range n.labels {
 		fields = append(fields, key, value)
 	}
-	for i, f := range fields {
-		fields[i] = strings.ToLower(f)
-	}
-	for _, w := range words {
-		w = strings.ToLower(w)
-		if !slices.ContainsFunc(fields, func(f string) bool { return strings.Contains(f, w) }) {
-			return false
-		}
-	}
-	return true
+	return hasWords(fields, words)
+}
+
+// hasWords reports whether each word is somewhere in the texts, in any case.
+func hasWords(texts, words []string) bool {
+	all := strings.ToLower(strings.Join(texts, "\n"))
+	return !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(all, strings.ToLower(word)) })
 }
 
 func (c *Cluster) serverMessage(n *node) *pb.Server {

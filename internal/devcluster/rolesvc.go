@@ -3,7 +3,6 @@ package devcluster
 import (
 	"context"
 	"slices"
-	"strings"
 
 	"google.golang.org/grpc"
 
@@ -48,8 +47,7 @@ func (c *Cluster) rpcListRoles(ctx context.Context, req *pb.ListRolesRequest) (*
 	}
 	words := req.GetFilter().GetSearchKeywords()
 	all = slices.DeleteFunc(all, func(r role) bool {
-		said := strings.ToLower(r.Name + "\n" + r.Description)
-		return r.Name < req.StartKey || slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(said, strings.ToLower(word)) })
+		return r.Name < req.StartKey || !hasWords([]string{r.Name, r.Description}, words)
 	})
 	limit := pageSize(req.Limit)
 	page := new(pb.ListRolesResponse)
