@@ -175,7 +175,7 @@ func (r *registry) deleteRequest(id string) error {
 	if err != nil {
 		return err
 	}
-	gone := AccessRequest{ID: id, User: req.User} // and over since ever
+	gone := AccessRequest{ID: id, User: req.User} // with no end, it counts as over
 	if err := r.state.update(func(tx *stateTx) error { return tx.put(bucketRequests, id, gone) }); err != nil {
 		return err
 	}

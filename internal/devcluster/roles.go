@@ -236,8 +236,8 @@ func (rs roleSet) may(verb, kind string) bool {
 	return !rs.forbids(verb, kind) && rs.any(func(r role) bool { return r.conditions.rule(verb, kind) })
 }
 
-// forbids reports whether some rule denies the verb on the kind: for what everybody may
-// who is not denied it, as to list nodes.
+// forbids reports whether some rule denies the verb on the kind. It is enough to ask that
+// where no rule has to allow it, as for a list of nodes.
 func (rs roleSet) forbids(verb, kind string) bool {
 	return rs.any(func(r role) bool { return r.Deny.rule(verb, kind) })
 }
