@@ -15,10 +15,6 @@ import (
 	"github.com/seed-087d674e/tsh/internal/devcluster"
 )
 
-// maxResourceFile is one byte more than what is accepted, so that a file that is too
-// long is told from one that is not.
-const maxResourceFile = 256<<10 + 1
-
 func newCreate() *cobra.Command {
 	var opts usersOptions
 	var file string
@@ -63,15 +59,15 @@ are errors. Who has a role that is replaced has what it says now, at once.`,
 }
 
 func readResource(stdin io.Reader, file string) ([]byte, error) {
-	if file == "-" {
-		return io.ReadAll(io.LimitReader(stdin, maxResourceFile))
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		stdin = f
 	}
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, maxResourceFile))
+	return io.ReadAll(io.LimitReader(stdin, devcluster.MaxRoleFile+1)) // one more, to see that there is more
 }
 
 func (o *usersOptions) showChanges(w io.Writer, changes []devcluster.RoleChange) error {

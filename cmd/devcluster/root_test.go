@@ -5,6 +5,8 @@ import (
 	"net"
 	"strings"
 	"testing"
+
+	"github.com/seed-087d674e/tsh/internal/devcluster"
 )
 
 // What is typed wrongly is said, and never answered with success.
@@ -70,5 +72,31 @@ func TestPortInUse(t *testing.T) {
 	}
 	if strings.Contains(text, "address already in use") && !strings.Contains(text, "--addr 127.0.0.1:0") { // as Unix says it
 		t.Error(text)
+	}
+}
+
+// A start that fails makes no cluster: the next one may give it another name and suite.
+func TestFailedStart(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	dir := t.TempDir()
+	for _, wrong := range []string{"--auth-addr=" + l.Addr().String(), "--mfa-refusal=nonsense", "--nodes=100000", "--leaf=a.example"} {
+		_, text, status := run(t, "", "start", "--dir", dir, "--addr=127.0.0.1:0", "--name=a.example", "--suite=balanced-v1", wrong)
+		if status != 1 {
+			t.Errorf("%s: %d %s", wrong, status, text)
+		}
+		if _, text, _ := run(t, "", "users", "ls", "--dir", dir); !strings.Contains(text, "holds no dev cluster") {
+			t.Errorf("after %s: %s", wrong, text)
+		}
+	}
+	c, err := devcluster.Start(t.Context(), devcluster.Config{Dir: dir, Addr: "127.0.0.1:0", Name: "b.example", Suite: "legacy"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
 	}
 }

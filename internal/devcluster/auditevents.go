@@ -97,7 +97,7 @@ func (e *auditEvent) describe(req, resp any) {
 	}
 	if m, ok := resp.(*pb.AccessRequest); ok && e.Success {
 		e.Roles = m.GetSpec().GetRoles()
-		e.State = map[int32]string{statePending: "pending", stateApproved: "approved", stateDenied: "denied"}[m.GetSpec().GetState()]
+		e.State = requestStates()[m.GetSpec().GetState()]
 	}
 }
 

@@ -81,7 +81,7 @@ type Cluster struct {
 }
 
 // Start runs a cluster until Close is called or ctx is done. An error names
-// the directory if another process runs there.
+// the directory if another process runs there; a start that fails makes no cluster.
 func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 	if cfg.Dir == "" {
 		return nil, errors.New("a dev cluster needs a directory")
@@ -96,8 +96,15 @@ func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
+	existed, err := s.get(bucketMeta, "settings", new(settings))
+	if err != nil {
+		return nil, errors.Join(err, s.close())
+	}
 	c, err := start(s, cfg)
 	if err != nil {
+		if !existed { // without settings the state holds no cluster
+			err = errors.Join(err, s.update(func(tx *stateTx) error { return tx.delete(bucketMeta, "settings") }))
+		}
 		return nil, errors.Join(err, s.close())
 	}
 	c.forget = context.AfterFunc(ctx, func() { _ = c.Close() })

@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/seed-087d674e/tsh/internal/devcluster/clusterpb"
@@ -26,7 +24,7 @@ func (c *Cluster) rpcCreateRequest(ctx context.Context, m *pb.AccessRequest) (*p
 		return answer, nil
 	}
 	if err := c.putRequest(req); err != nil {
-		return nil, status.Error(codes.AlreadyExists, err.Error())
+		return nil, requestStatus(err)
 	}
 	c.log.Info("access requested", "user", req.User, "roles", req.Roles, "id", req.ID)
 	return req.message(), nil

@@ -22,9 +22,6 @@ const (
 	scopeReviewed    = 3
 )
 
-// maxRequestPage is how many requests a page has at most.
-const maxRequestPage = 1000
-
 // seesRequest reports whether somebody may know of a request: it is theirs, or one that
 // they may review, or they may list all.
 func (rs roleSet) seesRequest(user string, r *AccessRequest) bool {
@@ -57,8 +54,7 @@ func (r *AccessRequest) passes(f *pb.AccessRequestFilter) bool {
 		f.GetState() != 0 && f.State != r.state():
 		return false
 	}
-	said := strings.ToLower(strings.Join(slices.Concat([]string{r.ID, r.User, r.State, r.Reason, r.ResolveReason}, r.Roles, r.Reviewers), "\n"))
-	return !slices.ContainsFunc(f.GetSearchKeywords(), func(word string) bool { return !strings.Contains(said, strings.ToLower(word)) })
+	return hasWords(slices.Concat([]string{r.ID, r.User, r.State, r.Reason, r.ResolveReason}, r.Roles, r.Reviewers), f.GetSearchKeywords())
 }
 
 // inScope reports whether a request is of the caller, waits for a review of theirs, or
@@ -104,10 +100,7 @@ func (c *Cluster) rpcListRequests(ctx context.Context, req *pb.ListAccessRequest
 		list = list[from:]
 	}
 	page := &pb.ListAccessRequestsResponse{}
-	limit := int(req.Limit)
-	if limit <= 0 || limit > maxRequestPage {
-		limit = maxRequestPage
-	}
+	limit := pageSize(req.Limit)
 	if len(list) > limit {
 		page.NextKey, list = list[limit].ID, list[:limit]
 	}

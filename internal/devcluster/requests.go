@@ -1,6 +1,7 @@
 package devcluster
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -34,6 +35,11 @@ const (
 	stateDenied   = 3
 )
 
+// requestStates are their names, by the number.
+func requestStates() []string {
+	return []string{"", statePending: "pending", stateApproved: "approved", stateDenied: "denied"}
+}
+
 // requestTTL is how long a request, and access by it, lasts at most.
 const requestTTL = 8 * time.Hour
 
@@ -64,7 +70,7 @@ func (r *AccessRequest) over(now time.Time) bool {
 
 // state is the number on the wire.
 func (r *AccessRequest) state() int32 {
-	return map[string]int32{"pending": statePending, "approved": stateApproved, "denied": stateDenied}[r.State]
+	return int32(slices.Index(requestStates(), r.State))
 }
 
 // putRequestRoles makes the roles for access requests as the configuration says.
@@ -116,7 +122,7 @@ func (r *registry) accessRequest(id string) (*AccessRequest, error) {
 func (r *registry) putRequest(req *AccessRequest) error {
 	err := r.state.update(func(tx *stateTx) error {
 		if found, err := tx.get(bucketRequests, req.ID, new(AccessRequest)); err != nil || found {
-			return errors.Join(err, fmt.Errorf("access request %s exists already", req.ID))
+			return cmp.Or(err, fmt.Errorf("access request %s %w", req.ID, errRequestExists))
 		}
 		return tx.put(bucketRequests, req.ID, req)
 	})
@@ -145,7 +151,7 @@ func (r *registry) resolveRequest(id string, v verdict) (AccessRequest, error) {
 		case !found || req.over(r.now()):
 			return notFoundRequest(id)
 		case req.State != "pending":
-			return fmt.Errorf("access request %s is %s already", id, req.State)
+			return fmt.Errorf("access request %s is %s %w", id, req.State, errDecided)
 		}
 		req.State, req.ResolveReason, req.Resolver, req.Resolved = "denied", v.Reason, v.resolver, r.now().UTC()
 		if err := req.setStart(v.start); err != nil {
@@ -169,7 +175,7 @@ func (r *registry) deleteRequest(id string) error {
 	if err != nil {
 		return err
 	}
-	gone := AccessRequest{ID: id, User: req.User} // and over since ever
+	gone := AccessRequest{ID: id, User: req.User} // with no end, it counts as over
 	if err := r.state.update(func(tx *stateTx) error { return tx.put(bucketRequests, id, gone) }); err != nil {
 		return err
 	}
@@ -177,8 +183,12 @@ func (r *registry) deleteRequest(id string) error {
 	return nil
 }
 
-// errNoRequest: there is no request of that ID, or it is over.
-var errNoRequest = errors.New("is not found")
+// What is wrong with a call about a request; other errors are the state's.
+var (
+	errNoRequest     = errors.New("is not found") // or it is over
+	errRequestExists = errors.New("exists already")
+	errDecided       = errors.New("already")
+)
 
 func notFoundRequest(id string) error { return fmt.Errorf("access request %q %w", id, errNoRequest) }
 

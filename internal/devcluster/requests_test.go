@@ -9,9 +9,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/seed-087d674e/tsh/internal/devcluster/clusterpb"
 )
@@ -234,6 +236,47 @@ func TestRequestCallsOfVersions(t *testing.T) {
 			if there := of == 0 || of == version; there == (status.Code(err) == codes.Unimplemented) {
 				t.Errorf("%s of %d: %v", call, version, err)
 			}
+		}
+	}
+}
+
+// Clients tell what is wrong by the code, and people by the text, which has no code in it.
+func TestRequestErrors(t *testing.T) {
+	f := startRoles(t)
+	bob := f.auth(f.as("bob", spec("asks", "{allow: {request: {roles: [editor]}}}"), nil))
+	carol := f.auth(f.as("carol", spec("reviews", "{allow: {review_requests: {roles: [editor]}}}"), nil))
+	create := func(id string) error {
+		return bob.Invoke(t.Context(), methodAuth+"CreateAccessRequestV2", &pb.AccessRequest{
+			Metadata: &pb.Metadata{Name: id}, Spec: &pb.AccessRequestSpec{User: "bob", Roles: []string{"editor"}},
+		}, new(pb.AccessRequest))
+	}
+	review := func(id string, start *timestamppb.Timestamp) error {
+		return carol.Invoke(t.Context(), methodAuth+"SubmitAccessReview", &pb.AccessReviewSubmission{
+			RequestId: id, Review: &pb.AccessReview{ProposedState: stateApproved, AssumeStartTime: start},
+		}, new(pb.AccessRequest))
+	}
+	id, damaged := uuid.NewString(), uuid.NewString()
+	err := f.state.update(func(tx *stateTx) error { return tx.put(bucketRequests, damaged, "no request") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		what string
+		err  error
+		code codes.Code
+		text string
+	}{
+		{"create", create(id), codes.OK, ""},
+		{"create again", create(id), codes.AlreadyExists, "access request " + id + " exists already"},
+		{"create over what cannot be read", create(damaged), codes.Unknown, "is damaged"},
+		{"review to begin too late", review(id, timestamppb.New(f.clock.Now().Add(requestTTL))), codes.InvalidArgument, "assume start time is after"},
+		{"review", review(id, nil), codes.OK, ""},
+		{"review again", review(id, nil), codes.InvalidArgument, "access request " + id + " is approved already"},
+		{"review none", review(uuid.NewString(), nil), codes.NotFound, "is not found"},
+	} {
+		s := status.Convert(step.err)
+		if s.Code() != step.code || !strings.Contains(s.Message(), step.text) || strings.Contains(s.Message(), "code =") || strings.Contains(s.Message(), "\n") {
+			t.Errorf("%s: %v", step.what, step.err)
 		}
 	}
 }

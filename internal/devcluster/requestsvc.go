@@ -112,14 +112,17 @@ func (c *Cluster) rpcReview(ctx context.Context, req *pb.AccessReviewSubmission)
 	return resolved.message(), nil
 }
 
+// requestStatus is err with the code that clients know it by.
 func requestStatus(err error) error {
 	switch {
-	case err == nil:
-		return nil
 	case errors.Is(err, errNoRequest):
 		return status.Error(codes.NotFound, err.Error())
+	case errors.Is(err, errRequestExists):
+		return status.Error(codes.AlreadyExists, err.Error())
+	case errors.Is(err, errDecided):
+		return invalid("%v", err)
 	}
-	return invalid("%v", err)
+	return err
 }
 
 // rpcCapabilities says what the caller can ask for, and whether they have to.

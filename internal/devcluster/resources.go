@@ -16,10 +16,8 @@ import (
 
 const (
 	kindNode = "node"
-	// defaultPage is the size of a page when none is asked for; more than
-	// maxPage is never sent at once.
-	defaultPage = 1000
-	maxPage     = 1000
+	// maxPage is how much of a list is sent at once, whatever is asked for.
+	maxPage = 1000
 	// announceTTL is how far ahead a node's registration expires.
 	announceTTL = 10 * time.Minute
 )
@@ -77,22 +75,19 @@ func (n *node) hasLabels(want map[string]string) bool {
 	return true
 }
 
-// hasKeywords: each word is somewhere in the names or labels, in any case.
+// hasKeywords looks for words in the names and labels.
 func (n *node) hasKeywords(words []string) bool {
 	fields := []string{n.id, n.hostname, n.addr}
 	for key, value := range n.labels {
 		fields = append(fields, key, value)
 	}
-	for i, f := range fields {
-		fields[i] = strings.ToLower(f)
-	}
-	for _, w := range words {
-		w = strings.ToLower(w)
-		if !slices.ContainsFunc(fields, func(f string) bool { return strings.Contains(f, w) }) {
-			return false
-		}
-	}
-	return true
+	return hasWords(fields, words)
+}
+
+// hasWords reports whether each word is somewhere in the texts, in any case.
+func hasWords(texts, words []string) bool {
+	all := strings.ToLower(strings.Join(texts, "\n"))
+	return !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(all, strings.ToLower(word)) })
 }
 
 func (c *Cluster) serverMessage(n *node) *pb.Server {
@@ -139,15 +134,19 @@ func page(nodes []visibleNode, req pageRequest) (part []visibleNode, next string
 		})
 		nodes = nodes[from:]
 	}
-	limit := int(req.limit)
-	if limit <= 0 {
-		limit = defaultPage
-	}
-	limit = min(limit, maxPage)
+	limit := pageSize(req.limit)
 	if len(nodes) <= limit {
 		return nodes, ""
 	}
 	return nodes[:limit], req.key(nodes[limit].node)
+}
+
+// pageSize is how long a page of a list is if one of that length is asked for, or none.
+func pageSize(asked int32) int {
+	if asked <= 0 || asked > maxPage {
+		return maxPage
+	}
+	return int(asked)
 }
 
 // byHostname sorts as lists of all kinds do: by name in lower case, then ID.

@@ -5,8 +5,8 @@ import "context"
 // action is something that is done with a kind of resource.
 type action struct{ verb, kind string }
 
-// openCalls are the calls that everybody may make whom no rule denies it; what they
-// answer is for the caller's roles to say. Other calls ask roleSet.may themselves.
+// openCalls are the calls that need no rule that allows them, and that a rule can deny;
+// what they answer depends on the caller's roles. Other calls ask roleSet.may themselves.
 func openCalls() map[string]action {
 	const auth = "/" + authName + "/"
 	return map[string]action{

@@ -175,17 +175,22 @@ func (r *registry) role(name string) (ro role, found bool, err error) {
 	return ro, true, nil
 }
 
-// roles are all roles, by name.
-func (r *registry) roles() ([]role, error) {
-	var all []role
-	err := r.state.each(bucketRoles, func(_ string, raw []byte) error {
+// roles are all roles, by name, without those that have expired.
+func (r *registry) roles() (all []role, err error) {
+	err = r.state.view(func(tx *stateTx) error {
+		all, err = r.rolesIn(tx)
+		return err
+	})
+	return all, err
+}
+
+func (r *registry) rolesIn(tx *stateTx) (all []role, err error) {
+	err = tx.each(bucketRoles, func(_ string, raw []byte) error {
 		var ro role
-		if err := json.Unmarshal(raw, &ro); err != nil {
+		if err := json.Unmarshal(raw, &ro); err != nil || ro.over(r.now()) {
 			return err
 		}
-		if !ro.over(r.now()) {
-			all = append(all, ro)
-		}
+		all = append(all, ro)
 		return nil
 	})
 	return all, err
@@ -231,8 +236,8 @@ func (rs roleSet) may(verb, kind string) bool {
 	return !rs.forbids(verb, kind) && rs.any(func(r role) bool { return r.conditions.rule(verb, kind) })
 }
 
-// forbids reports whether some rule denies the verb on the kind: for what everybody may
-// who is not denied it, as to list nodes.
+// forbids reports whether some rule denies the verb on the kind. It is enough to ask that
+// where no rule has to allow it, as for a list of nodes.
 func (rs roleSet) forbids(verb, kind string) bool {
 	return rs.any(func(r role) bool { return r.Deny.rule(verb, kind) })
 }

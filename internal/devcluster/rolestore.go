@@ -11,6 +11,9 @@ import (
 	"strings"
 )
 
+// MaxRoleFile bounds what CreateRoles reads, in bytes.
+const MaxRoleFile = 256 << 10
+
 // Role is a role as it is shown.
 type Role struct {
 	Name        string              `json:"name"`
@@ -104,19 +107,13 @@ func (r *registry) removeRole(name string) error {
 
 // needRoles is an error if there is no role of one of the names; it says which there are.
 func (r *registry) needRoles(tx *stateTx, names ...string) error {
-	var all []string
-	err := tx.each(bucketRoles, func(name string, raw []byte) error {
-		var ro role
-		if err := json.Unmarshal(raw, &ro); err != nil {
-			return err
-		}
-		if !ro.over(r.now()) {
-			all = append(all, name)
-		}
-		return nil
-	})
+	roles, err := r.rolesIn(tx)
 	if err != nil {
 		return err
+	}
+	var all []string
+	for _, ro := range roles {
+		all = append(all, ro.Name)
 	}
 	for _, name := range names {
 		if !slices.Contains(all, name) {
@@ -156,16 +153,22 @@ func (r *registry) shownRoles(name string) ([]Role, error) {
 		if err != nil {
 			return err
 		}
-		return tx.each(bucketRoles, func(key string, raw []byte) error {
-			var ro role
-			if err := json.Unmarshal(raw, &ro); err != nil || ro.over(r.now()) || name != "" && name != key {
-				return err
+		roles, err := r.rolesIn(tx)
+		if err != nil {
+			return err
+		}
+		for _, ro := range roles {
+			if name != "" && name != ro.Name {
+				continue
 			}
 			shown, err := ro.shown()
-			shown.Users = users[key]
+			if err != nil {
+				return err
+			}
+			shown.Users = users[ro.Name]
 			out = append(out, shown)
-			return err
-		})
+		}
+		return nil
 	})
 	return out, err
 }
@@ -197,7 +200,7 @@ func (c *Cluster) Roles() ([]Role, error) { return c.shownRoles("") }
 
 // CreateRoles makes the roles of a file; see Cluster.CreateRoles.
 func (a *Admin) CreateRoles(file []byte, force bool) (changes []RoleChange, err error) {
-	if len(file) > maxYAML { // the socket takes no more, either
+	if len(file) > MaxRoleFile { // the socket takes no more, either
 		_, err := readDocuments(file)
 		return nil, err
 	}

@@ -3,15 +3,11 @@ package devcluster
 import (
 	"context"
 	"slices"
-	"strings"
 
 	"google.golang.org/grpc"
 
 	pb "github.com/seed-087d674e/tsh/internal/devcluster/clusterpb"
 )
-
-// maxRolePage is how many roles a page has at most.
-const maxRolePage = 1000
 
 // roleMethods are the calls about many roles; GetRoles is what 14.x has instead of
 // ListRoles.
@@ -51,13 +47,9 @@ func (c *Cluster) rpcListRoles(ctx context.Context, req *pb.ListRolesRequest) (*
 	}
 	words := req.GetFilter().GetSearchKeywords()
 	all = slices.DeleteFunc(all, func(r role) bool {
-		said := strings.ToLower(r.Name + "\n" + r.Description)
-		return r.Name < req.StartKey || slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(said, strings.ToLower(word)) })
+		return r.Name < req.StartKey || !hasWords([]string{r.Name, r.Description}, words)
 	})
-	limit := int(req.Limit)
-	if limit <= 0 || limit > maxRolePage {
-		limit = maxRolePage
-	}
+	limit := pageSize(req.Limit)
 	page := new(pb.ListRolesResponse)
 	if len(all) > limit {
 		page.NextKey, all = all[limit].Name, all[:limit]

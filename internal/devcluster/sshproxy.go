@@ -111,9 +111,15 @@ func (c *Cluster) proxyAuth(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Perm
 	}}, nil
 }
 
-// serveSSHProxy is the SSH server of the proxy, for OpenSSH and for clients from before
-// the transport service.
-func (c *Cluster) serveSSHProxy(conn net.Conn) {
+// sshHandlers serve what a client asks for once it has logged in.
+type sshHandlers struct {
+	requests func(<-chan *ssh.Request) // the global ones, until there are no more
+	channel  func(ssh.NewChannel)
+}
+
+// serveUserSSH serves a user's connection to an SSH server of the proxy until it ends. The
+// server's name is for the log.
+func (c *Cluster) serveUserSSH(conn net.Conn, server string, begin func(*ssh.ServerConn) sshHandlers) {
 	defer conn.Close()
 	if !c.conns.add(conn) {
 		return
@@ -129,19 +135,30 @@ func (c *Cluster) serveSSHProxy(conn net.Conn) {
 	_ = conn.SetDeadline(time.Now().Add(sshHandshakeTimeout))
 	sc, channels, requests, err := ssh.NewServerConn(conn, config)
 	if err != nil {
-		c.log.Info("ssh to the proxy refused", "from", conn.RemoteAddr(), "reason", err)
+		if !errors.Is(err, io.EOF) { // a look whether the server can be reached
+			c.log.Info("ssh to the "+server+" refused", "from", conn.RemoteAddr(), "reason", err)
+		}
 		return
 	}
 	_ = conn.SetDeadline(time.Time{})
-	c.log.Info("ssh to the proxy", "login", sc.User())
-	p := &sshProxyConn{cluster: c, conn: sc, route: or(sc.Permissions.Extensions["route"], c.settings.Name)}
+	c.log.Info("ssh to the "+server, "login", sc.User())
+	handle := begin(sc)
 	var wg sync.WaitGroup
-	wg.Go(func() { p.globalRequests(requests) })
+	wg.Go(func() { handle.requests(requests) })
 	for ch := range channels {
-		wg.Go(func() { p.serveChannel(ch) })
+		wg.Go(func() { handle.channel(ch) })
 	}
 	_ = sc.Close()
 	wg.Wait()
+}
+
+// serveSSHProxy is the SSH server of the proxy, for OpenSSH and for clients from before
+// the transport service.
+func (c *Cluster) serveSSHProxy(conn net.Conn) {
+	c.serveUserSSH(conn, "proxy", func(sc *ssh.ServerConn) sshHandlers {
+		p := &sshProxyConn{cluster: c, conn: sc, route: or(sc.Permissions.Extensions["route"], c.settings.Name)}
+		return sshHandlers{p.globalRequests, p.serveChannel}
+	})
 }
 
 // sshProxyConn is a connection of a user to the SSH server of the proxy.

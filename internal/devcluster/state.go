@@ -78,8 +78,8 @@ func (s *state) close() error { return s.db.Close() }
 
 // get reads one value into v and says whether it was there.
 func (s *state) get(bucket, key string, v any) (found bool, err error) {
-	err = s.db.View(func(tx *bbolt.Tx) error {
-		found, err = (&stateTx{tx}).get(bucket, key, v)
+	err = s.view(func(tx *stateTx) error {
+		found, err = tx.get(bucket, key, v)
 		return err
 	})
 	return found, err

@@ -4,9 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"sync"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -45,35 +43,9 @@ func (c *Cluster) TunnelAddr() string {
 // serveTunnel is the SSH server that agents open their tunnels to. There are none here,
 // but users may ask it, too, for a connection to the auth server.
 func (c *Cluster) serveTunnel(conn net.Conn) {
-	defer conn.Close()
-	if !c.conns.add(conn) {
-		return
-	}
-	defer c.conns.remove(conn)
-	signer, err := c.proxySigner()
-	if err != nil {
-		c.log.Error("no host certificate of the proxy", "reason", err)
-		return
-	}
-	config := &ssh.ServerConfig{ServerVersion: nodeVersionLine, PublicKeyCallback: c.proxyAuth}
-	config.AddHostKey(signer)
-	_ = conn.SetDeadline(time.Now().Add(sshHandshakeTimeout))
-	sc, channels, requests, err := ssh.NewServerConn(conn, config)
-	if err != nil {
-		if !errors.Is(err, io.EOF) { // a look whether ALPN gets through
-			c.log.Info("ssh to the tunnel refused", "from", conn.RemoteAddr(), "reason", err)
-		}
-		return
-	}
-	_ = conn.SetDeadline(time.Time{})
-	c.log.Info("ssh to the tunnel", "login", sc.User())
-	var wg sync.WaitGroup
-	wg.Go(func() { ssh.DiscardRequests(requests) })
-	for ch := range channels {
-		wg.Go(func() { c.serveTunnelChannel(sc, ch) })
-	}
-	_ = sc.Close()
-	wg.Wait()
+	c.serveUserSSH(conn, "tunnel", func(sc *ssh.ServerConn) sshHandlers {
+		return sshHandlers{ssh.DiscardRequests, func(ch ssh.NewChannel) { c.serveTunnelChannel(sc, ch) }}
+	})
 }
 
 func (c *Cluster) serveTunnelChannel(sc *ssh.ServerConn, ch ssh.NewChannel) {

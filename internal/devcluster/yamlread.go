@@ -17,7 +17,6 @@ import (
 
 // Limits of the files that resources are made from.
 const (
-	maxYAML      = 256 << 10
 	maxDocuments = 100
 	maxYAMLDepth = 20   // of lists and fields in one another
 	maxYAMLText  = 1024 // bytes of one value
@@ -34,8 +33,8 @@ func wrongAt(n *yaml.Node, path, format string, args ...any) error {
 
 // readDocuments cuts a file into its documents; one that is a list stands for as many.
 func readDocuments(raw []byte) ([]*yaml.Node, error) {
-	if len(raw) > maxYAML {
-		return nil, fmt.Errorf("the file has more than %d KiB", maxYAML>>10)
+	if len(raw) > MaxRoleFile {
+		return nil, fmt.Errorf("the file has more than %d KiB", MaxRoleFile>>10)
 	}
 	var docs []*yaml.Node
 	for dec := yaml.NewDecoder(bytes.NewReader(raw)); ; {
