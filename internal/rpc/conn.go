@@ -54,7 +54,7 @@ type Conn struct {
 	dial func(context.Context) (net.Conn, error)
 	busy chan struct{} // holds a token while a goroutine connects
 
-	current atomic.Value // of *link: nil until there is one, and after it was given up
+	current atomic.Pointer[link] // nil until there is one, and after it was given up
 
 	mu     sync.Mutex
 	older  []*link // given up for another one while calls were under way on them
@@ -85,7 +85,7 @@ func (c *Conn) Connect(ctx context.Context) error {
 }
 
 func (c *Conn) connected(ctx context.Context) (*link, error) {
-	if l := c.linked(); l.usable() {
+	if l := c.current.Load(); l.usable() {
 		return l, nil
 	}
 	select {
@@ -100,7 +100,7 @@ func (c *Conn) connected(ctx context.Context) (*link, error) {
 	if closed {
 		return nil, ErrClosed
 	}
-	if l := c.linked(); l.usable() {
+	if l := c.current.Load(); l.usable() {
 		return l, nil
 	}
 	fresh, err := c.connect(ctx)
@@ -115,12 +115,6 @@ func (c *Conn) connected(ctx context.Context) (*link, error) {
 	}
 	c.current.Store(fresh)
 	return fresh, nil
-}
-
-// linked is the connection that calls are made on, nil if there is none.
-func (c *Conn) linked() *link {
-	l, _ := c.current.Load().(*link)
-	return l
 }
 
 // usable reports whether calls can be made over l: whether reading goes on. net/http
@@ -173,7 +167,7 @@ func (c *Conn) connect(ctx context.Context) (*link, error) {
 // than age: it may have died without a word. Calls under way go on where they are, and
 // a connection on which there are none any more is closed.
 func (c *Conn) Renew(age time.Duration) {
-	if l := c.linked(); l != nil && time.Since(l.made) >= age {
+	if l := c.current.Load(); l != nil && time.Since(l.made) >= age {
 		l.giveUp()
 	}
 }
@@ -183,10 +177,10 @@ func (old *link) giveUp() {
 	c := old.owner
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.linked() != old {
+	if c.current.Load() != old {
 		return
 	}
-	c.current.Store((*link)(nil))
+	c.current.Store(nil)
 	c.older = append(c.older, old)
 	drained := make(chan struct{}, 1)
 	// The hook runs in the midst of the transport's work.
@@ -220,11 +214,11 @@ func (c *Conn) Close() error {
 	for _, old := range c.older {
 		_ = old.close()
 	}
-	current := c.linked()
+	current := c.current.Load()
 	if current == nil {
 		return nil
 	}
-	c.current.Store((*link)(nil))
+	c.current.Store(nil)
 	return current.close()
 }
 

@@ -159,7 +159,7 @@ func TestSilentPeer(t *testing.T) {
 		t.Fatal(err)
 	}
 	select {
-	case <-c.linked().conn.ended:
+	case <-c.current.Load().conn.ended:
 	case <-testContext(t).Done():
 		t.Fatal("the connection to a silent peer lives on")
 	}
@@ -202,7 +202,7 @@ func TestPeerThatAnswers(t *testing.T) {
 			t.Fatal("no question came")
 		}
 	}
-	if !c.linked().usable() || dials.Load() != 1 {
+	if !c.current.Load().usable() || dials.Load() != 1 {
 		t.Error("the connection was given up")
 	}
 }

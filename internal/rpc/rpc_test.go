@@ -279,7 +279,7 @@ func TestConnectAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = last.Close()
-	<-c.linked().conn.ended
+	<-c.current.Load().conn.ended
 	ctx := testContext(t)
 	if _, err := c.Invoke(ctx, "/t.S/Do", nil); err != nil {
 		t.Errorf("on a new connection: %v", err)
