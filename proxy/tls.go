@@ -131,18 +131,30 @@ func (w webConfig) proves(state tls.ConnectionState) bool {
 	if err != nil || len(state.PeerCertificates) == 0 {
 		return false
 	}
-	trusted := w.roots
+	return verifyWeb(host, state.PeerCertificates, w.roots) == nil
+}
+
+// verifyWeb verifies what the server host has shown, against trusted or, if that is nil, the
+// system's authorities.
+func verifyWeb(host string, shown []*x509.Certificate, trusted *x509.CertPool) (err error) {
 	if trusted == nil {
 		if trusted, err = roots.System(); err != nil {
-			return false
+			return err
 		}
 	}
-	between := x509.NewCertPool()
-	for _, cert := range state.PeerCertificates[1:] {
-		between.AddCert(cert)
+	if _, err = shown[0].Verify(x509.VerifyOptions{DNSName: host, Roots: trusted, Intermediates: intermediates(shown)}); err != nil {
+		return &tls.CertificateVerificationError{UnverifiedCertificates: shown, Err: err}
 	}
-	_, err = state.PeerCertificates[0].Verify(x509.VerifyOptions{DNSName: host, Roots: trusted, Intermediates: between})
-	return err == nil
+	return nil
+}
+
+// intermediates are the certificates that a server has shown after its own.
+func intermediates(shown []*x509.Certificate) *x509.CertPool {
+	pool := x509.NewCertPool()
+	for _, cert := range shown[1:] {
+		pool.AddCert(cert)
+	}
+	return pool
 }
 
 // webTLS is the configuration for connections to the proxy's web listener.

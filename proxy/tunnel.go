@@ -136,21 +136,10 @@ func (c *Config) knowsTunnel(host string, state tls.ConnectionState) error {
 	if state.NegotiatedProtocol != probeALPN || c.Insecure {
 		return nil // of no use; nothing is sent
 	}
-	between := x509.NewCertPool()
-	for _, cert := range state.PeerCertificates[1:] {
-		between.AddCert(cert)
-	}
-	leaf := state.PeerCertificates[0]
-	chains, err := leaf.Verify(x509.VerifyOptions{Roots: c.TLS.RootCAs, Intermediates: between})
+	shown := state.PeerCertificates
+	chains, err := shown[0].Verify(x509.VerifyOptions{Roots: c.TLS.RootCAs, Intermediates: intermediates(shown)})
 	if err == nil && certified(chains, c.Cluster) {
 		return nil
 	}
-	trusted, err := webTLS(host, c.RootCAs, false)
-	if err != nil {
-		return err
-	}
-	if _, err = leaf.Verify(x509.VerifyOptions{DNSName: host, Roots: trusted.RootCAs, Intermediates: between}); err != nil {
-		return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: err}
-	}
-	return nil
+	return verifyWeb(host, shown, c.RootCAs)
 }
