@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/seed-087d674e/tsh/api"
@@ -14,6 +15,23 @@ import (
 	"github.com/seed-087d674e/tsh/internal/text"
 	"github.com/seed-087d674e/tsh/keystore"
 )
+
+func (a *app) requestCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "request",
+		Aliases: []string{"requests"},
+		Short:   "Ask for more roles for some time, and decide about what others ask for",
+		Example: "  tsh request new --roles=dba --reason=\"ticket 12\"\n  tsh request ls\n  tsh request review --approve ID",
+		Args:    onlyCommands,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(a.requestNewCommand(), a.requestLsCommand(), a.requestShowCommand(), a.requestReviewCommand(), a.requestDropCommand())
+	for _, c := range cmd.Commands() {
+		a.globals.addKeystore(c.Flags())
+		addNegations(c.Flags())
+	}
+	return cmd
+}
 
 // requestOptions are the flags of login about access requests.
 type requestOptions struct {
@@ -232,4 +250,45 @@ func because(reason string) string {
 		return ""
 	}
 	return " (" + text.Line(reason) + ")"
+}
+
+// needID makes of anything but the ID of a request a usage error.
+func needID(cmd *cobra.Command, args []string) error {
+	return oneArg("the ID of one access request")(cmd, args)
+}
+
+// hintRequests says where the IDs of requests are.
+func hintRequests(err error) error {
+	if errors.Is(err, api.ErrNotFound) {
+		return withHint(err, "tsh request ls lists those that you may see; one that is over is gone")
+	}
+	return err
+}
+
+// onlyOnce is err of a command that must not be done a second time.
+func onlyOnce(err error) error {
+	if err != nil {
+		return &begunError{err}
+	}
+	return nil
+}
+
+// needStore refuses to go on where new certificates cannot be stored.
+func (a *app) needStore(instead string) error {
+	if a.globals.hasIdentity() || a.globals.headless.on {
+		return usagef("the certificates of this command are not stored, so they cannot be changed; %s", instead)
+	}
+	return nil
+}
+
+// storeRights stores certificates of other rights than before and shows the status.
+func (a *app) storeRights(ctx context.Context, s *session) error {
+	store, err := a.openStore()
+	if err != nil {
+		return err
+	}
+	if s, err = a.storeReissued(ctx, store, s.profile, s.id, store.SaveAlone); err != nil {
+		return err
+	}
+	return a.showStatus(store, statusView{active: s.profile.Name, format: a.loginFormat()})
 }

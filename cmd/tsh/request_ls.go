@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -13,23 +11,6 @@ import (
 	"github.com/seed-087d674e/tsh/api/access"
 	"github.com/seed-087d674e/tsh/internal/text"
 )
-
-func (a *app) requestCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:     "request",
-		Aliases: []string{"requests"},
-		Short:   "Ask for more roles for some time, and decide about what others ask for",
-		Example: "  tsh request new --roles=dba --reason=\"ticket 12\"\n  tsh request ls\n  tsh request review --approve ID",
-		Args:    onlyCommands,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(a.requestNewCommand(), a.requestLsCommand(), a.requestShowCommand(), a.requestReviewCommand(), a.requestDropCommand())
-	for _, c := range cmd.Commands() {
-		a.globals.addKeystore(c.Flags())
-		addNegations(c.Flags())
-	}
-	return cmd
-}
 
 // requestLsOptions are the flags of request ls.
 type requestLsOptions struct {
@@ -149,85 +130,6 @@ func resourceNames(s *access.RequestSpec) (names string) {
 		names += r.String()
 	}
 	return names
-}
-
-// needID makes of anything but the ID of a request a usage error.
-func needID(cmd *cobra.Command, args []string) error {
-	return oneArg("the ID of one access request")(cmd, args)
-}
-
-func (a *app) requestShowCommand() *cobra.Command {
-	var format formatFlag
-	cmd := &cobra.Command{
-		Use:     "show ID",
-		Aliases: []string{"details"},
-		Short:   "Show one access request, and what was said about it",
-		Example: "  tsh request show --format=json ID",
-		Args:    needID,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.runRequestShow(cmd.Context(), args[0], &format)
-		},
-	}
-	format.addFlag(cmd.Flags(), formatText, formatJSON, formatYAML)
-	return cmd
-}
-
-func (a *app) runRequestShow(ctx context.Context, id string, f *formatFlag) error {
-	format, err := f.pick(&a.globals)
-	if err != nil {
-		return err
-	}
-	var r *access.Request
-	err = a.withAPI(ctx, func(ctx context.Context, s *session, client *api.Client) error {
-		r, err = client.AccessRequest(ctx, id, "")
-		return hintRequests(err)
-	})
-	switch {
-	case err != nil:
-		return err
-	case format != formatText:
-		return writeData(a.out, format, r)
-	}
-	a.printRequest(r)
-	if r.Spec.State == access.Approved {
-		a.ui.note("tsh login --request-id=%s uses it.", r.ID())
-	}
-	return nil
-}
-
-// hintRequests says where the IDs of requests are.
-func hintRequests(err error) error {
-	if errors.Is(err, api.ErrNotFound) {
-		return withHint(err, "tsh request ls lists those that you may see; one that is over is gone")
-	}
-	return err
-}
-
-// printRequest prints all about a request: what is asked for, then what was said.
-func (a *app) printRequest(r *access.Request) {
-	s := &r.Spec
-	a.printPairs("Request ID", r.ID(), "Username", s.User, "Roles", strings.Join(s.Roles, ", "), "Resources", resourceNames(s),
-		"Reason", orNone(s.Reason), "Reviewers", orNone(strings.Join(s.SuggestedReviewers, ", "))+" (suggested)",
-		"Access Expires", utc(s.Expires), // clusters of 14.x do not say it of new ones
-		"Assume Start Time", utc(s.AssumeStartTime), "Status", stateName(s))
-	for i := range s.Reviews {
-		v := &s.Reviews[i]
-		title := "Denial by"
-		if v.State == access.Approved {
-			title = "Approval by"
-		}
-		fmt.Fprintln(a.out)
-		a.printPairs(title, v.Author, "Reason", orNone(v.Reason), "Created At", utc(v.Created))
-	}
-}
-
-// printPairs prints a line for each label that a value follows.
-func (a *app) printPairs(pairs ...string) {
-	for ; len(pairs) > 0; pairs = pairs[2:] {
-		if pairs[1] != "" {
-			fmt.Fprintf(a.out, "%-19s%s\n", pairs[0]+":", text.Line(pairs[1]))
-		}
-	}
 }
 
 func stateName(s *access.RequestSpec) string { return strings.ToUpper(s.State.String()) }
