@@ -152,6 +152,7 @@ func readTrust(data []byte, proxy string, wanted func(cluster string) bool) trus
 	})
 	t.lost = append(unread, lost...)
 	slices.Sort(t.lost)
+	seen := make(map[string]bool, len(mine)) // keys, after the name of the cluster and a zero
 	for _, l := range mine {
 		cluster := l.hosts[1]
 		key, err := l.parseKey()
@@ -159,10 +160,12 @@ func readTrust(data []byte, proxy string, wanted func(cluster string) bool) trus
 			slog.Debug("skipped a known_hosts key", "cluster", cluster, "error", err)
 			continue
 		}
-		if t.revoked[string(key.Marshal())] || containsKey(t.keys[cluster], key) {
+		blob := string(key.Marshal())
+		if t.revoked[blob] || seen[cluster+"\x00"+blob] {
 			continue
 		}
-		if _, seen := t.keys[cluster]; !seen {
+		seen[cluster+"\x00"+blob] = true
+		if t.keys[cluster] == nil {
 			t.clusters = append(t.clusters, cluster)
 		}
 		t.keys[cluster] = append(t.keys[cluster], key)
